@@ -1,0 +1,1 @@
+//! The feed-forward networks on the processor, over plain slices.
