@@ -1,0 +1,67 @@
+//! `allaprima video`: a video with sound becomes a painted one.
+
+use std::sync::Arc;
+
+use allaprima::{
+    pipeline::{self, Control},
+    sink::{VideoFileSink, VideoSinkSettings},
+    source::{FrameSource, VideoFileSource, VideoSourceSettings},
+};
+use anyhow::{Context, Result};
+
+use super::{
+    args::VideoArgs,
+    interrupt,
+    progress::Progress,
+    settings::{Painter, threads},
+    summary::Summary,
+    usage,
+};
+
+pub fn run(args: VideoArgs) -> Result<()> {
+    let quiet = args.talk.quiet;
+    let codec = args.codec.as_deref().map(str::parse).transpose().map_err(usage)?;
+    let painter = Painter::from_args(&args.paint)?;
+    let threads = threads(args.paint.threads);
+    let sink_settings = VideoSinkSettings {
+        codec,
+        crf: args.crf,
+        preset: args.preset,
+        lossless: args.lossless,
+        overwrite: args.overwrite,
+        threads,
+    };
+    sink_settings.check_output(&args.output, &args.input)?;
+    let source = VideoFileSource::open(
+        &args.input,
+        VideoSourceSettings {
+            size: args.paint.sizing(),
+            start: args.start,
+            duration: args.duration,
+            keep_tracks: !args.no_audio,
+            threads,
+        },
+    )?;
+    let sink = VideoFileSink::create(&args.output, source.info(), source.description(), sink_settings)?;
+
+    let control = Arc::new(Control::default());
+    interrupt::install(control.clone(), Some(sink.temporary_path().to_owned()), quiet)?;
+    let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
+    let report = pipeline::run(source, Box::new(painter.stylizer()?), sink, &control);
+    drop(progress);
+    let report = report.with_context(|| format!("{} was not painted", args.input.display()))?;
+
+    if !quiet {
+        for note in &report.notes {
+            eprintln!("note: {note}");
+        }
+    }
+    let summary = Summary::new(&report, &args.output);
+    if args.talk.json {
+        println!("{}", serde_json::to_string(&summary)?);
+    }
+    if !quiet {
+        eprintln!("{}", summary.sentence());
+    }
+    Ok(())
+}
