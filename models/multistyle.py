@@ -78,8 +78,8 @@ def check_graph(model: onnx.ModelProto) -> None:
     assert (kinds["Relu"], kinds["Sigmoid"], kinds["Resize"]) == (11, 1, 2), kinds
 
 
-def convert(data: bytes) -> dict[str, np.ndarray]:
-    """Return the tensors of the committed file from the bytes of the ONNX file."""
+def convert(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Tensors (f32) and metadata of the committed file from the bytes of the ONNX file."""
     model = onnx.load_from_string(data)
     check_graph(model)
     initial = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
@@ -90,4 +90,4 @@ def convert(data: bytes) -> dict[str, np.ndarray]:
         tensors[f"{layer}.norm.shift"] = initial.pop(f"{source}.norm.beta")
         assert tensors[f"{layer}.norm.scale"].shape == (STYLES, tensors[f"{layer}.weight"].shape[0])
     assert not initial, f"unused: {sorted(initial)}"
-    return tensors
+    return tensors, metadata()
