@@ -32,7 +32,7 @@ LIMIT_BYTES = 6_000_000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paintings", nargs="?", type=Path, default=HERE.parent / "../shared/assets/paintings",
+    parser.add_argument("paintings", nargs="?", type=Path, default=HERE.parent / ".." / "shared" / "assets" / "paintings",
                         help="folder with the seven paintings (default: %(default)s); they are kept if it is missing")
     parser.add_argument("--wheels", type=Path, default=HERE.parent / "models" / ".wheels")
     parser.add_argument("--out", type=Path, default=HERE)
