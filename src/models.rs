@@ -25,14 +25,22 @@ const EMBEDDED_STYLE_PACK: &[u8] = include_bytes!("../models/multistyle26.safete
 pub struct Manifest {
     /// Every model file.
     pub files: Vec<ManifestFile>,
-    /// The styles of the default pack, in the order of their numbers.
-    pub styles: Vec<ManifestStyle>,
+    /// The styles of the default pack.
+    pub styles: ManifestStyles,
+}
+
+/// The styles of a pack.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ManifestStyles {
+    /// Every style, in the order of the numbers.
+    pub list: Vec<ManifestStyle>,
 }
 
 /// One model file.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ManifestFile {
     /// File name inside the models folder.
+    #[serde(rename = "file")]
     pub name: String,
     /// Hexadecimal digest of the file.
     pub sha256: String,
@@ -49,6 +57,8 @@ pub struct ManifestStyle {
     pub name: String,
     /// What it paints like, in one line.
     pub description: String,
+    /// Other names that `--style` takes.
+    pub aliases: Vec<String>,
 }
 
 /// Why a model file cannot be used.
@@ -190,7 +200,7 @@ mod tests {
     fn the_embedded_pack_is_the_one_of_the_manifest() {
         let store = ModelStore::embedded().unwrap();
         assert_eq!(store.read(STYLE_PACK).unwrap().len(), EMBEDDED_STYLE_PACK.len());
-        assert_eq!(store.manifest().styles.len(), 26);
+        assert_eq!(store.manifest().styles.list.len(), 26);
     }
 
     #[test]

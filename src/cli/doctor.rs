@@ -23,7 +23,7 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
     let findings = [
         Finding { name: "version", ok: true, says: env!("CARGO_PKG_VERSION").into() },
         Finding { name: "threads", ok: true, says: threads(None).to_string() },
-        Finding { name: "instructions", ok: true, says: InstructionSet::detect().to_string() },
+        Finding { name: "instructions", ok: true, says: InstructionSet::best().to_string() },
         gpu("cuda", cfg!(feature = "cuda"), DeviceChoice::Cuda(0)),
         gpu("metal", cfg!(feature = "metal"), DeviceChoice::Metal),
         Finding { name: "ffmpeg", ok: true, says: media::version() },
@@ -69,7 +69,7 @@ fn models(args: &DoctorArgs) -> Finding {
         Ok(store) => {
             let place = store.folder().map_or("built in".into(), |folder| folder.display().to_string());
             let names: Vec<_> = store.manifest().files.iter().map(|file| file.name.as_str()).collect();
-            let count = store.manifest().styles.len();
+            let count = store.manifest().styles.list.len();
             Finding { name: "models", ok: true, says: format!("{place}: {} ({count} styles)", names.join(", ")) }
         }
         Err(error) => Finding { name: "models", ok: false, says: format!("{:#}", anyhow::Error::from(error)) },

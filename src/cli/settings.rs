@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use super::{args::PaintArgs, usage};
 
 /// The style that is painted when none is named.
-pub const DEFAULT_STYLE: &str = "19";
+pub const DEFAULT_STYLE: &str = "starry";
 
 /// The largest side that the options take, in pixels.
 const LARGEST_SIDE: usize = 16_384;

@@ -88,7 +88,7 @@ impl TransformNet {
     pub fn new(weights: &TransformWeights, style: &StyleParameters, device: &Device) -> Result<Self> {
         let kernels = LAYERS
             .iter()
-            .zip(weights.convolutions())
+            .zip(weights.layers())
             .map(|(config, convolution)| {
                 let shape = (config.out_channels, config.in_channels, config.kernel, config.kernel);
                 Tensor::from_slice(&convolution.weight, shape, device)

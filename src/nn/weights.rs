@@ -28,18 +28,15 @@ pub fn floats(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec
 /// # Errors
 /// As [`floats`].
 pub fn transform_weights(file: &SafeTensors<'_>) -> Result<TransformWeights, String> {
-    let convolutions = LAYERS
-        .iter()
-        .map(|config| {
-            let shape = [config.out_channels, config.in_channels, config.kernel, config.kernel];
-            let weight = floats(file, &format!("{}.weight", config.name), &shape)?;
-            Ok(ConvolutionWeights {
-                out_channels: config.out_channels,
-                in_channels: config.in_channels,
-                kernel_size: config.kernel,
-                weight,
-            })
+    let mut configs = LAYERS.iter();
+    TransformWeights::from_layers(|name| {
+        let config = configs.next().filter(|config| config.name == name).ok_or(format!("no layer {name}"))?;
+        let shape = [config.out_channels, config.in_channels, config.kernel, config.kernel];
+        Ok(ConvolutionWeights {
+            out_channels: config.out_channels,
+            in_channels: config.in_channels,
+            kernel_size: config.kernel,
+            weight: floats(file, &format!("{name}.weight"), &shape)?,
         })
-        .collect::<Result<Vec<_>, String>>()?;
-    Ok(TransformWeights::from_convolutions(convolutions))
+    })
 }

@@ -87,14 +87,15 @@ fn find(name: &str, styles: &[Style]) -> Result<usize, ChoiceError> {
         let last = styles.len().saturating_sub(1);
         return if number <= last { Ok(number) } else { Err(ChoiceError::OutOfRange { number, last }) };
     }
-    styles.iter().position(|style| style.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
+    styles.iter().position(|style| style.names().any(|n| n.eq_ignore_ascii_case(name))).ok_or_else(|| {
         let wanted = name.to_lowercase();
         let nearest = styles
             .iter()
-            .map(|style| (strsim::jaro_winkler(&style.name, &wanted), style))
+            .flat_map(Style::names)
+            .map(|name| (strsim::jaro_winkler(name, &wanted), name))
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .filter(|(likeness, _)| *likeness > 0.75)
-            .map(|(_, style)| style.name.clone());
+            .map(|(_, name)| name.to_owned());
         ChoiceError::Unknown { name: name.to_owned(), nearest }
     })
 }
@@ -105,7 +106,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Vec<(usize, f32)>, ChoiceError> {
         let styles = ["starry", "ink", "mosaic"]
-            .map(|name| Style { name: name.into(), description: String::new() });
+            .map(|name| Style { name: name.into(), description: String::new(), aliases: vec![format!("{name}-too")] });
         StyleChoice::parse(text, &styles).map(|choice| choice.weights)
     }
 
@@ -113,6 +114,7 @@ mod tests {
     fn names_numbers_and_blends() {
         assert_eq!(parse("ink"), Ok(vec![(1, 1.0)]));
         assert_eq!(parse("Starry"), Ok(vec![(0, 1.0)]));
+        assert_eq!(parse("ink-too"), Ok(vec![(1, 1.0)]));
         assert_eq!(parse("2"), Ok(vec![(2, 1.0)]));
         assert_eq!(parse("starry:3, 1:1"), Ok(vec![(0, 0.75), (1, 0.25)]));
         assert_eq!(parse("starry,ink"), Ok(vec![(0, 0.5), (1, 0.5)]));
