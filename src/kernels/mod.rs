@@ -1,1 +1,44 @@
 //! The feed-forward networks on the processor, over plain slices.
+//!
+//! A network for painting is a chain of convolutions, each followed by instance normalisation, and what decides its
+//! speed is how often the values between two layers travel through memory. Here a layer is one pass over tiles that
+//! fit the second-level cache: the *reader* of a tensor applies the normalisation of the layer before (its statistics
+//! are known by then), ReLU, residual sum, padding and upsampling while it copies its tile into a padded patch; the
+//! convolution runs over that patch without special cases; statistics are gathered from each output row while it is
+//! in the first-level cache. See [`TransformEngine`] for the network, `direct` for the arithmetic.
+
+mod aligned;
+mod direct;
+mod engine;
+mod error;
+mod instruction_set;
+mod last;
+mod network;
+mod pass;
+mod patch;
+mod pool;
+#[cfg(test)]
+mod reference;
+mod simd;
+mod statistics;
+
+pub use engine::{TransformConfig, TransformEngine};
+pub use error::KernelError;
+pub use instruction_set::InstructionSet;
+pub use network::{
+    ConvolutionWeights, LAYERS, MINIMUM_SIDE, STYLE_CHANNELS, StyleParameters, TransformWeights,
+};
+
+/// Arithmetic of the convolutions; statistics and sums are `f32` always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// The fastest whose paintings cannot be told from `F32`.
+    #[default]
+    Auto,
+    /// 32-bit floating point.
+    F32,
+    /// Products of bfloat16 numbers.
+    Bf16,
+    /// Products of 8-bit numbers.
+    Int8,
+}

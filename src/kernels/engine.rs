@@ -1,0 +1,502 @@
+//! The feed-forward network as a sequence of passes over tiles.
+//!
+//! Layers hand on *raw* convolution outputs with their statistics; whoever reads them applies normalisation, style,
+//! ReLU and residual sum while filling its patch. So every tensor is written once and read once per reader, and
+//! nothing but convolution outputs is ever stored. Memory is two regions used in turn; the first layer's output, by
+//! far the largest, is kept in half precision.
+
+use super::aligned::{AlignedBuffer, Shared};
+use super::direct::DirectConvolution;
+use super::last::LastConvolution;
+use super::network::{
+    LAYERS, MINIMUM_SIDE, StyleParameters, TransformWeights, fold_upsampling, layer_shape,
+    style_offset,
+};
+use super::pass::{
+    ConvolutionPass, ConvolutionTile, FinishRow, LastPass, LastTile, Painting, Scratch, Source,
+    Target,
+};
+use super::patch::{Edge, PictureSource, TensorSource, Tiling};
+use super::pool::WorkerPool;
+use super::statistics::{Affine, Moments};
+use super::{InstructionSet, KernelError, Precision};
+
+/// Added to the variance before its root is taken, as the network was trained.
+const EPSILON: f64 = 1e-5;
+const LAST: usize = LAYERS - 1;
+
+/// How an engine works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransformConfig {
+    /// Threads that paint, the caller of `paint` among them; 0 takes all processors.
+    pub threads: usize,
+    /// Arithmetic of the convolutions.
+    pub precision: Precision,
+    /// A certain instruction set (for tests and benchmarks); `None` takes the best.
+    pub instruction_set: Option<InstructionSet>,
+}
+
+impl Default for TransformConfig {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            precision: Precision::Auto,
+            instruction_set: None,
+        }
+    }
+}
+
+/// Everything that depends on the size of the picture.
+struct Plan {
+    width: usize,
+    height: usize,
+    row_map: Vec<u32>,
+    column_map: Vec<u32>,
+    /// One per layer; the first two expanding layers are cut in their source's plane.
+    tilings: [Tiling; LAYERS],
+}
+
+impl Plan {
+    fn new(width: usize, height: usize) -> Self {
+        let (rows, columns) = (height.next_multiple_of(4), width.next_multiple_of(4));
+        let plane = |shrink: usize| (rows / shrink, columns / shrink);
+        let tilings = std::array::from_fn(|layer| match layer {
+            0 => Tiling::new(plane(1), 9, 1, 16_384, 12),
+            1 => Tiling::new(plane(2), 3, 2, 3_072, 12),
+            2 => Tiling::new(plane(4), 3, 2, 3_072, 12),
+            15 => Tiling::new(plane(4), 3, 1, 2_048, 12),
+            16 => Tiling::new(plane(2), 3, 1, 8_192, 12),
+            LAST => Tiling::new(plane(1), 9, 1, 8_192, 64),
+            _ => Tiling::new(plane(4), 3, 1, 2_048, 12),
+        });
+        Self {
+            width,
+            height,
+            row_map: PictureSource::map(height, 4).collect(),
+            column_map: PictureSource::map(width, 4).collect(),
+            tilings,
+        }
+    }
+
+    /// Height and width, both padded to a multiple of four and divided by `shrink`.
+    fn plane(&self, shrink: usize) -> (usize, usize) {
+        (
+            self.height.next_multiple_of(4) / shrink,
+            self.width.next_multiple_of(4) / shrink,
+        )
+    }
+
+    fn pixels(&self) -> usize {
+        let (height, width) = self.plane(1);
+        height * width
+    }
+}
+
+/// Paints pictures with the transform network on the processor.
+pub struct TransformEngine {
+    set: InstructionSet,
+    pool: WorkerPool,
+    /// All but the last, the expanding ones folded.
+    layers: Vec<DirectConvolution>,
+    last: LastConvolution,
+    style: Option<StyleParameters>,
+    plan: Option<Plan>,
+    /// First the first layer's output, then the planes of the residual blocks.
+    first_region: AlignedBuffer,
+    /// First the second layer's output, then the planes of the expanding layers.
+    second_region: AlignedBuffer,
+    scratch: Vec<Scratch>,
+    partials: Vec<Moments>,
+}
+
+impl TransformEngine {
+    /// Packs the weights and starts the threads.
+    ///
+    /// # Errors
+    /// When a layer's shape is wrong, or the processor lacks what the configuration forces.
+    pub fn new(weights: &TransformWeights, config: TransformConfig) -> Result<Self, KernelError> {
+        weights.check()?;
+        let set = config.instruction_set.unwrap_or_else(InstructionSet::best);
+        if !set.is_available() {
+            return Err(KernelError::MissingInstructionSet(set));
+        }
+        let threads = match config.threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads => threads,
+        };
+        let pool = WorkerPool::new(threads)?;
+        let layers = weights
+            .layers()
+            .take(LAST)
+            .enumerate()
+            .map(|(index, layer)| match index {
+                1 | 2 => DirectConvolution::new(layer, 2, set),
+                15 | 16 => DirectConvolution::new(&fold_upsampling(layer), 1, set),
+                _ => DirectConvolution::new(layer, 1, set),
+            })
+            .collect();
+        Ok(Self {
+            set,
+            scratch: (0..pool.threads()).map(|_| Scratch::default()).collect(),
+            pool,
+            layers,
+            last: LastConvolution::new(&weights.expand[2]),
+            style: None,
+            plan: None,
+            first_region: AlignedBuffer::default(),
+            second_region: AlignedBuffer::default(),
+            partials: Vec::new(),
+        })
+    }
+
+    /// The instruction set that is used.
+    #[must_use]
+    pub fn instruction_set(&self) -> InstructionSet {
+        self.set
+    }
+
+    /// Threads that paint.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// Bytes held between frames, weights aside.
+    #[must_use]
+    pub fn working_set_bytes(&self) -> usize {
+        let scratch: usize = self
+            .scratch
+            .iter()
+            .map(|scratch| scratch.patch.len() + scratch.row.len())
+            .sum();
+        self.first_region.len() + self.second_region.len() + scratch
+    }
+
+    /// Sets the style of the pictures that follow.
+    ///
+    /// # Errors
+    /// When the style does not have [`STYLE_CHANNELS`](super::STYLE_CHANNELS) scales and shifts.
+    pub fn set_style(&mut self, style: &StyleParameters) -> Result<(), KernelError> {
+        style.check()?;
+        match &mut self.style {
+            Some(held) => {
+                held.scale.copy_from_slice(&style.scale);
+                held.shift.copy_from_slice(&style.shift);
+            }
+            None => self.style = Some(style.clone()),
+        }
+        Ok(())
+    }
+
+    /// Paints an RGB8 picture, row by row without gaps, into another of the same size.
+    ///
+    /// # Errors
+    /// When a buffer's length is not `width * height * 3`, a side is shorter than 32 pixels, or no style was set.
+    pub fn paint(
+        &mut self,
+        rgb_in: &[u8],
+        width: usize,
+        height: usize,
+        rgb_out: &mut [u8],
+    ) -> Result<(), KernelError> {
+        check_buffer("output", width, height, rgb_out.len())?;
+        self.run(
+            rgb_in,
+            width,
+            height,
+            Painting::Bytes(Shared::new(rgb_out.as_mut_ptr())),
+        )
+    }
+
+    /// Paints an RGB8 picture into `f32` values in 0..=1 (before rounding to bytes), red, green, blue, row by row.
+    ///
+    /// # Errors
+    /// As for [`TransformEngine::paint`].
+    pub fn paint_f32(
+        &mut self,
+        rgb_in: &[u8],
+        width: usize,
+        height: usize,
+        rgb_out: &mut [f32],
+    ) -> Result<(), KernelError> {
+        check_buffer("output", width, height, rgb_out.len())?;
+        self.run(
+            rgb_in,
+            width,
+            height,
+            Painting::Floats(Shared::new(rgb_out.as_mut_ptr())),
+        )
+    }
+
+    fn prepare(&mut self, width: usize, height: usize) -> Plan {
+        if let Some(plan) = self.plan.take()
+            && (plan.width, plan.height) == (width, height)
+        {
+            return plan;
+        }
+        let plan = Plan::new(width, height);
+        let pixels = plan.pixels();
+        self.first_region.resize(pixels * 64);
+        self.second_region.resize(pixels * 36);
+        let (mut patch, mut row, mut partials) = (0, 0, 0);
+        for (layer, tiling) in plan.tilings.iter().enumerate() {
+            let (_, in_channels, kernel) = layer_shape(layer);
+            let columns = tiling.tile_columns;
+            let values = if layer == LAST {
+                row = row.max(3 * (columns + LastConvolution::SLACK));
+                4 * (tiling.tile_rows + kernel) * LastConvolution::row_values(columns + kernel)
+            } else {
+                row = row.max(columns * 32);
+                tiling.patch_pixels() * in_channels
+            };
+            patch = patch.max(values + 64);
+            partials = partials.max(tiling.count() * 32);
+        }
+        for scratch in &mut self.scratch {
+            scratch.patch.reserve(patch * 4);
+            scratch.row.reserve(row * 4);
+        }
+        self.partials.resize(partials, Moments::default());
+        plan
+    }
+
+    fn run(
+        &mut self,
+        rgb: &[u8],
+        width: usize,
+        height: usize,
+        painting: Painting,
+    ) -> Result<(), KernelError> {
+        check_buffer("input", width, height, rgb.len())?;
+        if width.min(height) < MINIMUM_SIDE {
+            return Err(KernelError::TooSmall {
+                width,
+                height,
+                minimum: MINIMUM_SIDE,
+            });
+        }
+        let Some(style) = self.style.take() else {
+            return Err(KernelError::NoStyle);
+        };
+        let plan = self.prepare(width, height);
+        self.layers(&plan, &style, rgb, painting);
+        self.plan = Some(plan);
+        self.style = Some(style);
+        Ok(())
+    }
+
+    fn layers(&mut self, plan: &Plan, style: &StyleParameters, rgb: &[u8], painting: Painting) {
+        let pixels = plan.pixels();
+        let first = self.first_region.as_mut_ptr::<f32>();
+        let second = self.second_region.as_mut_ptr::<f32>();
+        // SAFETY: offsets within the regions, as `prepare` sized them: 64 bytes a pixel hold four planes of a
+        // sixteenth of the pixels with 32 channels (8 bytes a pixel each); 36 hold 8 (half size, 8 channels), 16
+        // (full size, 4 channels) and 12 (full size, 3 channels).
+        let plane = |index: usize| unsafe { first.add(index * pixels * 2) };
+        let (expanded_half, expanded) = (second, unsafe { second.add(pixels * 2) });
+        // SAFETY: as above.
+        let painted = unsafe { second.add(pixels * 6) };
+        let tensor = |data: *const f32, shrink: usize, channels: usize, affine| {
+            let (height, width) = plan.plane(shrink);
+            TensorSource {
+                data: data.cast(),
+                half: false,
+                shape: (height, width, channels),
+                affine,
+                relu: true,
+                trunk: std::ptr::null(),
+                keep: std::ptr::null_mut(),
+                edge: Edge::Reflect,
+            }
+        };
+
+        let picture = PictureSource {
+            rgb,
+            width: plan.width,
+            row_map: &plan.row_map,
+            column_map: &plan.column_map,
+            padding: 4,
+        };
+        let target = Target::Half {
+            data: first.cast(),
+            width: plan.plane(1).1,
+        };
+        let affine = self.convolve(plan, style, 0, Source::Picture(picture), target);
+
+        let source = TensorSource {
+            half: true,
+            ..tensor(first, 1, 32, affine)
+        };
+        let target = Target::Plain {
+            data: second,
+            width: plan.plane(2).1,
+        };
+        let affine = self.convolve(plan, style, 1, Source::Tensor(source), target);
+
+        // The first region is free now: two trunks (used in turn) and the two outputs of a residual block.
+        let quarter = plan.plane(4).1;
+        let (between, output) = (plane(2), plane(3));
+        let source = tensor(second, 2, 32, affine);
+        let target = Target::Plain {
+            data: output,
+            width: quarter,
+        };
+        let mut affine = self.convolve(plan, style, 2, Source::Tensor(source), target);
+
+        let mut trunk: *mut f32 = std::ptr::null_mut();
+        for block in 0..6 {
+            let next = plane(block % 2);
+            let source = TensorSource {
+                relu: block == 0,
+                trunk,
+                keep: next,
+                ..tensor(output, 4, 32, affine)
+            };
+            let target = Target::Plain {
+                data: between,
+                width: quarter,
+            };
+            let inner = self.convolve(plan, style, 3 + 2 * block, Source::Tensor(source), target);
+            let source = tensor(between, 4, 32, inner);
+            let target = Target::Plain {
+                data: output,
+                width: quarter,
+            };
+            affine = self.convolve(plan, style, 4 + 2 * block, Source::Tensor(source), target);
+            trunk = next;
+        }
+
+        let source = TensorSource {
+            relu: false,
+            trunk,
+            edge: Edge::Clamp,
+            ..tensor(output, 4, 32, affine)
+        };
+        let target = Target::Blocks {
+            data: expanded_half,
+            width: quarter,
+            channels: 8,
+        };
+        let affine = self.convolve(plan, style, 15, Source::Tensor(source), target);
+
+        let source = TensorSource {
+            edge: Edge::Clamp,
+            ..tensor(expanded_half, 2, 8, affine)
+        };
+        let target = Target::Blocks {
+            data: expanded,
+            width: plan.plane(2).1,
+            channels: 4,
+        };
+        let affine = self.convolve(plan, style, 16, Source::Tensor(source), target);
+
+        let source = tensor(expanded, 1, 4, affine);
+        let tiling = &plan.tilings[LAST];
+        let pass = LastPass {
+            convolution: &self.last,
+            source,
+            target: painted,
+            tiling,
+            partials: self.partials.as_mut_ptr(),
+            scratch: self.scratch.as_mut_ptr(),
+        };
+        let set = self.set;
+        self.pool.run(tiling.count(), &|worker, tile| {
+            // SAFETY: the engine was built for an available set.
+            unsafe {
+                set.run(LastTile {
+                    pass: &pass,
+                    worker,
+                    tile,
+                })
+            };
+        });
+        let affine = self.normalise(style, LAST, tiling.count());
+        let (plane, planes, width) = (plan.plane(1), Shared::new(painted), plan.width);
+        self.pool.run(plan.height.div_ceil(8), &|_, band| {
+            for row in band * 8..(band * 8 + 8).min(plan.height) {
+                let row = FinishRow {
+                    planes,
+                    plane,
+                    affine: &affine,
+                    painting,
+                    width,
+                    row,
+                };
+                // SAFETY: the engine was built for an available set.
+                unsafe { set.run(row) };
+            }
+        });
+    }
+
+    fn convolve(
+        &mut self,
+        plan: &Plan,
+        style: &StyleParameters,
+        layer: usize,
+        source: Source<'_>,
+        target: Target,
+    ) -> Affine {
+        let tiling = &plan.tilings[layer];
+        let pass = ConvolutionPass {
+            convolution: &self.layers[layer],
+            source,
+            target,
+            tiling,
+            channels: layer_shape(layer).0,
+            partials: self.partials.as_mut_ptr(),
+            scratch: self.scratch.as_mut_ptr(),
+        };
+        let set = self.set;
+        self.pool.run(tiling.count(), &|worker, tile| {
+            // SAFETY: the engine was built for an available set.
+            unsafe {
+                set.run(ConvolutionTile {
+                    pass: &pass,
+                    worker,
+                    tile,
+                })
+            };
+        });
+        self.normalise(style, layer, tiling.count())
+    }
+
+    /// Merges the tiles' statistics into what the layer's reader applies.
+    fn normalise(&self, style: &StyleParameters, layer: usize, tiles: usize) -> Affine {
+        let channels = layer_shape(layer).0;
+        let offset = style_offset(layer);
+        let mut moments = [Moments::default(); 32];
+        for tile in self.partials[..tiles * channels].chunks_exact(channels) {
+            for (whole, part) in moments.iter_mut().zip(tile) {
+                *whole = whole.merge(*part);
+            }
+        }
+        let own = offset..offset + channels;
+        Affine::normalising(
+            &moments[..channels],
+            EPSILON,
+            &style.scale[own.clone()],
+            &style.shift[own],
+        )
+    }
+}
+
+fn check_buffer(
+    buffer: &'static str,
+    width: usize,
+    height: usize,
+    found: usize,
+) -> Result<(), KernelError> {
+    let expected = width.saturating_mul(height).saturating_mul(3);
+    if expected == found {
+        Ok(())
+    } else {
+        Err(KernelError::BufferLength {
+            buffer,
+            width,
+            height,
+            expected,
+            found,
+        })
+    }
+}

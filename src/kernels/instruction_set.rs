@@ -1,0 +1,109 @@
+//! Which vector instructions this processor has, and how a kernel is entered with them switched on.
+
+use super::simd::{Simd, portable::Portable};
+use std::fmt;
+
+/// A family of vector instructions that the kernels are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InstructionSet {
+    /// Whatever the compilation target guarantees (SSE2 on x86-64, NEON on AArch64).
+    Portable,
+    /// AVX2 with FMA and F16C (Intel since 2013, AMD since 2015).
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL (Intel servers since 2017, AMD since 2022).
+    Avx512,
+}
+
+impl InstructionSet {
+    /// Every set, slowest first.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+
+    /// The fastest set of this processor.
+    #[must_use]
+    pub fn best() -> Self {
+        let [portable, avx2, avx512] = Self::ALL;
+        [avx512, avx2]
+            .into_iter()
+            .find(|set| set.is_available())
+            .unwrap_or(portable)
+    }
+
+    /// Whether this processor has the set.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                Self::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512 => false,
+        }
+    }
+
+    /// Runs a kernel compiled for this set.
+    ///
+    /// # Safety
+    /// The processor must have the set ([`InstructionSet::is_available`]).
+    #[inline]
+    pub(crate) unsafe fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            // SAFETY: the portable path needs nothing.
+            Self::Portable => unsafe { kernel.run::<Portable>() },
+            // SAFETY: the caller has checked the features.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => unsafe { run_avx2(kernel) },
+            // SAFETY: the caller has checked the features.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => unsafe { run_avx512(kernel) },
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512 => unreachable!("not available on this architecture"),
+        }
+    }
+}
+
+impl fmt::Display for InstructionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "AVX2 with FMA",
+            Self::Avx512 => "AVX-512",
+        })
+    }
+}
+
+/// A piece of work written once against [`Simd`]; its `run` must be `#[inline(always)]`.
+pub(crate) trait Kernel {
+    /// What the work returns.
+    type Output;
+    /// Does the work.
+    ///
+    /// # Safety
+    /// The processor has the instruction set of `S`.
+    unsafe fn run<S: Simd>(self) -> Self::Output;
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx,avx2,fma,f16c")]
+fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: this function is entered only where these features exist.
+    unsafe { kernel.run::<super::simd::avx2::Avx2>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx,avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: this function is entered only where these features exist.
+    unsafe { kernel.run::<super::simd::avx512::Avx512>() }
+}

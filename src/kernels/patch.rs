@@ -1,0 +1,348 @@
+//! The input of one tile, normalised and padded once, in memory that stays in the second-level cache.
+//!
+//! A 3×3 convolution reads each value nine times. Normalisation, ReLU, residual sum and reflection are therefore paid
+//! here, once per value of the patch, and the convolution runs over plain rows without a single special case.
+
+use super::simd::Simd;
+use super::statistics::{Affine, STATISTIC_LANES};
+use std::ops::Range;
+
+/// How a coordinate outside the picture is brought back in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Edge {
+    /// Mirrored without repeating the border pixel.
+    Reflect,
+    /// The border pixel; what reflection becomes once nearest ×2 upsampling is folded into a 3×3 convolution.
+    Clamp,
+}
+
+impl Edge {
+    /// The coordinate in `0..length` that stands for `position`.
+    #[inline(always)]
+    pub(crate) fn inside(self, position: isize, length: usize) -> usize {
+        let last = length as isize - 1;
+        match self {
+            Self::Clamp => position.clamp(0, last) as usize,
+            Self::Reflect => {
+                let positive = position.abs();
+                (if positive > last {
+                    2 * last - positive
+                } else {
+                    positive
+                }) as usize
+            }
+        }
+    }
+}
+
+/// Rows and columns of the output that one task makes, and the part of the input that they need.
+#[derive(Debug, Clone)]
+pub(crate) struct Tile {
+    /// Output rows.
+    pub(crate) rows: Range<usize>,
+    /// Output columns.
+    pub(crate) columns: Range<usize>,
+    /// First input row of the patch (may lie outside).
+    pub(crate) top: isize,
+    /// First input column of the patch (may lie outside).
+    pub(crate) left: isize,
+    /// Patch rows.
+    pub(crate) patch_rows: usize,
+    /// Patch columns.
+    pub(crate) patch_columns: usize,
+}
+
+/// How a layer's output plane is cut into tiles. The cut depends on the layer alone, never on the threads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tiling {
+    /// Output height in pixels.
+    pub(crate) height: usize,
+    /// Output width in pixels.
+    pub(crate) width: usize,
+    /// Rows of a tile.
+    pub(crate) tile_rows: usize,
+    /// Columns of a tile.
+    pub(crate) tile_columns: usize,
+    /// Kernel size.
+    pub(crate) kernel: usize,
+    /// Stride.
+    pub(crate) stride: usize,
+}
+
+impl Tiling {
+    /// Tiles of about `pixels` patch pixels, at least 24 of them where the plane is large enough, columns a multiple
+    /// of `quantum`.
+    pub(crate) fn new(
+        (height, width): (usize, usize),
+        kernel: usize,
+        stride: usize,
+        pixels: usize,
+        quantum: usize,
+    ) -> Self {
+        let rows = (height.div_ceil(24)).clamp(4, 16).min(height);
+        let patch_rows = (rows - 1) * stride + kernel;
+        let columns = (pixels / patch_rows).saturating_sub(kernel) / stride + 1;
+        let parts = width.div_ceil(columns.max(quantum));
+        let columns = width
+            .div_ceil(parts)
+            .next_multiple_of(quantum)
+            .min(width.next_multiple_of(quantum));
+        Self {
+            height,
+            width,
+            tile_rows: rows,
+            tile_columns: columns,
+            kernel,
+            stride,
+        }
+    }
+
+    fn across(&self) -> usize {
+        self.width.div_ceil(self.tile_columns)
+    }
+
+    /// Number of tiles.
+    pub(crate) fn count(&self) -> usize {
+        self.across() * self.height.div_ceil(self.tile_rows)
+    }
+
+    /// Pixels of the largest patch.
+    pub(crate) fn patch_pixels(&self) -> usize {
+        let side = |length: usize| (length - 1) * self.stride + self.kernel;
+        side(self.tile_rows) * side(self.tile_columns)
+    }
+
+    /// One tile, row by row.
+    #[inline(always)]
+    pub(crate) fn tile(&self, index: usize) -> Tile {
+        let (row, column) = (index / self.across(), index % self.across());
+        let rows = row * self.tile_rows..((row + 1) * self.tile_rows).min(self.height);
+        let columns =
+            column * self.tile_columns..((column + 1) * self.tile_columns).min(self.width);
+        let padding = (self.kernel / 2) as isize;
+        Tile {
+            top: (rows.start * self.stride) as isize - padding,
+            left: (columns.start * self.stride) as isize - padding,
+            patch_rows: (rows.len() - 1) * self.stride + self.kernel,
+            patch_columns: (columns.len() - 1) * self.stride + self.kernel,
+            rows,
+            columns,
+        }
+    }
+}
+
+/// What a convolution reads.
+#[derive(Clone, Copy)]
+pub(crate) struct TensorSource {
+    /// Raw outputs of the layer before, [height][width][channels], `f32` or half precision.
+    pub(crate) data: *const u8,
+    /// Whether `data` is half precision.
+    pub(crate) half: bool,
+    /// Height, width and channels (a divisor of 32).
+    pub(crate) shape: (usize, usize, usize),
+    /// Normalisation and style of the layer before.
+    pub(crate) affine: Affine,
+    /// Whether negative values become zero.
+    pub(crate) relu: bool,
+    /// The residual trunk that is added (`f32`, same shape), or null.
+    pub(crate) trunk: *const f32,
+    /// Where the sum is kept as the next trunk, or null.
+    pub(crate) keep: *mut f32,
+    /// What lies outside.
+    pub(crate) edge: Edge,
+}
+
+impl TensorSource {
+    /// Writes the patch of `tile`, [patch_rows][patch_columns][channels] `f32`, to `patch`.
+    ///
+    /// # Safety
+    /// `patch` has room; the source holds its shape; no other task keeps (`keep`) this tile's own pixels; the
+    /// processor has the instruction set.
+    #[inline(always)]
+    pub(crate) unsafe fn fill<S: Simd>(&self, tile: &Tile, patch: *mut f32) {
+        let (height, width, channels) = self.shape;
+        let right = tile.left + tile.patch_columns as isize;
+        let inner = tile.left.max(0)..right.min(width as isize);
+        for patch_row in 0..tile.patch_rows {
+            let y = tile.top + patch_row as isize;
+            let source_row = self.edge.inside(y, height) * width;
+            // SAFETY: columns are brought inside the picture, and the patch has room for its own columns.
+            unsafe {
+                let row = patch.add(patch_row * tile.patch_columns * channels);
+                for x in (tile.left..inner.start).chain(inner.end..right) {
+                    let pixel = source_row + self.edge.inside(x, width);
+                    self.run::<S>(
+                        pixel,
+                        channels,
+                        row.add((x - tile.left) as usize * channels),
+                        false,
+                    );
+                }
+                let own = y >= tile.rows.start as isize && y < tile.rows.end as isize;
+                let mut x = inner.start;
+                if own && !self.keep.is_null() {
+                    // The halo left of the tile, the tile itself (kept), the halo right of it.
+                    let (start, end) = (tile.columns.start as isize, tile.columns.end as isize);
+                    for (end, keep) in [(start, false), (end, true)] {
+                        let values = (end - x).max(0) as usize * channels;
+                        self.run::<S>(
+                            source_row + x as usize,
+                            values,
+                            row.add((x - tile.left) as usize * channels),
+                            keep,
+                        );
+                        x = end;
+                    }
+                }
+                let values = (inner.end - x) as usize * channels;
+                self.run::<S>(
+                    source_row + x as usize,
+                    values,
+                    row.add((x - tile.left) as usize * channels),
+                    false,
+                );
+            }
+        }
+    }
+
+    /// Writes `count` values from `pixel` on, contiguous in the source and in the patch.
+    #[inline(always)]
+    unsafe fn run<S: Simd>(&self, pixel: usize, count: usize, patch: *mut f32, keep: bool) {
+        let first = pixel * self.shape.2;
+        let blocks = count / STATISTIC_LANES;
+        let whole = blocks * STATISTIC_LANES;
+        // SAFETY: the caller hands a range inside the source and the patch.
+        unsafe {
+            if self.half {
+                let data = self.data.cast::<u16>().add(first);
+                for part in (0..STATISTIC_LANES).step_by(S::LANES) {
+                    let scale = S::load(self.affine.scale.as_ptr().add(part));
+                    let shift = S::load(self.affine.shift.as_ptr().add(part));
+                    for block in 0..blocks {
+                        let at = block * STATISTIC_LANES + part;
+                        let mut value = S::fma(S::load_f16(data.add(at)), scale, shift);
+                        if self.relu {
+                            value = S::max(value, S::splat(0.0));
+                        }
+                        S::store(patch.add(at), value);
+                    }
+                }
+                for i in whole..count {
+                    let value = half::f16::from_bits(*data.add(i)).to_f32();
+                    *patch.add(i) = self.scalar(value, first + i, i, false);
+                }
+            } else {
+                let data = self.data.cast::<f32>().add(first);
+                for part in (0..STATISTIC_LANES).step_by(S::LANES) {
+                    let scale = S::load(self.affine.scale.as_ptr().add(part));
+                    let shift = S::load(self.affine.shift.as_ptr().add(part));
+                    for block in 0..blocks {
+                        let at = block * STATISTIC_LANES + part;
+                        let mut value = S::fma(S::load(data.add(at)), scale, shift);
+                        if self.relu {
+                            value = S::max(value, S::splat(0.0));
+                        }
+                        if !self.trunk.is_null() {
+                            value = S::add(value, S::load(self.trunk.add(first + at)));
+                        }
+                        if keep {
+                            S::store(self.keep.add(first + at), value);
+                        }
+                        S::store(patch.add(at), value);
+                    }
+                }
+                for i in whole..count {
+                    *patch.add(i) = self.scalar(*data.add(i), first + i, i, keep);
+                }
+            }
+        }
+    }
+
+    /// One value; `index` in the tensor, `lane` in the run (runs start on a whole pixel).
+    #[inline(always)]
+    unsafe fn scalar(&self, raw: f32, index: usize, lane: usize, keep: bool) -> f32 {
+        let lane = lane % STATISTIC_LANES;
+        let mut value = raw * self.affine.scale[lane] + self.affine.shift[lane];
+        if self.relu {
+            value = value.max(0.0);
+        }
+        // SAFETY: the caller's index is inside the tensor, whose shape trunk and keep share.
+        unsafe {
+            if !self.trunk.is_null() {
+                value += *self.trunk.add(index);
+            }
+            if keep {
+                *self.keep.add(index) = value;
+            }
+        }
+        value
+    }
+}
+
+/// An RGB8 picture, read through index maps that hold both paddings: to a multiple of four, and for the kernel.
+#[derive(Clone, Copy)]
+pub(crate) struct PictureSource<'a> {
+    /// Red, green, blue bytes, row by row.
+    pub(crate) rgb: &'a [u8],
+    /// Width in pixels.
+    pub(crate) width: usize,
+    /// Picture row of each padded row, from `-padding` on.
+    pub(crate) row_map: &'a [u32],
+    /// Picture column of each padded column, from `-padding` on.
+    pub(crate) column_map: &'a [u32],
+    /// Padding of the kernel in pixels.
+    pub(crate) padding: usize,
+}
+
+impl PictureSource<'_> {
+    /// The index map of a side: reflected to a multiple of four, then by `padding` on both ends.
+    pub(crate) fn map(length: usize, padding: usize) -> impl Iterator<Item = u32> {
+        let padded = length.next_multiple_of(4);
+        let padding = padding as isize;
+        (-padding..padded as isize + padding).map(move |position| {
+            let inside = Edge::Reflect.inside(position, padded);
+            Edge::Reflect.inside(inside as isize, length) as u32
+        })
+    }
+
+    /// Writes the patch of `tile`, [patch_rows][patch_columns][3] `f32` in 0..=1, to `patch`.
+    ///
+    /// # Safety
+    /// `patch` has room and the maps cover the tile.
+    #[inline(always)]
+    pub(crate) unsafe fn fill<S: Simd>(&self, tile: &Tile, patch: *mut f32) {
+        let padding = self.padding as isize;
+        let first = (tile.left + padding) as usize;
+        let columns = &self.column_map[first..first + tile.patch_columns];
+        // Where neighbours in the patch are neighbours in the picture.
+        let plain_start = (-tile.left).max(0) as usize;
+        let plain_end = tile
+            .patch_columns
+            .min((self.width as isize - tile.left).max(0) as usize)
+            .max(plain_start);
+        for patch_row in 0..tile.patch_rows {
+            let y = self.row_map[(tile.top + patch_row as isize + padding) as usize] as usize;
+            let source = &self.rgb[y * self.width * 3..(y + 1) * self.width * 3];
+            // SAFETY: the caller's patch has room for patch_rows * patch_columns * 3 values.
+            let row = unsafe {
+                std::slice::from_raw_parts_mut(
+                    patch.add(patch_row * tile.patch_columns * 3),
+                    tile.patch_columns * 3,
+                )
+            };
+            for i in (0..plain_start).chain(plain_end..tile.patch_columns) {
+                for channel in 0..3 {
+                    row[i * 3 + channel] =
+                        f32::from(source[columns[i] as usize * 3 + channel]) * (1.0 / 255.0);
+                }
+            }
+            if plain_end > plain_start {
+                let from = columns[plain_start] as usize * 3;
+                let plain = &mut row[plain_start * 3..plain_end * 3];
+                for (value, byte) in plain.iter_mut().zip(&source[from..]) {
+                    *value = f32::from(*byte) * (1.0 / 255.0);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! A few threads that wait for layers.
+//!
+//! A layer is cut into tiles; the workers and the caller take tiles from one counter until none is left. A helper that
+//! the operating system wakes late finds the job closed and goes back to sleep: the caller waits only for helpers that
+//! hold a tile, so a busy machine (decoder, encoder, optical flow) costs no stall per layer. Between two layers of a
+//! frame helpers spin for some microseconds; between frames they sleep and leave the processor to others.
+
+use super::KernelError;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+
+/// What a worker does for one tile: (worker, tile).
+type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
+
+const OPEN: u64 = 1 << 31;
+const ACTIVE: u64 = OPEN - 1;
+const GENERATION: u64 = 1 << 32;
+/// Spins before a helper sleeps: some tens of microseconds.
+const SPINS: u32 = 4_000;
+
+#[derive(Clone, Copy)]
+struct Job {
+    task: *const Task<'static>,
+    tiles: usize,
+}
+
+struct State {
+    /// Generation (high half), whether the job takes helpers, and how many hold tiles.
+    ticket: AtomicU64,
+    next: AtomicUsize,
+    panicked: AtomicBool,
+    stop: AtomicBool,
+    job: Mutex<Option<Job>>,
+    wake: Condvar,
+}
+// SAFETY: the pointer in `job` is only followed while the call that owns the closure waits.
+unsafe impl Send for State {}
+// SAFETY: as above.
+unsafe impl Sync for State {}
+
+/// The painting threads of one engine.
+pub(crate) struct WorkerPool {
+    state: Arc<State>,
+    helpers: Vec<JoinHandle<()>>,
+}
+
+impl WorkerPool {
+    /// A pool in which `threads` work, the caller among them.
+    pub(crate) fn new(threads: usize) -> Result<Self, KernelError> {
+        let state = Arc::new(State {
+            ticket: AtomicU64::new(0),
+            next: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            job: Mutex::new(None),
+            wake: Condvar::new(),
+        });
+        let mut pool = Self {
+            state,
+            helpers: Vec::new(),
+        };
+        for worker in 1..threads.max(1) {
+            let state = Arc::clone(&pool.state);
+            let helper = std::thread::Builder::new()
+                .name(format!("paint-{worker}"))
+                .spawn(move || help(&state, worker))
+                .map_err(|error| KernelError::Thread(error.to_string()))?;
+            pool.helpers.push(helper);
+        }
+        Ok(pool)
+    }
+
+    /// Threads that work, the caller among them.
+    pub(crate) fn threads(&self) -> usize {
+        self.helpers.len() + 1
+    }
+
+    /// Does `task(worker, tile)` for each tile once and returns when all are done.
+    pub(crate) fn run(&mut self, tiles: usize, task: &Task<'_>) {
+        let state = &*self.state;
+        if self.helpers.is_empty() || tiles < 2 {
+            (0..tiles).for_each(|tile| task(0, tile));
+            return;
+        }
+        // SAFETY: only the lifetime changes; `run` returns after the last helper has let go of the task.
+        let task: *const Task<'static> =
+            unsafe { std::mem::transmute::<&Task<'_>, &Task<'static>>(task) };
+        let job = Job { task, tiles };
+        state.next.store(0, Ordering::Relaxed);
+        {
+            let mut slot = state
+                .job
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            *slot = Some(job);
+            let generation =
+                (state.ticket.load(Ordering::Relaxed) & !(GENERATION - 1)).wrapping_add(GENERATION);
+            state.ticket.store(generation | OPEN, Ordering::Release);
+        }
+        state.wake.notify_all();
+        // Closes the job on the way out, also when the caller's own tile panics.
+        let closing = Closing(state);
+        work(state, job, 0);
+        drop(closing);
+        assert!(
+            !state.panicked.swap(false, Ordering::Relaxed),
+            "a painting thread panicked"
+        );
+    }
+}
+
+struct Closing<'a>(&'a State);
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.next.store(usize::MAX / 2, Ordering::Relaxed);
+        self.0.ticket.fetch_and(!OPEN, Ordering::AcqRel);
+        let mut spins = 0_u32;
+        while self.0.ticket.load(Ordering::Acquire) & ACTIVE != 0 {
+            spins += 1;
+            if spins < SPINS {
+                std::hint::spin_loop()
+            } else {
+                std::thread::yield_now()
+            }
+        }
+    }
+}
+
+impl Drop for WorkerPool {
+    fn drop(&mut self) {
+        {
+            let _slot = self
+                .state
+                .job
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            self.state.stop.store(true, Ordering::Release);
+        }
+        self.state.wake.notify_all();
+        for helper in self.helpers.drain(..) {
+            // A helper's panic was reported by the call it happened in.
+            let _ = helper.join();
+        }
+    }
+}
+
+fn work(state: &State, job: Job, worker: usize) {
+    loop {
+        let tile = state.next.fetch_add(1, Ordering::Relaxed);
+        if tile >= job.tiles {
+            return;
+        }
+        // SAFETY: the job is open or this thread is counted active, so `run` has not returned and the task lives.
+        unsafe { (*job.task)(worker, tile) };
+    }
+}
+
+/// Takes this helper off the active count, also when its tile panics.
+struct Leaving<'a>(&'a State);
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panicked.store(true, Ordering::Relaxed);
+        }
+        self.0.ticket.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn help(state: &State, worker: usize) {
+    let mut seen = 0;
+    loop {
+        let Some(generation) = next_job(state, seen) else {
+            return;
+        };
+        seen = generation;
+        let mut ticket = state.ticket.load(Ordering::Acquire);
+        let joined = loop {
+            if ticket / GENERATION != generation || ticket & OPEN == 0 {
+                break false;
+            }
+            match state.ticket.compare_exchange_weak(
+                ticket,
+                ticket + 1,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => break true,
+                Err(current) => ticket = current,
+            }
+        };
+        if joined {
+            let leaving = Leaving(state);
+            let job = *state
+                .job
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Some(job) = job {
+                work(state, job, worker);
+            }
+            drop(leaving);
+        }
+    }
+}
+
+/// Waits for a generation other than `seen`; `None` when the pool closes.
+fn next_job(state: &State, seen: u64) -> Option<u64> {
+    let current = || state.ticket.load(Ordering::Acquire) / GENERATION;
+    for _ in 0..SPINS {
+        if state.stop.load(Ordering::Acquire) {
+            return None;
+        }
+        let generation = current();
+        if generation != seen {
+            return Some(generation);
+        }
+        std::hint::spin_loop();
+    }
+    let mut slot = state
+        .job
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    loop {
+        if state.stop.load(Ordering::Acquire) {
+            return None;
+        }
+        let generation = current();
+        if generation != seen {
+            return Some(generation);
+        }
+        slot = state
+            .wake
+            .wait(slot)
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tile_is_done_once() {
+        for threads in [1, 2, 5] {
+            let mut pool = WorkerPool::new(threads).unwrap();
+            for tiles in [0, 1, 2, 7, 100] {
+                let counts: Vec<AtomicUsize> = (0..tiles).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(tiles, &|worker, tile| {
+                    assert!(worker < threads);
+                    counts[tile].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(
+                    counts
+                        .iter()
+                        .all(|count| count.load(Ordering::Relaxed) == 1)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_tile_reaches_the_caller_and_the_pool_lives_on() {
+        let mut pool = WorkerPool::new(3).unwrap();
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            pool.run(64, &|_, tile| assert!(tile != 40, "expected"));
+        }));
+        assert!(outcome.is_err());
+        let done = AtomicUsize::new(0);
+        pool.run(8, &|_, _| {
+            done.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(done.load(Ordering::Relaxed), 8);
+    }
+}

@@ -1,0 +1,275 @@
+//! The network written for reading, not for speed: what every kernel is tested against.
+
+use super::network::{LAYERS, StyleParameters, TransformWeights, layer_shape, style_offset};
+use super::{ConvolutionWeights, InstructionSet, Precision, TransformConfig, TransformEngine};
+use proptest::prelude::*;
+
+/// [channel][row][column].
+pub(crate) struct Planes {
+    pub(crate) channels: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) data: Vec<f64>,
+}
+
+fn reflect(position: isize, length: usize) -> usize {
+    let last = length as isize - 1;
+    (last - (last - position.abs()).abs()) as usize
+}
+
+impl Planes {
+    fn at(&self, channel: usize, y: isize, x: isize) -> f64 {
+        self.data[(channel * self.height + reflect(y, self.height)) * self.width
+            + reflect(x, self.width)]
+    }
+
+    fn build(
+        channels: usize,
+        height: usize,
+        width: usize,
+        value: impl Fn(usize, isize, isize) -> f64,
+    ) -> Self {
+        let mut data = Vec::with_capacity(channels * height * width);
+        for c in 0..channels {
+            for y in 0..height as isize {
+                data.extend((0..width as isize).map(|x| value(c, y, x)));
+            }
+        }
+        Self {
+            channels,
+            height,
+            width,
+            data,
+        }
+    }
+
+    /// Convolution with reflection padding of half the kernel.
+    pub(crate) fn convolve(&self, weights: &ConvolutionWeights, stride: usize) -> Self {
+        let (k, half) = (weights.kernel_size, (weights.kernel_size / 2) as isize);
+        Self::build(
+            weights.out_channels,
+            self.height.div_ceil(stride),
+            self.width.div_ceil(stride),
+            |o, y, x| {
+                let mut sum = 0.0;
+                for i in 0..self.channels {
+                    for (dy, dx) in (0..k * k).map(|tap| (tap / k, tap % k)) {
+                        let weight = weights.weight[((o * self.channels + i) * k + dy) * k + dx];
+                        let (y, x) = (
+                            y * stride as isize + dy as isize - half,
+                            x * stride as isize + dx as isize - half,
+                        );
+                        sum += f64::from(weight) * self.at(i, y, x);
+                    }
+                }
+                sum
+            },
+        )
+    }
+
+    /// Instance normalisation, scale and shift, then ReLU if asked for.
+    pub(crate) fn normalise(mut self, scale: &[f32], shift: &[f32], relu: bool) -> Self {
+        let size = self.height * self.width;
+        for (c, plane) in self.data.chunks_exact_mut(size).enumerate() {
+            let mean = plane.iter().sum::<f64>() / size as f64;
+            let variance = plane.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / size as f64;
+            for value in plane {
+                *value = (*value - mean) / (variance + 1e-5).sqrt() * f64::from(scale[c])
+                    + f64::from(shift[c]);
+                *value = if relu { value.max(0.0) } else { *value };
+            }
+        }
+        self
+    }
+
+    fn upsample(&self) -> Self {
+        Self::build(self.channels, 2 * self.height, 2 * self.width, |c, y, x| {
+            self.at(c, y / 2, x / 2)
+        })
+    }
+}
+
+/// The painting of an RGB8 picture, red, green, blue, row by row, in 0..=1.
+pub(crate) fn paint(
+    weights: &TransformWeights,
+    style: &StyleParameters,
+    rgb: &[u8],
+    width: usize,
+    height: usize,
+) -> Vec<f32> {
+    let picture = Planes::build(3, height, width, |c, y, x| {
+        f64::from(rgb[(y as usize * width + x as usize) * 3 + c]) / 255.0
+    });
+    let padded = Planes::build(
+        3,
+        height.next_multiple_of(4),
+        width.next_multiple_of(4),
+        |c, y, x| picture.at(c, y, x),
+    );
+    let layers: Vec<_> = weights.layers().collect();
+    let layer = |input: &Planes, index: usize, stride, relu| {
+        let own = style_offset(index)..style_offset(index) + layer_shape(index).0;
+        input.convolve(layers[index], stride).normalise(
+            &style.scale[own.clone()],
+            &style.shift[own],
+            relu,
+        )
+    };
+    let mut x = layer(&layer(&layer(&padded, 0, 1, true), 1, 2, true), 2, 2, true);
+    for block in 0..6 {
+        let y = layer(&layer(&x, 3 + 2 * block, 1, true), 4 + 2 * block, 1, false);
+        x.data.iter_mut().zip(y.data).for_each(|(x, y)| *x += y);
+    }
+    let x = layer(&x.upsample(), 15, 1, true);
+    let x = layer(&x.upsample(), 16, 1, true);
+    let x = layer(&x, 17, 1, false);
+    let mut painting = Vec::with_capacity(width * height * 3);
+    for y in 0..height as isize {
+        for column in 0..width as isize {
+            painting.extend((0..3).map(|c| (1.0 / (1.0 + (-x.at(c, y, column)).exp())) as f32));
+        }
+    }
+    painting
+}
+
+/// Numbers in -1..1 that look random and depend on the seed alone.
+pub(crate) fn noise(seed: u64, count: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// A network with random weights.
+pub(crate) fn random_network(seed: u64) -> (TransformWeights, StyleParameters) {
+    let mut index = 0;
+    let weights = TransformWeights::from_layers(|_| {
+        let (out_channels, in_channels, kernel_size) = layer_shape(index);
+        index += 1;
+        let inputs = in_channels * kernel_size * kernel_size;
+        let mut weight = noise(seed + index as u64, out_channels * inputs);
+        weight
+            .iter_mut()
+            .for_each(|w| *w *= (3.0 / inputs as f32).sqrt());
+        Ok::<_, std::convert::Infallible>(ConvolutionWeights {
+            out_channels,
+            in_channels,
+            kernel_size,
+            weight,
+        })
+    });
+    let Ok(weights) = weights;
+    let channels = super::STYLE_CHANNELS;
+    let style = StyleParameters {
+        scale: noise(seed + 100, channels)
+            .iter()
+            .map(|v| 1.0 + 0.5 * v)
+            .collect(),
+        shift: noise(seed + 101, channels)
+            .iter()
+            .map(|v| 0.5 * v)
+            .collect(),
+    };
+    (weights, style)
+}
+
+/// A picture of soft gradients and some noise.
+pub(crate) fn random_picture(seed: u64, width: usize, height: usize) -> Vec<u8> {
+    let grain = noise(seed, width * height * 3);
+    (0..width * height * 3)
+        .map(|i| {
+            let (y, x, c) = (i / 3 / width, i / 3 % width, i % 3);
+            let wave = (x as f32 * 0.11 + c as f32).sin() + (y as f32 * 0.07 - c as f32).cos();
+            (128.0 + 50.0 * wave + 25.0 * grain[i]) as u8
+        })
+        .collect()
+}
+
+/// The largest difference between a painting of an engine and the reference.
+fn largest_difference(
+    set: InstructionSet,
+    precision: Precision,
+    threads: usize,
+    width: usize,
+    height: usize,
+) -> f32 {
+    let (weights, style) = random_network(width as u64);
+    let picture = random_picture(7, width, height);
+    let expected = paint(&weights, &style, &picture, width, height);
+    let config = TransformConfig {
+        threads,
+        precision,
+        instruction_set: Some(set),
+    };
+    let mut engine = TransformEngine::new(&weights, config).unwrap();
+    engine.set_style(&style).unwrap();
+    let mut painting = vec![0.0; picture.len()];
+    engine
+        .paint_f32(&picture, width, height, &mut painting)
+        .unwrap();
+    let again = {
+        let mut again = vec![0.0; picture.len()];
+        engine
+            .paint_f32(&picture, width, height, &mut again)
+            .unwrap();
+        again
+    };
+    assert_eq!(painting, again, "painting twice should give the same");
+    expected
+        .iter()
+        .zip(&painting)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
+}
+
+fn available() -> impl Iterator<Item = InstructionSet> {
+    InstructionSet::ALL
+        .into_iter()
+        .filter(|set| set.is_available())
+}
+
+#[test]
+fn f32_paintings_agree_with_the_reference_on_every_instruction_set() {
+    for set in available() {
+        for (threads, width, height) in [(1, 32, 32), (2, 67, 45), (3, 130, 34)] {
+            let difference = largest_difference(set, Precision::F32, threads, width, height);
+            assert!(difference < 2e-3, "{set}, {width}x{height}: {difference}");
+            println!("{set} {width}x{height}: {difference:e}");
+        }
+    }
+}
+
+#[test]
+fn paintings_do_not_depend_on_threads() {
+    let (weights, style) = random_network(3);
+    let picture = random_picture(5, 150, 101);
+    let mut paintings = [1, 2, 4].map(|threads| {
+        let config = TransformConfig {
+            threads,
+            precision: Precision::F32,
+            instruction_set: None,
+        };
+        let mut engine = TransformEngine::new(&weights, config).unwrap();
+        engine.set_style(&style).unwrap();
+        let mut painting = vec![0; picture.len()];
+        engine.paint(&picture, 150, 101, &mut painting).unwrap();
+        painting
+    });
+    let first = std::mem::take(&mut paintings[0]);
+    assert!(paintings[1..].iter().all(|painting| *painting == first));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    #[test]
+    fn any_size_agrees_with_the_reference(width in 32_usize..90, height in 32_usize..70) {
+        for set in available() {
+            let difference = largest_difference(set, Precision::F32, 2, width, height);
+            prop_assert!(difference < 2e-3, "{set}: {difference}");
+        }
+    }
+}

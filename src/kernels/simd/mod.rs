@@ -1,0 +1,88 @@
+//! One vector vocabulary for every instruction set.
+//!
+//! A kernel is written once against [`Simd`] and instantiated per instruction set; [`InstructionSet::run`] enters a
+//! function compiled with that set's target features, into which the whole kernel is inlined. So every method here
+//! and every function of a kernel is `#[inline(always)]`: a function left outside the entry would be compiled without
+//! the features, and slowly.
+//!
+//! [`InstructionSet::run`]: super::InstructionSet::run
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+pub(crate) mod portable;
+
+/// Vectors of `f32` and what the kernels do with them.
+///
+/// # Safety
+/// Every method requires that the processor has the instruction set of the implementation, which holds inside
+/// [`InstructionSet::run`](super::InstructionSet::run), and that pointers are valid for [`Simd::LANES`] elements (no
+/// alignment is required).
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// Values in one vector; divides 16.
+    const LANES: usize;
+    /// Pixels of the widest register tile of the direct convolution.
+    const TILE_PIXELS: usize;
+    /// One vector of `f32`.
+    type F: Copy;
+
+    /// Loads [`Simd::LANES`] values.
+    unsafe fn load(pointer: *const f32) -> Self::F;
+    /// Stores [`Simd::LANES`] values.
+    unsafe fn store(pointer: *mut f32, value: Self::F);
+    /// Loads half-precision values and widens them.
+    unsafe fn load_f16(pointer: *const u16) -> Self::F;
+    /// Rounds to half precision (to nearest, ties to even) and stores.
+    unsafe fn store_f16(pointer: *mut u16, value: Self::F);
+    /// The same value in every lane.
+    unsafe fn splat(value: f32) -> Self::F;
+    /// `a + b`.
+    unsafe fn add(a: Self::F, b: Self::F) -> Self::F;
+    /// `a - b`.
+    unsafe fn sub(a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b`.
+    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
+    /// `a / b`.
+    unsafe fn div(a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once where the processor can.
+    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// The larger of each pair.
+    unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
+    /// The smaller of each pair.
+    unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
+    /// Rounds to the nearest whole number.
+    unsafe fn round(a: Self::F) -> Self::F;
+    /// 2 to the power of a whole number in -126..=127.
+    unsafe fn pow2(a: Self::F) -> Self::F;
+}
+
+/// `1 / (1 + exp(-x))`, within 1e-6.
+///
+/// exp by 2^(whole) times a polynomial for 2^(fraction) on -0.5..=0.5 (Taylor of degree 6: relative error below 2e-7).
+///
+/// # Safety
+/// As for [`Simd`].
+#[inline(always)]
+pub(crate) unsafe fn sigmoid<S: Simd>(x: S::F) -> S::F {
+    // SAFETY: arithmetic only; the caller guarantees the instruction set.
+    unsafe {
+        let x = S::max(S::min(x, S::splat(60.0)), S::splat(-60.0));
+        let power = S::mul(x, S::splat(-std::f32::consts::LOG2_E));
+        let whole = S::round(power);
+        let fraction = S::sub(power, whole);
+        let mut polynomial = S::splat(1.540_353e-4);
+        for coefficient in [
+            1.333_355_8e-3,
+            9.618_129e-3,
+            5.550_411e-2,
+            0.240_226_5,
+            std::f32::consts::LN_2,
+            1.0,
+        ] {
+            polynomial = S::fma(polynomial, fraction, S::splat(coefficient));
+        }
+        let exponential = S::mul(polynomial, S::pow2(whole));
+        S::div(S::splat(1.0), S::add(S::splat(1.0), exponential))
+    }
+}

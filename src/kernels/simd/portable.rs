@@ -1,0 +1,82 @@
+//! Plain Rust over arrays of eight: what the compiler makes of it (SSE2 on any x86-64, NEON on any AArch64).
+
+use super::Simd;
+use half::f16;
+
+/// No instruction set beyond the target's own.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable;
+
+#[inline(always)]
+fn map(a: [f32; 8], b: [f32; 8], function: impl Fn(f32, f32) -> f32) -> [f32; 8] {
+    std::array::from_fn(|i| function(a[i], b[i]))
+}
+
+// SAFETY (all methods): the caller guarantees valid pointers, as the trait requires.
+impl Simd for Portable {
+    const LANES: usize = 8;
+    const TILE_PIXELS: usize = 4;
+    type F = [f32; 8];
+
+    #[inline(always)]
+    unsafe fn load(pointer: *const f32) -> [f32; 8] {
+        unsafe { pointer.cast::<[f32; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(pointer: *mut f32, value: [f32; 8]) {
+        unsafe { pointer.cast::<[f32; 8]>().write_unaligned(value) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(pointer: *const u16) -> [f32; 8] {
+        let bits = unsafe { pointer.cast::<[u16; 8]>().read_unaligned() };
+        bits.map(|b| f16::from_bits(b).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn store_f16(pointer: *mut u16, value: [f32; 8]) {
+        let bits = value.map(|v| f16::from_f32(v).to_bits());
+        unsafe { pointer.cast::<[u16; 8]>().write_unaligned(bits) }
+    }
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> [f32; 8] {
+        [value; 8]
+    }
+    #[inline(always)]
+    unsafe fn add(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        map(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    unsafe fn sub(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        map(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    unsafe fn mul(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        map(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    unsafe fn div(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        map(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    unsafe fn fma(a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
+        // Not `mul_add`: without the instruction that is a library call.
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    unsafe fn max(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        map(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn min(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
+        map(a, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn round(a: [f32; 8]) -> [f32; 8] {
+        // Adding and taking away 1.5 * 2^23 leaves the nearest whole number (for |a| < 2^22) without a library call.
+        const MAGIC: f32 = 12_582_912.0;
+        a.map(|v| (v + MAGIC) - MAGIC)
+    }
+    #[inline(always)]
+    unsafe fn pow2(a: [f32; 8]) -> [f32; 8] {
+        a.map(|v| f32::from_bits(((v as i32 + 127) << 23) as u32))
+    }
+}

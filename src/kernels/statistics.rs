@@ -1,0 +1,242 @@
+//! Mean and variance of each channel, gathered tile by tile.
+//!
+//! A tile sums its values and their squares in `f32`, one sum per vector lane and after taking away the lane's first
+//! value, so that a mean far from zero costs no digits; lanes and tiles are then merged in `f64` by the pairwise rule
+//! of Chan, Golub and LeVeque (1979), always in the same order: a painting does not depend on the number of threads.
+
+use super::simd::Simd;
+
+/// Lanes that are summed side by side; every channel count of the network divides it.
+pub(crate) const STATISTIC_LANES: usize = 32;
+
+/// Count, mean and sum of squared deviations of some values.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Moments {
+    pub(crate) count: f64,
+    pub(crate) mean: f64,
+    pub(crate) squares: f64,
+}
+
+impl Moments {
+    /// The moments of both sets of values together.
+    pub(crate) fn merge(self, other: Self) -> Self {
+        let count = self.count + other.count;
+        if other.count == 0.0 || count == 0.0 {
+            return self;
+        }
+        let difference = other.mean - self.mean;
+        let share = other.count / count;
+        Self {
+            count,
+            mean: self.mean + difference * share,
+            squares: self.squares + other.squares + difference * difference * self.count * share,
+        }
+    }
+
+    /// Mean squared deviation (biased, as instance normalisation takes it).
+    pub(crate) fn variance(self) -> f64 {
+        if self.count > 0.0 {
+            (self.squares / self.count).max(0.0)
+        } else {
+            0.0
+        }
+    }
+}
+
+/// Running sums of one tile.
+#[repr(C, align(64))]
+pub(crate) struct LaneSums {
+    shift: [f32; STATISTIC_LANES],
+    sum: [f32; STATISTIC_LANES],
+    square: [f32; STATISTIC_LANES],
+    count: [u32; STATISTIC_LANES],
+    started: bool,
+}
+
+impl LaneSums {
+    pub(crate) fn new() -> Self {
+        Self {
+            shift: [0.0; 32],
+            sum: [0.0; 32],
+            square: [0.0; 32],
+            count: [0; 32],
+            started: false,
+        }
+    }
+
+    /// Adds `count` values; value `i` belongs to lane `i % 32`.
+    ///
+    /// # Safety
+    /// `row` holds `count` values, and the processor has the instruction set.
+    #[inline(always)]
+    pub(crate) unsafe fn add_row<S: Simd>(&mut self, row: *const f32, count: usize) {
+        // SAFETY: indices stay below `count`, and below 32 in the arrays.
+        unsafe {
+            if !self.started {
+                self.started = true;
+                for lane in 0..STATISTIC_LANES {
+                    self.shift[lane] = *row.add(if lane < count { lane } else { 0 });
+                }
+            }
+            let blocks = count / STATISTIC_LANES;
+            for part in (0..STATISTIC_LANES).step_by(2 * S::LANES) {
+                self.add_columns::<S>(row, blocks, part);
+            }
+            for lane in 0..STATISTIC_LANES {
+                self.count[lane] += blocks as u32;
+            }
+            for lane in 0..count % STATISTIC_LANES {
+                let value = *row.add(blocks * STATISTIC_LANES + lane) - self.shift[lane];
+                self.sum[lane] += value;
+                self.square[lane] += value * value;
+                self.count[lane] += 1;
+            }
+        }
+    }
+
+    /// Two vectors of lanes, starting at lane `part`, over all whole blocks.
+    #[inline(always)]
+    unsafe fn add_columns<S: Simd>(&mut self, row: *const f32, blocks: usize, part: usize) {
+        // SAFETY: `part + 2 * LANES` is at most 32, and the row holds 32 values per block.
+        unsafe {
+            let (low, high) = (part, part + S::LANES);
+            let shifts = (
+                S::load(self.shift.as_ptr().add(low)),
+                S::load(self.shift.as_ptr().add(high)),
+            );
+            let mut sums = (
+                S::load(self.sum.as_ptr().add(low)),
+                S::load(self.sum.as_ptr().add(high)),
+            );
+            let mut squares = (
+                S::load(self.square.as_ptr().add(low)),
+                S::load(self.square.as_ptr().add(high)),
+            );
+            for block in 0..blocks {
+                let values = row.add(block * STATISTIC_LANES);
+                let first = S::sub(S::load(values.add(low)), shifts.0);
+                let second = S::sub(S::load(values.add(high)), shifts.1);
+                sums = (S::add(sums.0, first), S::add(sums.1, second));
+                squares = (
+                    S::fma(first, first, squares.0),
+                    S::fma(second, second, squares.1),
+                );
+            }
+            S::store(self.sum.as_mut_ptr().add(low), sums.0);
+            S::store(self.sum.as_mut_ptr().add(high), sums.1);
+            S::store(self.square.as_mut_ptr().add(low), squares.0);
+            S::store(self.square.as_mut_ptr().add(high), squares.1);
+        }
+    }
+
+    /// The moments of each channel, where lane `i` belongs to channel `i % channels.len()`.
+    pub(crate) fn fold(&self, channels: &mut [Moments]) {
+        channels.fill(Moments::default());
+        for lane in 0..STATISTIC_LANES {
+            let count = f64::from(self.count[lane]);
+            if count == 0.0 {
+                continue;
+            }
+            let (sum, square) = (f64::from(self.sum[lane]), f64::from(self.square[lane]));
+            let moments = Moments {
+                count,
+                mean: f64::from(self.shift[lane]) + sum / count,
+                squares: (square - sum * sum / count).max(0.0),
+            };
+            let channel = &mut channels[lane % channels.len()];
+            *channel = channel.merge(moments);
+        }
+    }
+}
+
+/// What a layer's reader does to each value: `value * scale + shift`, repeated to 32 lanes.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Affine {
+    pub(crate) scale: [f32; STATISTIC_LANES],
+    pub(crate) shift: [f32; STATISTIC_LANES],
+}
+
+impl Affine {
+    /// Leaves values as they are.
+    pub(crate) const IDENTITY: Self = Self {
+        scale: [1.0; 32],
+        shift: [0.0; 32],
+    };
+
+    /// Instance normalisation with these statistics, then the style's `scale` and `shift` (one per channel).
+    pub(crate) fn normalising(
+        channels: &[Moments],
+        epsilon: f64,
+        scale: &[f32],
+        shift: &[f32],
+    ) -> Self {
+        let mut affine = Self::IDENTITY;
+        for lane in 0..STATISTIC_LANES {
+            let channel = lane % channels.len();
+            let moments = channels[channel];
+            let gain = f64::from(scale[channel]) / (moments.variance() + epsilon).sqrt();
+            affine.scale[lane] = gain as f32;
+            affine.shift[lane] = (f64::from(shift[channel]) - moments.mean * gain) as f32;
+        }
+        affine
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::instruction_set::{InstructionSet, Kernel};
+
+    struct Add<'a>(&'a mut LaneSums, &'a [f32]);
+    impl Kernel for Add<'_> {
+        type Output = ();
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) {
+            // SAFETY: the slice holds its length.
+            unsafe { self.0.add_row::<S>(self.1.as_ptr(), self.1.len()) }
+        }
+    }
+
+    #[test]
+    fn moments_agree_with_two_passes_in_f64_also_far_from_zero() {
+        for set in InstructionSet::ALL
+            .into_iter()
+            .filter(|set| set.is_available())
+        {
+            for (length, channels) in [(32, 4), (96 + 16, 8), (320, 32), (77, 1)] {
+                let values: Vec<f32> = (0..length)
+                    .map(|i| 1000.0 + ((i * 7919) % 101) as f32 * 0.01)
+                    .collect();
+                let mut sums = LaneSums::new();
+                let (first, rest) = values.split_at(if length > 64 { 64 } else { length });
+                for part in [first, rest] {
+                    // SAFETY: the set is available.
+                    unsafe { set.run(Add(&mut sums, part)) };
+                }
+                let mut folded = vec![Moments::default(); channels];
+                sums.fold(&mut folded);
+                for (channel, moments) in folded.iter().enumerate() {
+                    let own: Vec<f64> = values
+                        .iter()
+                        .skip(channel)
+                        .step_by(channels)
+                        .map(|v| f64::from(*v))
+                        .collect();
+                    let mean = own.iter().sum::<f64>() / own.len() as f64;
+                    let variance =
+                        own.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / own.len() as f64;
+                    assert_eq!(moments.count, own.len() as f64);
+                    assert!(
+                        (moments.mean - mean).abs() < 1e-5,
+                        "{set} {moments:?} {mean}"
+                    );
+                    assert!(
+                        (moments.variance() - variance).abs() < 1e-4,
+                        "{set} {moments:?} {variance}"
+                    );
+                }
+            }
+        }
+    }
+}

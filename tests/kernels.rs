@@ -1,0 +1,125 @@
+//! The kernel engine against the numbers that onnxruntime made of the original model.
+
+use allaprima::kernels::{
+    ConvolutionWeights, InstructionSet, Precision, StyleParameters, TransformConfig,
+    TransformEngine, TransformWeights,
+};
+use safetensors::SafeTensors;
+
+fn read(path: &str) -> Vec<u8> {
+    std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+fn floats(file: &SafeTensors<'_>, name: &str) -> (Vec<usize>, Vec<f32>) {
+    let tensor = file.tensor(name).unwrap();
+    let values = tensor
+        .data()
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+        .collect();
+    (tensor.shape().to_vec(), values)
+}
+
+fn network(file: &SafeTensors<'_>) -> TransformWeights {
+    TransformWeights::from_layers(|name| {
+        let (shape, weight) = floats(file, &format!("{name}.weight"));
+        Ok::<_, ()>(ConvolutionWeights {
+            out_channels: shape[0],
+            in_channels: shape[1],
+            kernel_size: shape[2],
+            weight,
+        })
+    })
+    .unwrap()
+}
+
+/// The blend of some styles, `(number, weight)`.
+fn style(file: &SafeTensors<'_>, blend: &[(usize, f32)]) -> StyleParameters {
+    let mut names = Vec::new();
+    let _ = TransformWeights::from_layers(|name| {
+        names.push(name.to_owned());
+        Ok::<_, ()>(ConvolutionWeights {
+            out_channels: 0,
+            in_channels: 0,
+            kernel_size: 0,
+            weight: Vec::new(),
+        })
+    });
+    let blended = |what: &str| {
+        names
+            .iter()
+            .flat_map(|name| {
+                let (shape, values) = floats(file, &format!("{name}.norm.{what}"));
+                let mut channels = vec![0.0; shape[1]];
+                for (number, weight) in blend {
+                    for (channel, value) in channels.iter_mut().zip(&values[number * shape[1]..]) {
+                        *channel += weight * value;
+                    }
+                }
+                channels
+            })
+            .collect()
+    };
+    StyleParameters {
+        scale: blended("scale"),
+        shift: blended("shift"),
+    }
+}
+
+fn parse(case: &str) -> Vec<(usize, f32)> {
+    case.split(',')
+        .map(|part| {
+            let (number, weight) = part.split_once(':').unwrap_or((part, "1"));
+            (number.parse().unwrap(), weight.parse().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn f32_agrees_with_onnxruntime() {
+    let (model, golden) = (
+        read("models/multistyle26.safetensors"),
+        read("tests/golden/multistyle26.safetensors"),
+    );
+    let (model, golden) = (
+        SafeTensors::deserialize(&model).unwrap(),
+        SafeTensors::deserialize(&golden).unwrap(),
+    );
+    for set in InstructionSet::ALL
+        .into_iter()
+        .filter(|set| set.is_available())
+    {
+        let config = TransformConfig {
+            threads: 2,
+            precision: Precision::F32,
+            instruction_set: Some(set),
+        };
+        let mut engine = TransformEngine::new(&network(&model), config).unwrap();
+        let mut worst = 0.0_f32;
+        for name in golden.names() {
+            let Some((size, case)) = name
+                .strip_prefix("output.")
+                .and_then(|rest| rest.split_once('.'))
+            else {
+                continue;
+            };
+            let input = golden.tensor(&format!("input.{size}")).unwrap();
+            let (height, width) = (input.shape()[0], input.shape()[1]);
+            let (_, expected) = floats(&golden, name);
+            engine.set_style(&style(&model, &parse(case))).unwrap();
+            let mut painting = vec![0.0; expected.len()];
+            engine
+                .paint_f32(input.data(), width, height, &mut painting)
+                .unwrap();
+            let difference = expected
+                .iter()
+                .zip(&painting)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max);
+            println!("{set} {name}: {difference:.2e}");
+            worst = worst.max(difference);
+        }
+        println!("{set}: largest difference {worst:.2e}");
+        assert!(worst <= 2e-3, "{set}: {worst}");
+    }
+}
