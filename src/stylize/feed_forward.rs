@@ -24,7 +24,6 @@ pub struct FeedForwardSettings {
 }
 
 /// Paints with the feed-forward network of a style pack.
-#[derive(Debug)]
 pub struct FeedForward {
     network: Network,
     finish: Finish,
@@ -32,7 +31,6 @@ pub struct FeedForward {
     painted: Vec<u8>,
 }
 
-#[derive(Debug)]
 enum Network {
     /// The processor: our own kernels.
     Kernels(Box<TransformEngine>),
