@@ -1,0 +1,691 @@
+//! A video file as a source: demux, decode, convert, one frame at a time.
+//!
+//! The file is read packet by packet. Packets of sound and subtitles are handed on as they come; packets of the painted
+//! video go through the decoder and a filter graph (see `look`) and come out as upright RGB pictures of one size. Only
+//! one decoded frame is in hand at any time: memory does not grow with the length of the clip.
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+};
+
+use ffmpeg_next::{
+    self as ff, Error, Rational, Rescale, decoder, error::EAGAIN, format::context, frame,
+};
+
+use super::{
+    FrameSource, Ratio, SourceError, StreamInfo,
+    look::{Look, Orientation, display_size, fit},
+    open,
+    packets::PacketClock,
+    timeline::Timeline,
+};
+use crate::{
+    frame::{Frame, Packet, Picture, ResetReason},
+    media::{SourceDescription, TrackPacket, edge, graph::Graph},
+};
+
+/// The size at which frames are painted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sizing {
+    /// As displayed: upright, with square pixels.
+    #[default]
+    Native,
+    /// Exactly this, in pixels.
+    Exact {
+        /// Width of the upright picture in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+    },
+    /// As displayed, shrunk until the long side has at most this many pixels.
+    MaxSide(usize),
+}
+
+/// How a video file is read.
+#[derive(Clone, Debug)]
+pub struct VideoSourceSettings {
+    /// The size at which frames are painted.
+    pub size: Sizing,
+    /// Where to begin, in seconds.
+    pub start: Option<f64>,
+    /// How much to read, in seconds.
+    pub duration: Option<f64>,
+    /// Whether sound and subtitles travel along.
+    pub keep_tracks: bool,
+    /// Threads of the decoder and of the conversion to RGB.
+    pub threads: usize,
+}
+
+impl Default for VideoSourceSettings {
+    fn default() -> Self {
+        Self {
+            size: Sizing::Native,
+            start: None,
+            duration: None,
+            keep_tracks: true,
+            threads: 2,
+        }
+    }
+}
+
+/// The smallest side of a picture that can be painted, in pixels.
+const MIN_SIDE: usize = 32;
+
+/// A video file. See the module's text.
+pub struct VideoFileSource {
+    path: PathBuf,
+    info: StreamInfo,
+    description: SourceDescription,
+    input: context::Input,
+    decoder: decoder::Video,
+    video: usize,
+    time_base: Rational,
+    /// For each stream of the file, its number among the tracks that travel along.
+    track_of: Vec<Option<usize>>,
+    clock: PacketClock,
+    timeline: Timeline,
+    cut: Cut,
+    threads: usize,
+    orientation: Orientation,
+    graph: Option<(Look, Graph)>,
+    /// Frames inside the graph: number, time stamp, duration.
+    inside: VecDeque<(i64, i64, i64)>,
+    decoded: frame::Video,
+    ready: VecDeque<Packet>,
+    held: Option<(i64, i64)>,
+    stage: Stage,
+    delivered: u64,
+    pushed: i64,
+    /// Where the header says that the video ends, in seconds on the file's clock.
+    promised_end: Option<f64>,
+    seen: Seen,
+}
+
+/// What part of the file is wanted, in ticks of the video on the shifted clock (0 is the start of the part).
+struct Cut {
+    /// Taken from every stamp of the file, in ticks of the video.
+    zero: i64,
+    /// Where the part ends.
+    end: Option<i64>,
+    /// Whether frames before 0 are left out (a start was asked for).
+    from_zero: bool,
+    /// Which tracks have passed the end.
+    passed: Vec<bool>,
+}
+
+/// How far the reading has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Packets are read and decoded.
+    Reading,
+    /// The file is at its end; the decoder gives what it still holds.
+    Draining,
+    /// The wanted part has ended for the pictures, not yet for the sound.
+    TracksOnly,
+    /// The decoder is empty; the graph gives what it still holds.
+    Flushing,
+    /// Nothing follows.
+    Done,
+}
+
+/// What was met on the way, for the notes.
+#[derive(Default)]
+struct Seen {
+    broken_packets: u64,
+    read_error: Option<Error>,
+    size_changes: u64,
+    interlaced: bool,
+    alpha: bool,
+    hdr: Option<&'static str>,
+    wide_gamut: bool,
+    /// Where the last wanted frame ends.
+    last_end: i64,
+    /// The file was read to its end.
+    file_ended: bool,
+    /// The seconds that the header promises and the seconds that came, when much is missing.
+    cut_off: Option<(f64, f64)>,
+    fixed: Vec<String>,
+}
+
+/// One step of the decoder.
+enum Step {
+    /// A frame of the wanted part lies in `decoded`; its time stamp and duration.
+    Frame(i64, i64),
+    /// Something else happened.
+    Again,
+    /// No more frames.
+    End,
+}
+
+impl VideoFileSource {
+    /// Opens a file, chooses its video stream and decodes the first frame, so that the size is certain.
+    ///
+    /// # Errors
+    /// When the file cannot be read or shows nothing, when the wanted part is empty or the pictures would be too small.
+    pub fn open(path: &Path, settings: VideoSourceSettings) -> Result<Self, SourceError> {
+        open::check_times(settings.start, settings.duration)?;
+        let opened = open::open(path, &settings)?;
+        let time_base = opened.time_base;
+        let (start, passed) = (opened.zero, vec![false; opened.description.tracks.len()]);
+        let seconds = |seconds: f64| (seconds / f64::from(time_base)).round() as i64;
+        let rate = opened.frame_rate;
+        let step = rate.map_or(0, |rate| seconds(1.0 / f64::from(rate)));
+        let cut = Cut {
+            zero: start + settings.start.map_or(0, seconds),
+            end: settings.duration.map(seconds),
+            from_zero: settings.start.is_some(),
+            passed,
+        };
+        let mut timeline = Timeline::new(step, 1.0 / f64::from(time_base));
+        timeline.shift(cut.zero);
+        let mut source = Self {
+            path: path.to_owned(),
+            info: StreamInfo {
+                width: 0,
+                height: 0,
+                time_base: time_base.into(),
+                frame_rate: rate.map(Ratio::from),
+                expected_frames: opened.expected_frames,
+            },
+            description: opened.description,
+            clock: PacketClock::new(time_base, edge::has_absolute_clock(&opened.input)),
+            input: opened.input,
+            decoder: opened.decoder,
+            video: opened.video,
+            time_base,
+            track_of: opened.track_of,
+            timeline,
+            cut,
+            threads: settings.threads.max(1),
+            orientation: Orientation::default(),
+            graph: None,
+            inside: VecDeque::new(),
+            decoded: frame::Video::empty(),
+            ready: VecDeque::new(),
+            held: None,
+            stage: Stage::Reading,
+            delivered: 0,
+            pushed: 0,
+            promised_end: opened.promised_end,
+            seen: Seen {
+                fixed: opened.notes,
+                ..Seen::default()
+            },
+        };
+        source.first_frame(&settings)?;
+        Ok(source)
+    }
+
+    /// What a sink needs to keep all that is not painted.
+    pub fn description(&self) -> &SourceDescription {
+        &self.description
+    }
+
+    /// Decodes until a frame of the wanted part is in hand, and fixes the size of all pictures by it.
+    fn first_frame(&mut self, settings: &VideoSourceSettings) -> Result<(), SourceError> {
+        if settings.start.is_some_and(|start| start > 0.0) {
+            self.seek_to_start();
+        }
+        let (pts, duration) = loop {
+            match self.step() {
+                Step::Frame(pts, duration) => break (pts, duration),
+                Step::Again => {}
+                Step::End => return Err(self.nothing(settings)),
+            }
+        };
+        self.held = Some((pts, duration));
+        let matrix = self
+            .input
+            .stream(self.video)
+            .and_then(|stream| edge::display_matrix(&stream, &self.decoded));
+        self.orientation =
+            matrix.map_or_else(Orientation::default, |m| Orientation::from_matrix(&m));
+        let aspect = edge::pixel_aspect(&mut self.input, self.video, &mut self.decoded);
+        let stored = (self.decoded.width(), self.decoded.height());
+        let native = self.orientation.turn(display_size(stored, aspect));
+        let (width, height) = match settings.size {
+            Sizing::Native => native,
+            Sizing::MaxSide(side) => fit(native, side as u32),
+            Sizing::Exact { width, height } => (width as u32, height as u32),
+        };
+        self.info.width = width as usize;
+        self.info.height = height as usize;
+        if self.info.width.min(self.info.height) < MIN_SIDE {
+            return Err(SourceError::TooSmall {
+                path: self.path.clone(),
+                width: self.info.width,
+                height: self.info.height,
+            });
+        }
+        if let Some((num, den)) = aspect {
+            self.seen.fixed.push(format!(
+                "The pixels of the input are {num}:{den} and not square: pictures of {}x{} were stretched to square pixels, {}x{}.",
+                stored.0, stored.1, native.0, native.1
+            ));
+        }
+        Ok(())
+    }
+
+    /// Why there is no first frame.
+    fn nothing(&self, settings: &VideoSourceSettings) -> SourceError {
+        let path = self.path.clone();
+        match settings.start {
+            Some(start) if self.seen.last_end != 0 || self.seen.broken_packets == 0 => {
+                SourceError::StartBehindEnd { path, start }
+            }
+            _ => SourceError::NothingDecoded {
+                path,
+                detail: match self.seen.broken_packets {
+                    0 => "it ends before the first one".to_owned(),
+                    n => format!("{n} broken packets"),
+                },
+            },
+        }
+    }
+
+    /// Goes near the start of the wanted part, and back to the beginning when the first frame there is already behind it.
+    fn seek_to_start(&mut self) {
+        let target = self.cut.zero;
+        let second = (1.0 / f64::from(self.time_base)) as i64;
+        if edge::seek_before(&mut self.input, self.video, target - second / 2).is_err() {
+            return;
+        }
+        // Look at the first frame without taking it.
+        let from_zero = std::mem::replace(&mut self.cut.from_zero, false);
+        let early = loop {
+            match self.step() {
+                Step::Frame(pts, _) => break pts <= 0,
+                Step::Again => {}
+                Step::End => break false,
+            }
+        };
+        self.cut.from_zero = from_zero;
+        if early {
+            // Decoding simply goes on: this first frame is at or before the start, and only one that lies exactly on
+            // it is wanted; going back once more is cheaper than a second way through the code.
+            let _ = edge::seek_before(&mut self.input, self.video, target - second / 2);
+        } else {
+            let _ = edge::seek_before(&mut self.input, self.video, i64::MIN / 2);
+        }
+        self.decoder.flush();
+        self.timeline.restart();
+        self.clock.restart();
+        self.ready.clear();
+        self.cut.passed.fill(false);
+        self.stage = Stage::Reading;
+        self.seen = Seen {
+            fixed: std::mem::take(&mut self.seen.fixed),
+            ..Seen::default()
+        };
+    }
+
+    /// Takes one frame from the decoder, or gives it one packet.
+    fn step(&mut self) -> Step {
+        if matches!(self.stage, Stage::Reading | Stage::Draining) {
+            match self.decoder.receive_frame(&mut self.decoded) {
+                Ok(()) => return self.placed(),
+                Err(Error::Eof) => {
+                    self.stage = Stage::Flushing;
+                    return Step::End;
+                }
+                Err(Error::Other { errno: EAGAIN }) => {}
+                Err(_) => self.seen.broken_packets += 1,
+            }
+        }
+        match self.stage {
+            Stage::Reading | Stage::TracksOnly => {
+                self.read();
+                Step::Again
+            }
+            Stage::Draining => Step::Again,
+            Stage::Flushing | Stage::Done => Step::End,
+        }
+    }
+
+    /// Places the frame in `decoded` in time, and decides whether it is wanted.
+    fn placed(&mut self) -> Step {
+        let reported = self.decoded.timestamp().or(self.decoded.pts());
+        let duration = edge::duration(&self.decoded);
+        let pts = self.timeline.place(reported);
+        if self.cut.from_zero && pts < 0 {
+            self.seen.last_end = pts;
+            return Step::Again;
+        }
+        if self.cut.end.is_some_and(|end| pts >= end) {
+            self.stage = Stage::TracksOnly;
+            self.skip_passed_tracks();
+            return Step::Again;
+        }
+        let shown = if duration > 0 {
+            duration
+        } else {
+            self.timeline.step()
+        };
+        self.seen.last_end = pts + shown;
+        let duration = match self.cut.end {
+            Some(end) => shown.min(end - pts),
+            None => shown,
+        };
+        Step::Frame(pts, duration)
+    }
+
+    /// Reads one packet and gives it to the decoder or to the track it belongs to.
+    fn read(&mut self) {
+        let mut packet = ff::Packet::empty();
+        match packet.read(&mut self.input) {
+            Ok(()) => {}
+            Err(Error::Other { errno: EAGAIN }) => return,
+            Err(error) => {
+                if error != Error::Eof {
+                    self.seen.read_error = Some(error);
+                }
+                self.seen.file_ended = self.stage == Stage::Reading;
+                self.stage = match self.stage {
+                    Stage::Reading if self.decoder.send_eof().is_ok() => Stage::Draining,
+                    _ => Stage::Flushing,
+                };
+                return;
+            }
+        }
+        let stream = packet.stream();
+        if stream == self.video {
+            if self.stage == Stage::Reading {
+                self.clock.mend(&mut packet, self.time_base);
+                if self.decoder.send_packet(&packet).is_err() {
+                    self.seen.broken_packets += 1;
+                }
+            }
+        } else if let Some(&Some(track)) = self.track_of.get(stream) {
+            self.pass(track, packet);
+        }
+    }
+
+    /// After the last frame: is much of what the header promises missing?
+    fn look_for_cut(&mut self) {
+        let Some(promised) = self.promised_end else {
+            return;
+        };
+        let tick = f64::from(self.time_base);
+        let came = (self.seen.last_end + self.cut.zero) as f64 * tick;
+        if self.seen.file_ended && promised - came > (0.02 * promised).max(0.5) {
+            self.seen.cut_off = Some((promised, came));
+        }
+    }
+
+    /// Hands a packet of sound or subtitles on, if it belongs to the wanted part.
+    fn pass(&mut self, track: usize, mut packet: ff::Packet) {
+        let Some(about) = self.description.tracks.get(track) else {
+            return;
+        };
+        let base = Rational::from(about.time_base);
+        if about.kind == crate::media::TrackKind::Audio {
+            self.clock.mend(&mut packet, base);
+        }
+        let zero = self.cut.zero.rescale(self.time_base, base);
+        packet.set_pts(packet.pts().map(|pts| pts - zero));
+        packet.set_dts(packet.dts().map(|dts| dts - zero));
+        if let Some(at) = packet.pts().or(packet.dts()) {
+            if self.cut.from_zero && at < 0 {
+                return;
+            }
+            let end = self.cut.end.map(|end| end.rescale(self.time_base, base));
+            if end.is_some_and(|end| at >= end) {
+                if let Some(passed) = self.cut.passed.get_mut(track) {
+                    *passed = true;
+                }
+                self.skip_passed_tracks();
+                return;
+            }
+        }
+        self.ready
+            .push_back(Packet::Track(TrackPacket { track, packet }));
+    }
+
+    /// Ends the reading once pictures and sound have passed the end of the wanted part. Subtitles are not waited for:
+    /// their next packet may be minutes away.
+    fn skip_passed_tracks(&mut self) {
+        let waiting = self
+            .description
+            .tracks
+            .iter()
+            .zip(&self.cut.passed)
+            .any(|(track, passed)| track.kind == crate::media::TrackKind::Audio && !passed);
+        if self.stage == Stage::TracksOnly && !waiting {
+            self.stage = Stage::Flushing;
+        }
+    }
+
+    /// Sends the frame in `decoded` through the graph, which is built anew when the look of the frames changed.
+    fn convert(&mut self, pts: i64, duration: i64) -> Result<(), SourceError> {
+        let Some(format) = edge::pixel_format(&self.decoded).filter(|format| !format.hardware)
+        else {
+            self.seen.broken_packets += 1;
+            return Ok(());
+        };
+        let before = self.graph.as_ref().map(|(look, _)| *look);
+        let look = Look {
+            width: self.decoded.width(),
+            height: self.decoded.height(),
+            format,
+            colour: edge::colour_tags(&self.decoded),
+            // Once interlaced frames were met, the deinterlacer stays: it passes whole frames through.
+            interlaced: self.decoded.is_interlaced() || before.is_some_and(|look| look.interlaced),
+        };
+        if before != Some(look) {
+            self.rebuild(look, before)?;
+        }
+        let number = self.pushed;
+        self.pushed += 1;
+        self.inside.push_back((number, pts, duration));
+        if let Some((_, graph)) = &mut self.graph {
+            graph
+                .push(number, &mut self.decoded)
+                .map_err(|source| failed(&self.path, "converting a frame to RGB", source))?;
+        }
+        self.collect()
+    }
+
+    fn rebuild(&mut self, look: Look, before: Option<Look>) -> Result<(), SourceError> {
+        self.flush_graph()?;
+        if let Some(before) = before
+            && (before.width, before.height) != (look.width, look.height)
+        {
+            self.seen.size_changes += 1;
+            self.ready
+                .push_back(Packet::Reset(ResetReason::Discontinuity));
+        }
+        self.seen.interlaced |= look.interlaced;
+        self.seen.alpha |= look.format.alpha;
+        self.seen.wide_gamut |= look.is_wide_gamut();
+        if look.is_hdr() {
+            let transfer = look.transfer_name();
+            self.seen.hdr = Some(transfer);
+            if ["zscale", "tonemap"]
+                .iter()
+                .any(|name| ff::filter::find(name).is_none())
+            {
+                return Err(SourceError::HdrUnsupported {
+                    path: self.path.clone(),
+                    transfer,
+                });
+            }
+        }
+        let size = (self.info.width as u32, self.info.height as u32);
+        let filters = look.filters(self.orientation, size);
+        let graph = Graph::new(
+            look.width,
+            look.height,
+            look.format.number,
+            &filters,
+            self.threads,
+        )
+        .map_err(|source| failed(&self.path, "preparing the conversion to RGB", source))?;
+        self.graph = Some((look, graph));
+        Ok(())
+    }
+
+    /// Takes all finished pictures from the graph.
+    fn collect(&mut self) -> Result<(), SourceError> {
+        while let Some((_, graph)) = &mut self.graph {
+            let pulled = graph
+                .pull()
+                .map_err(|source| failed(&self.path, "converting a frame to RGB", source))?;
+            let Some((number, frame)) = pulled else {
+                break;
+            };
+            while self.inside.front().is_some_and(|(n, ..)| *n < number) {
+                self.inside.pop_front();
+            }
+            let Some((_, pts, duration)) = self.inside.pop_front() else {
+                break;
+            };
+            let rgb = edge::packed_rgb(&frame)
+                .map_err(|source| failed(&self.path, "copying a frame", source))?;
+            let picture = Picture::new(self.info.width, self.info.height, rgb)
+                .map_err(|error| SourceError::Failed(error.to_string()))?;
+            self.ready.push_back(Packet::Frame(Frame {
+                picture,
+                pts,
+                duration,
+                source_index: self.delivered,
+                seq: self.delivered,
+            }));
+            self.delivered += 1;
+        }
+        Ok(())
+    }
+
+    fn flush_graph(&mut self) -> Result<(), SourceError> {
+        if let Some((_, graph)) = &mut self.graph {
+            graph
+                .end()
+                .map_err(|source| failed(&self.path, "converting a frame to RGB", source))?;
+            self.collect()?;
+        }
+        self.graph = None;
+        Ok(())
+    }
+}
+
+fn failed(path: &Path, action: &'static str, source: Error) -> SourceError {
+    SourceError::Media {
+        path: path.to_owned(),
+        action,
+        source,
+    }
+}
+
+impl FrameSource for VideoFileSource {
+    fn info(&self) -> &StreamInfo {
+        &self.info
+    }
+
+    fn next(&mut self) -> Result<Packet, SourceError> {
+        loop {
+            if let Some(packet) = self.ready.pop_front() {
+                return Ok(packet);
+            }
+            if let Some((pts, duration)) = self.held.take() {
+                self.convert(pts, duration)?;
+                continue;
+            }
+            if self.stage == Stage::Done {
+                return Ok(Packet::End);
+            }
+            match self.step() {
+                Step::Frame(pts, duration) => self.convert(pts, duration)?,
+                Step::Again => {}
+                Step::End => {
+                    self.look_for_cut();
+                    self.flush_graph()?;
+                    self.stage = Stage::Done;
+                }
+            }
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = self.seen.fixed.clone();
+        notes.extend(self.seen.told(&self.timeline, self.clock.jumps));
+        notes
+    }
+}
+
+impl Seen {
+    /// What was met on the way, in full sentences.
+    fn told(&self, timeline: &Timeline, clock_jumps: u64) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(transfer) = self.hdr {
+            notes.push(format!(
+                "The input is HDR ({transfer}); its colours were mapped to the range of an ordinary screen."
+            ));
+        }
+        if self.wide_gamut {
+            notes.push(
+                "The input has the wide colours of BT.2020; they were mapped to BT.709.".to_owned(),
+            );
+        }
+        if self.interlaced {
+            notes.push(
+                "The input is interlaced; each frame was deinterlaced, one picture per frame."
+                    .to_owned(),
+            );
+        }
+        if self.alpha {
+            notes.push(
+                "The input has an alpha channel; transparent parts were painted over black."
+                    .to_owned(),
+            );
+        }
+        if self.size_changes > 0 {
+            notes.push(format!(
+                "The picture size of the input changes {} in mid-stream; all was scaled to the first size.",
+                times(self.size_changes)
+            ));
+        }
+        if self.broken_packets > 0 {
+            notes.push(format!(
+                "{} broken video packets could not be decoded and were skipped.",
+                self.broken_packets
+            ));
+        }
+        if let Some((promised, came)) = self.cut_off {
+            notes.push(format!(
+                "The header of the input promises {promised:.1} s and only {came:.1} s are there; all that could be read was painted."
+            ));
+        }
+        if let Some(error) = self.read_error {
+            notes.push(format!(
+                "Reading ended early ({error}); what was read until then was painted."
+            ));
+        }
+        if timeline.missing > 0 {
+            notes.push(format!(
+                "{} frames had no time stamp and were placed by the frame rate.",
+                timeline.missing
+            ));
+        }
+        if timeline.repaired > 0 {
+            notes.push(format!(
+                "{} frames had a repeated or falling time stamp and were moved by the least that makes it rise.",
+                timeline.repaired
+            ));
+        }
+        let jumps = timeline.jumps + clock_jumps;
+        if jumps > 0 {
+            notes.push(format!(
+                "The clock of the input jumps {}; the parts were joined.",
+                times(jumps)
+            ));
+        }
+        notes
+    }
+}
+
+fn times(count: u64) -> String {
+    match count {
+        1 => "once".to_owned(),
+        n => format!("{n} times"),
+    }
+}
