@@ -25,13 +25,17 @@ pub enum DeviceError {
     #[error("'{0}' is no device: use auto, cpu, cuda, cuda:N or metal")]
     Unknown(String),
     /// The program was built without it.
-    #[error("this program was built without {feature}: build it with `--features {feature}`, or use --device cpu")]
+    #[error(
+        "this program was built without {feature}: build it with `--features {feature}`, or use --device cpu"
+    )]
     NotBuilt {
         /// Name of the cargo feature.
         feature: &'static str,
     },
     /// It is built in and does not work here.
-    #[error("the device {device} does not work here (`allaprima doctor` says more; --device cpu always works)")]
+    #[error(
+        "the device {device} does not work here (`allaprima doctor` says more; --device cpu always works)"
+    )]
     Unusable {
         /// What was asked for.
         device: DeviceChoice,
@@ -76,12 +80,19 @@ impl DeviceChoice {
     /// # Errors
     /// When the program was built without it or it does not work here; never for `Auto` and `Cpu`.
     pub fn resolve(self) -> Result<Device, DeviceError> {
-        let unusable = |source| DeviceError::Unusable { device: self, source };
+        let unusable = |source| DeviceError::Unusable {
+            device: self,
+            source,
+        };
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(_) if !cfg!(feature = "cuda") => Err(DeviceError::NotBuilt { feature: "cuda" }),
+            Self::Cuda(_) if !cfg!(feature = "cuda") => {
+                Err(DeviceError::NotBuilt { feature: "cuda" })
+            }
             Self::Cuda(number) => Device::new_cuda(number).map_err(unusable),
-            Self::Metal if !cfg!(feature = "metal") => Err(DeviceError::NotBuilt { feature: "metal" }),
+            Self::Metal if !cfg!(feature = "metal") => {
+                Err(DeviceError::NotBuilt { feature: "metal" })
+            }
             Self::Metal => Device::new_metal(0).map_err(unusable),
             Self::Auto => Ok([Self::Cuda(0), Self::Metal]
                 .into_iter()
@@ -114,6 +125,12 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn a_device_that_is_not_built_in_names_the_feature() {
-        assert!(DeviceChoice::Cuda(0).resolve().unwrap_err().to_string().contains("--features cuda"));
+        assert!(
+            DeviceChoice::Cuda(0)
+                .resolve()
+                .unwrap_err()
+                .to_string()
+                .contains("--features cuda")
+        );
     }
 }

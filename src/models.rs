@@ -118,16 +118,27 @@ impl ModelStore {
         let folder = match chosen {
             Some(folder) if folder.join(MANIFEST).is_file() => Some(folder.to_owned()),
             Some(folder) => return Err(ModelError::NoModels(folder.to_owned())),
-            None => std::env::current_exe().ok().and_then(|program| near(&program)),
+            None => std::env::current_exe()
+                .ok()
+                .and_then(|program| near(&program)),
         };
-        let path = folder.as_ref().map_or(PathBuf::from("the embedded manifest"), |folder| folder.join(MANIFEST));
-        let text = match &folder {
-            Some(_) => Cow::Owned(
-                fs::read_to_string(&path).map_err(|source| ModelError::Unreadable { path: path.clone(), source })?,
-            ),
-            None => Cow::Borrowed(EMBEDDED_MANIFEST),
-        };
-        let manifest = serde_json::from_str(&text).map_err(|source| ModelError::Manifest { path, source })?;
+        let path = folder
+            .as_ref()
+            .map_or(PathBuf::from("the embedded manifest"), |folder| {
+                folder.join(MANIFEST)
+            });
+        let text =
+            match &folder {
+                Some(_) => Cow::Owned(fs::read_to_string(&path).map_err(|source| {
+                    ModelError::Unreadable {
+                        path: path.clone(),
+                        source,
+                    }
+                })?),
+                None => Cow::Borrowed(EMBEDDED_MANIFEST),
+            };
+        let manifest =
+            serde_json::from_str(&text).map_err(|source| ModelError::Manifest { path, source })?;
         Ok(Self { folder, manifest })
     }
 
@@ -136,9 +147,15 @@ impl ModelStore {
     /// # Errors
     /// Never in a program that passes its tests.
     pub fn embedded() -> Result<Self, ModelError> {
-        let manifest = serde_json::from_str(EMBEDDED_MANIFEST)
-            .map_err(|source| ModelError::Manifest { path: "the embedded manifest".into(), source })?;
-        Ok(Self { folder: None, manifest })
+        let manifest =
+            serde_json::from_str(EMBEDDED_MANIFEST).map_err(|source| ModelError::Manifest {
+                path: "the embedded manifest".into(),
+                source,
+            })?;
+        Ok(Self {
+            folder: None,
+            manifest,
+        })
     }
 
     /// The folder, or `None` for the models compiled in.
@@ -165,14 +182,22 @@ impl ModelStore {
         let (path, bytes) = match &self.folder {
             Some(folder) => {
                 let path = folder.join(name);
-                let bytes =
-                    fs::read(&path).map_err(|source| ModelError::Unreadable { path: path.clone(), source })?;
+                let bytes = fs::read(&path).map_err(|source| ModelError::Unreadable {
+                    path: path.clone(),
+                    source,
+                })?;
                 (path, Cow::Owned(bytes))
             }
             None if name == STYLE_PACK => (name.into(), Cow::Borrowed(EMBEDDED_STYLE_PACK)),
             None => {
-                let source = io::Error::new(io::ErrorKind::NotFound, "only the default style pack is built in");
-                return Err(ModelError::Unreadable { path: name.into(), source });
+                let source = io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "only the default style pack is built in",
+                );
+                return Err(ModelError::Unreadable {
+                    path: name.into(),
+                    source,
+                });
             }
         };
         if hex(&Sha256::digest(&bytes)) != entry.sha256 {
@@ -185,7 +210,12 @@ impl ModelStore {
 /// The models folder beside `program` or beside one of the three folders above it (`target/release/` in a repository,
 /// `target/release/deps/` for its tests).
 fn near(program: &Path) -> Option<PathBuf> {
-    program.ancestors().skip(1).take(4).map(|folder| folder.join("models")).find(|f| f.join(MANIFEST).is_file())
+    program
+        .ancestors()
+        .skip(1)
+        .take(4)
+        .map(|folder| folder.join("models"))
+        .find(|f| f.join(MANIFEST).is_file())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -199,7 +229,10 @@ mod tests {
     #[test]
     fn the_embedded_pack_is_the_one_of_the_manifest() {
         let store = ModelStore::embedded().unwrap();
-        assert_eq!(store.read(STYLE_PACK).unwrap().len(), EMBEDDED_STYLE_PACK.len());
+        assert_eq!(
+            store.read(STYLE_PACK).unwrap().len(),
+            EMBEDDED_STYLE_PACK.len()
+        );
         assert_eq!(store.manifest().styles.list.len(), 26);
     }
 
@@ -209,17 +242,27 @@ mod tests {
         fs::write(folder.path().join(MANIFEST), EMBEDDED_MANIFEST).unwrap();
         let store = ModelStore::open(Some(folder.path())).unwrap();
         let missing = store.read(STYLE_PACK).unwrap_err();
-        assert!(matches!(missing, ModelError::Unreadable { .. }) && missing.to_string().contains(STYLE_PACK));
+        assert!(
+            matches!(missing, ModelError::Unreadable { .. })
+                && missing.to_string().contains(STYLE_PACK)
+        );
         let mut bytes = EMBEDDED_STYLE_PACK.to_vec();
         bytes[1000] ^= 1;
         fs::write(folder.path().join(STYLE_PACK), bytes).unwrap();
         let damaged = store.read(STYLE_PACK).unwrap_err();
-        assert!(matches!(damaged, ModelError::Damaged(_)) && damaged.to_string().contains(STYLE_PACK));
+        assert!(
+            matches!(damaged, ModelError::Damaged(_)) && damaged.to_string().contains(STYLE_PACK)
+        );
     }
 
     #[test]
     fn a_folder_without_models_is_told_with_the_option() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(ModelStore::open(Some(folder.path())).unwrap_err().to_string().contains("--models"));
+        assert!(
+            ModelStore::open(Some(folder.path()))
+                .unwrap_err()
+                .to_string()
+                .contains("--models")
+        );
     }
 }

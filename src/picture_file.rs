@@ -7,7 +7,8 @@ use std::{
 };
 
 use image::{
-    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageReader, Limits,
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat,
+    ImageReader, Limits,
     codecs::{
         jpeg::JpegEncoder,
         png::{CompressionType, FilterType as PngFilter, PngEncoder},
@@ -116,10 +117,19 @@ impl PictureFile {
     /// # Errors
     /// When it cannot be read, or is too large or too small to be painted.
     pub fn read(path: &Path, size: Sizing) -> Result<Self, PictureError> {
-        let open = |source| PictureError::Open { path: path.to_owned(), source };
-        let decode = |source| PictureError::Decode { path: path.to_owned(), source };
+        let open = |source| PictureError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let decode = |source| PictureError::Decode {
+            path: path.to_owned(),
+            source,
+        };
         if path.is_dir() {
-            return Err(open(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder")));
+            return Err(open(io::Error::new(
+                io::ErrorKind::IsADirectory,
+                "it is a folder",
+            )));
         }
         let file = BufReader::new(File::open(path).map_err(open)?);
         let mut reader = ImageReader::new(file).with_guessed_format().map_err(open)?;
@@ -149,12 +159,18 @@ impl PictureFile {
             if rgba.chunks_exact(4).any(|pixel| pixel[3] < 255) {
                 alpha = Some(rgba.chunks_exact(4).map(|pixel| pixel[3]).collect());
             }
-            rgba.chunks_exact(4).flat_map(|p| over_white([p[0], p[1], p[2]], p[3])).collect()
+            rgba.chunks_exact(4)
+                .flat_map(|p| over_white([p[0], p[1], p[2]], p[3]))
+                .collect()
         } else {
             image.into_rgb8().into_raw()
         };
         let picture = Picture::new(width, height, rgb).expect("the image crate fills its pictures");
-        Self { picture, alpha, profile }
+        Self {
+            picture,
+            alpha,
+            profile,
+        }
     }
 
     /// Writes the picture to `path`, in the format of its extension: first under another name in the same folder, then
@@ -168,8 +184,14 @@ impl PictureFile {
         if !overwrite && path.exists() {
             return Err(PictureError::Exists(path.to_owned()));
         }
-        let io_error = |source| PictureError::Write { path: path.to_owned(), source };
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let io_error = |source| PictureError::Write {
+            path: path.to_owned(),
+            source,
+        };
+        let folder = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
         builder.prefix(".allaprima-");
         #[cfg(unix)]
@@ -181,34 +203,64 @@ impl PictureFile {
         let mut temporary = builder.tempfile_in(folder).map_err(io_error)?;
         let mut out = BufWriter::new(temporary.as_file_mut());
         self.encode(format, &mut out).map_err(|error| match error {
-            ImageError::IoError(source) => PictureError::Write { path: path.to_owned(), source },
-            source => PictureError::Encode { path: path.to_owned(), source },
+            ImageError::IoError(source) => PictureError::Write {
+                path: path.to_owned(),
+                source,
+            },
+            source => PictureError::Encode {
+                path: path.to_owned(),
+                source,
+            },
         })?;
         out.flush().map_err(io_error)?;
         drop(out);
-        let persisted = if overwrite { temporary.persist(path) } else { temporary.persist_noclobber(path) };
+        let persisted = if overwrite {
+            temporary.persist(path)
+        } else {
+            temporary.persist_noclobber(path)
+        };
         persisted.map_err(|error| io_error(error.error))?;
         let flattened = format == ImageFormat::Jpeg && self.alpha.is_some();
-        Ok(flattened.then(|| format!("{}: JPEG has no transparency, it was flattened over white", path.display())))
+        Ok(flattened.then(|| {
+            format!(
+                "{}: JPEG has no transparency, it was flattened over white",
+                path.display()
+            )
+        }))
     }
 
     fn encode(&self, format: ImageFormat, out: &mut impl Write) -> Result<(), ImageError> {
         let (width, height) = (self.picture.width() as u32, self.picture.height() as u32);
-        let with_alpha = self.alpha.as_ref().filter(|_| format != ImageFormat::Jpeg).map(|alpha| {
-            let pixels = self.picture.rgb().chunks_exact(3).zip(alpha);
-            pixels.flat_map(|(rgb, &a)| [rgb[0], rgb[1], rgb[2], a]).collect::<Vec<u8>>()
-        });
+        let with_alpha = self
+            .alpha
+            .as_ref()
+            .filter(|_| format != ImageFormat::Jpeg)
+            .map(|alpha| {
+                let pixels = self.picture.rgb().chunks_exact(3).zip(alpha);
+                pixels
+                    .flat_map(|(rgb, &a)| [rgb[0], rgb[1], rgb[2], a])
+                    .collect::<Vec<u8>>()
+            });
         let (pixels, color): (&[u8], _) = match &with_alpha {
             Some(rgba) => (rgba, ExtendedColorType::Rgba8),
             None => (self.picture.rgb(), ExtendedColorType::Rgb8),
         };
         match format {
             ImageFormat::Png => {
-                let encoder = PngEncoder::new_with_quality(out, CompressionType::Fast, PngFilter::Adaptive);
+                let encoder =
+                    PngEncoder::new_with_quality(out, CompressionType::Fast, PngFilter::Adaptive);
                 self.write_with(encoder, pixels, width, height, color)
             }
-            ImageFormat::WebP => self.write_with(WebPEncoder::new_lossless(out), pixels, width, height, color),
-            _ => self.write_with(JpegEncoder::new_with_quality(out, JPEG_QUALITY), pixels, width, height, color),
+            ImageFormat::WebP => {
+                self.write_with(WebPEncoder::new_lossless(out), pixels, width, height, color)
+            }
+            _ => self.write_with(
+                JpegEncoder::new_with_quality(out, JPEG_QUALITY),
+                pixels,
+                width,
+                height,
+                color,
+            ),
         }
     }
 
@@ -235,7 +287,12 @@ impl PictureFile {
 pub fn writable_format(path: &Path) -> Result<ImageFormat, PictureError> {
     ImageFormat::from_path(path)
         .ok()
-        .filter(|format| matches!(format, ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP))
+        .filter(|format| {
+            matches!(
+                format,
+                ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP
+            )
+        })
         .ok_or_else(|| PictureError::Extension(path.to_owned()))
 }
 
@@ -244,10 +301,19 @@ fn check_size(path: &Path, size: Sizing, width: usize, height: usize) -> Result<
     if painted_width * painted_height > MAX_PIXELS {
         let shrink = (MAX_PIXELS as f64 / (painted_width * painted_height) as f64).sqrt();
         let suggestion = (painted_width.max(painted_height) as f64 * shrink) as usize / 64 * 64;
-        return Err(PictureError::TooLarge { path: path.to_owned(), width, height, suggestion });
+        return Err(PictureError::TooLarge {
+            path: path.to_owned(),
+            width,
+            height,
+            suggestion,
+        });
     }
     if painted_width.min(painted_height) < MIN_SIDE {
-        return Err(PictureError::TooSmall { path: path.to_owned(), width: painted_width, height: painted_height });
+        return Err(PictureError::TooSmall {
+            path: path.to_owned(),
+            width: painted_width,
+            height: painted_height,
+        });
     }
     Ok(())
 }
@@ -266,7 +332,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let alpha: Vec<u8> = (0..32 * 40).map(|i| (i % 256) as u8).collect();
         let picture = Picture::new(40, 32, vec![255; 40 * 32 * 3]).unwrap();
-        let original = PictureFile { picture, alpha: Some(alpha), profile: None };
+        let original = PictureFile {
+            picture,
+            alpha: Some(alpha),
+            profile: None,
+        };
         for name in ["a.png", "a.webp"] {
             let path = folder.path().join(name);
             assert_eq!(original.write(&path, false).unwrap(), None);
@@ -282,13 +352,27 @@ mod tests {
     fn an_existing_file_is_kept_unless_told_otherwise() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.png");
-        let file = PictureFile { picture: Picture::black(32, 32), alpha: None, profile: None };
+        let file = PictureFile {
+            picture: Picture::black(32, 32),
+            alpha: None,
+            profile: None,
+        };
         std::fs::write(&path, "mine").unwrap();
-        assert!(matches!(file.write(&path, false), Err(PictureError::Exists(_))));
+        assert!(matches!(
+            file.write(&path, false),
+            Err(PictureError::Exists(_))
+        ));
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
         file.write(&path, true).unwrap();
-        assert_eq!(PictureFile::read(&path, Sizing::Native).unwrap().picture, file.picture);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+        assert_eq!(
+            PictureFile::read(&path, Sizing::Native).unwrap().picture,
+            file.picture
+        );
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "no temporary file is left"
+        );
     }
 
     #[test]
@@ -297,7 +381,12 @@ mod tests {
         let large = check_size(path, Sizing::Native, 11_000, 9_000).unwrap_err();
         assert!(large.to_string().contains("--max-size 6336"), "{large}");
         assert!(check_size(path, Sizing::MaxSide(6336), 11_000, 9_000).is_ok());
-        assert!(check_size(path, Sizing::Native, 31, 100).unwrap_err().to_string().contains("--size"));
+        assert!(
+            check_size(path, Sizing::Native, 31, 100)
+                .unwrap_err()
+                .to_string()
+                .contains("--size")
+        );
         // A banner that --max-size makes too thin.
         assert!(check_size(path, Sizing::MaxSide(400), 4000, 200).is_err());
     }

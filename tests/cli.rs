@@ -18,7 +18,11 @@ fn allaprima() -> Command {
 }
 
 fn run(args: &[&str], folder: &TempDir) -> Output {
-    allaprima().args(args).current_dir(folder.path()).output().unwrap()
+    allaprima()
+        .args(args)
+        .current_dir(folder.path())
+        .output()
+        .unwrap()
 }
 
 fn stderr(output: &Output) -> String {
@@ -34,8 +38,24 @@ fn json(output: &Output) -> Value {
 fn clip(folder: &TempDir, name: &str, size: &str, seconds: &str) -> PathBuf {
     let path = folder.path().join(name);
     let status = Command::new("ffmpeg")
-        .args(["-v", "error", "-y", "-f", "lavfi", "-i", &format!("testsrc2=s={size}:r=10:d={seconds}")])
-        .args(["-f", "lavfi", "-i", &format!("sine=d={seconds}"), "-pix_fmt", "yuv420p", "-shortest"])
+        .args([
+            "-v",
+            "error",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            &format!("testsrc2=s={size}:r=10:d={seconds}"),
+        ])
+        .args([
+            "-f",
+            "lavfi",
+            "-i",
+            &format!("sine=d={seconds}"),
+            "-pix_fmt",
+            "yuv420p",
+            "-shortest",
+        ])
         .arg(&path)
         .status()
         .unwrap();
@@ -50,7 +70,10 @@ fn count_frames(path: &Path) -> usize {
         .arg(path)
         .output()
         .unwrap();
-    String::from_utf8_lossy(&output.stdout).trim().parse().unwrap_or_else(|_| panic!("{output:?}"))
+    String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("{output:?}"))
 }
 
 fn photo(name: &str) -> String {
@@ -59,8 +82,10 @@ fn photo(name: &str) -> String {
 
 /// Names of all files in the folder, hidden ones too.
 fn files(folder: &TempDir) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -69,12 +94,36 @@ fn files(folder: &TempDir) -> Vec<String> {
 fn a_video_is_painted_and_summed_up() {
     let folder = TempDir::new().unwrap();
     clip(&folder, "in.mp4", "64x48", "1");
-    let output = run(&["video", "in.mp4", "-o", "out.mp4", "--style", "ink,wave", "--json"], &folder);
-    assert_eq!(output.status.code(), Some(2), "no style is called ink: {}", stderr(&output));
-    let output = run(&["video", "in.mp4", "-o", "out.mp4", "--style", "ember,wave:2", "--json"], &folder);
+    let output = run(
+        &[
+            "video", "in.mp4", "-o", "out.mp4", "--style", "ink,wave", "--json",
+        ],
+        &folder,
+    );
+    assert_eq!(
+        output.status.code(),
+        Some(2),
+        "no style is called ink: {}",
+        stderr(&output)
+    );
+    let output = run(
+        &[
+            "video",
+            "in.mp4",
+            "-o",
+            "out.mp4",
+            "--style",
+            "ember,wave:2",
+            "--json",
+        ],
+        &folder,
+    );
     assert!(output.status.success(), "{}", stderr(&output));
     let summary = json(&output);
-    assert_eq!((summary["frames"].as_u64(), summary["dropped"].as_u64()), (Some(10), Some(0)));
+    assert_eq!(
+        (summary["frames"].as_u64(), summary["dropped"].as_u64()),
+        (Some(10), Some(0))
+    );
     for key in ["seconds", "fps", "peak_rss_mib"] {
         assert!(summary[key].as_f64().unwrap() > 0.0, "{key}");
     }
@@ -91,9 +140,23 @@ fn a_video_is_painted_and_summed_up() {
 fn quiet_means_silent_and_strength_0_the_original() {
     let folder = TempDir::new().unwrap();
     clip(&folder, "in.mp4", "64x48", "0.5");
-    let output =
-        run(&["video", "in.mp4", "-o", "out.mkv", "--lossless", "--strength", "0", "--quiet"], &folder);
-    assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    let output = run(
+        &[
+            "video",
+            "in.mp4",
+            "-o",
+            "out.mkv",
+            "--lossless",
+            "--strength",
+            "0",
+            "--quiet",
+        ],
+        &folder,
+    );
+    assert!(
+        output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(),
+        "{output:?}"
+    );
     let hash = |name: &str| {
         let output = Command::new("ffmpeg")
             .args(["-v", "error", "-i"])
@@ -106,9 +169,16 @@ fn quiet_means_silent_and_strength_0_the_original() {
     };
     let (before, after) = (hash("in.mp4"), hash("out.mkv"));
     assert_eq!(before.len(), after.len());
-    let difference: u64 = before.iter().zip(&after).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    let difference: u64 = before
+        .iter()
+        .zip(&after)
+        .map(|(a, b)| u64::from(a.abs_diff(*b)))
+        .sum();
     let mean = difference as f64 / before.len() as f64;
-    assert!(mean < 6.0, "strength 0 changed the picture by {mean} of 255");
+    assert!(
+        mean < 6.0,
+        "strength 0 changed the picture by {mean} of 255"
+    );
 }
 
 #[test]
@@ -118,9 +188,16 @@ fn an_existing_output_is_kept_unless_told_otherwise() {
     fs::write(folder.path().join("out.mp4"), "mine").unwrap();
     let output = run(&["video", "in.mp4", "-o", "out.mp4"], &folder);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("--overwrite"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("--overwrite"),
+        "{}",
+        stderr(&output)
+    );
     assert_eq!(fs::read(folder.path().join("out.mp4")).unwrap(), b"mine");
-    let output = run(&["video", "in.mp4", "-o", "out.mp4", "--overwrite"], &folder);
+    let output = run(
+        &["video", "in.mp4", "-o", "out.mp4", "--overwrite"],
+        &folder,
+    );
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(count_frames(&folder.path().join("out.mp4")), 5);
 }
@@ -137,7 +214,10 @@ fn wrong_usage_is_status_2_and_names_the_option() {
         (&["--size", "640"], "--size"),
         (&["--size", "16x16"], "32"),
         (&["--max-size", "4"], "--max-size"),
-        (&["--size", "64x64", "--max-size", "64"], "cannot be used with"),
+        (
+            &["--size", "64x64", "--max-size", "64"],
+            "cannot be used with",
+        ),
         (&["--threads", "0"], "--threads"),
         (&["--duration", "0"], "--duration"),
         (&["--device", "gpu"], "--device"),
@@ -146,8 +226,17 @@ fn wrong_usage_is_status_2_and_names_the_option() {
     for (extra, named) in cases {
         let args = [&["video", "in.mp4", "-o", "out.mp4"], extra].concat();
         let output = run(&args, &folder);
-        assert_eq!(output.status.code(), Some(2), "{extra:?}: {}", stderr(&output));
-        assert!(stderr(&output).contains(named), "{extra:?}: {}", stderr(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{extra:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(named),
+            "{extra:?}: {}",
+            stderr(&output)
+        );
     }
     assert_eq!(files(&folder), ["in.mp4"]);
 }
@@ -156,12 +245,25 @@ fn wrong_usage_is_status_2_and_names_the_option() {
 fn bad_input_is_status_1_and_names_the_file() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("empty.mp4"), "").unwrap();
-    fs::write(folder.path().join("text.mp4"), "this is no film\n".repeat(100)).unwrap();
+    fs::write(
+        folder.path().join("text.mp4"),
+        "this is no film\n".repeat(100),
+    )
+    .unwrap();
     fs::create_dir(folder.path().join("folder.mp4")).unwrap();
     for input in ["missing.mp4", "empty.mp4", "text.mp4", "folder.mp4"] {
         let output = run(&["video", input, "-o", "out.mp4"], &folder);
-        assert_eq!(output.status.code(), Some(1), "{input}: {}", stderr(&output));
-        assert!(stderr(&output).contains(input), "{input}: {}", stderr(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{input}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(input),
+            "{input}: {}",
+            stderr(&output)
+        );
     }
     assert_eq!(files(&folder), ["empty.mp4", "folder.mp4", "text.mp4"]);
 }
@@ -178,7 +280,10 @@ fn start_long_run(folder: &TempDir) -> Child {
         .unwrap();
     let started = Instant::now();
     while !files(folder).iter().any(|name| name != "long.mp4") {
-        assert!(started.elapsed() < Duration::from_secs(20), "no output appears");
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "no output appears"
+        );
         thread::sleep(Duration::from_millis(10));
     }
     thread::sleep(Duration::from_millis(700));
@@ -186,7 +291,13 @@ fn start_long_run(folder: &TempDir) -> Child {
 }
 
 fn interrupt(child: &Child, signal: &str) {
-    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 #[test]
@@ -258,14 +369,37 @@ fn one_broken_picture_does_not_stop_the_rest() {
     fs::write(pictures.join("b.jpg"), "no picture").unwrap();
     let whole = fs::read(photo("coffee.jpg")).unwrap();
     fs::write(pictures.join("c.jpg"), &whole).unwrap();
-    fs::write(pictures.join("d.png"), &fs::read(photo("chelsea.png")).unwrap()[..2000]).unwrap();
-    let output = run(&["image", "pictures", "-o", "out", "--max-size", "128", "--json"], &folder);
+    fs::write(
+        pictures.join("d.png"),
+        &fs::read(photo("chelsea.png")).unwrap()[..2000],
+    )
+    .unwrap();
+    let output = run(
+        &[
+            "image",
+            "pictures",
+            "-o",
+            "out",
+            "--max-size",
+            "128",
+            "--json",
+        ],
+        &folder,
+    );
     assert_eq!(output.status.code(), Some(1));
     let summary = json(&output);
-    assert_eq!((summary["frames"].as_u64(), summary["failed"].as_u64()), (Some(2), Some(2)));
+    assert_eq!(
+        (summary["frames"].as_u64(), summary["failed"].as_u64()),
+        (Some(2), Some(2))
+    );
     let text = stderr(&output);
-    assert!(text.contains("b.jpg") && text.contains("d.png") && text.contains("painted 2 of 4"), "{text}");
-    let painted: Vec<_> = ["a.png", "c.jpg"].map(|name| image::open(folder.path().join("out").join(name)).unwrap()).into();
+    assert!(
+        text.contains("b.jpg") && text.contains("d.png") && text.contains("painted 2 of 4"),
+        "{text}"
+    );
+    let painted: Vec<_> = ["a.png", "c.jpg"]
+        .map(|name| image::open(folder.path().join("out").join(name)).unwrap())
+        .into();
     assert_eq!(painted[0].width().max(painted[0].height()), 128);
     assert_eq!(fs::read_dir(folder.path().join("out")).unwrap().count(), 2);
 }
@@ -274,7 +408,12 @@ fn one_broken_picture_does_not_stop_the_rest() {
 fn a_picture_lying_on_its_side_is_painted_upright() {
     let folder = TempDir::new().unwrap();
     let upright = folder.path().join("upright.jpg");
-    image::open(photo("coffee.jpg")).unwrap().thumbnail(96, 64).into_rgb8().save(&upright).unwrap();
+    image::open(photo("coffee.jpg"))
+        .unwrap()
+        .thumbnail(96, 64)
+        .into_rgb8()
+        .save(&upright)
+        .unwrap();
     let jpeg = fs::read(&upright).unwrap();
     // An EXIF block with the one entry Orientation = 6 (turn by 90° clockwise), after the start marker.
     let exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
@@ -282,9 +421,14 @@ fn a_picture_lying_on_its_side_is_painted_upright() {
     turned.extend_from_slice(exif);
     turned.extend_from_slice(&jpeg[2..]);
     fs::write(folder.path().join("turned.jpg"), turned).unwrap();
-    let output = run(&["image", "turned.jpg", "-o", "out.png", "--strength", "0"], &folder);
+    let output = run(
+        &["image", "turned.jpg", "-o", "out.png", "--strength", "0"],
+        &folder,
+    );
     assert!(output.status.success(), "{}", stderr(&output));
-    let out = image::open(folder.path().join("out.png")).unwrap().into_rgb8();
+    let out = image::open(folder.path().join("out.png"))
+        .unwrap()
+        .into_rgb8();
     let expected = image::open(&upright).unwrap().rotate90().into_rgb8();
     assert_eq!(out.dimensions(), expected.dimensions());
     assert_eq!(out, expected);
@@ -299,12 +443,27 @@ fn styles_are_listed_and_sheeted() {
     assert_eq!(list[19]["name"], "starry");
     let text = run(&["styles"], &folder);
     assert_eq!(String::from_utf8_lossy(&text.stdout).lines().count(), 26);
-    let output =
-        run(&["styles", "--sheet", &photo("chelsea.png"), "-o", "sheet.png", "--tile", "64"], &folder);
+    let output = run(
+        &[
+            "styles",
+            "--sheet",
+            &photo("chelsea.png"),
+            "-o",
+            "sheet.png",
+            "--tile",
+            "64",
+        ],
+        &folder,
+    );
     assert!(output.status.success(), "{}", stderr(&output));
     let sheet = image::open(folder.path().join("sheet.png")).unwrap();
     assert!(sheet.width() > 5 * 64 && sheet.height() > 3 * 64);
-    assert_eq!(run(&["styles", "--sheet", &photo("chelsea.png")], &folder).status.code(), Some(2));
+    assert_eq!(
+        run(&["styles", "--sheet", &photo("chelsea.png")], &folder)
+            .status
+            .code(),
+        Some(2)
+    );
 }
 
 #[test]
@@ -314,10 +473,20 @@ fn the_program_works_alone_and_names_missing_models() {
     fs::copy(env!("CARGO_BIN_EXE_allaprima"), &alone).unwrap();
     let styles = Command::new(&alone).arg("styles").output().unwrap();
     assert!(styles.status.success());
-    let doctor = Command::new(&alone).args(["doctor", "--json"]).output().unwrap();
+    let doctor = Command::new(&alone)
+        .args(["doctor", "--json"])
+        .output()
+        .unwrap();
     let findings: Value = serde_json::from_slice(&doctor.stdout).unwrap();
-    let models = findings.as_array().unwrap().iter().find(|f| f["name"] == "models").unwrap();
-    assert!(models["ok"].as_bool().unwrap() && models["says"].as_str().unwrap().contains("built in"));
+    let models = findings
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|f| f["name"] == "models")
+        .unwrap();
+    assert!(
+        models["ok"].as_bool().unwrap() && models["says"].as_str().unwrap().contains("built in")
+    );
     let output = run(&["styles", "--models", "."], &folder);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("--models"), "{}", stderr(&output));
@@ -326,7 +495,10 @@ fn the_program_works_alone_and_names_missing_models() {
 #[test]
 fn bench_measures_every_step() {
     let folder = TempDir::new().unwrap();
-    let output = run(&["bench", "--sizes", "64x48,96x64", "--frames", "5", "--json"], &folder);
+    let output = run(
+        &["bench", "--sizes", "64x48,96x64", "--frames", "5", "--json"],
+        &folder,
+    );
     assert!(output.status.success(), "{}", stderr(&output));
     let figures = json(&output);
     let rows = figures["sizes"].as_array().unwrap();

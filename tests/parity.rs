@@ -22,7 +22,8 @@ struct Golden(Vec<u8>);
 
 impl Golden {
     fn load() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/multistyle26.safetensors");
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/multistyle26.safetensors");
         Self(fs::read(path).unwrap())
     }
 
@@ -32,12 +33,21 @@ impl Golden {
 
     /// `height * width * 3` bytes.
     fn input(&self, (width, height): (usize, usize)) -> Vec<u8> {
-        self.file().tensor(&format!("input.{width}x{height}")).unwrap().data().to_vec()
+        self.file()
+            .tensor(&format!("input.{width}x{height}"))
+            .unwrap()
+            .data()
+            .to_vec()
     }
 
     /// `height * width * 3` values, 0..1.
     fn output(&self, (width, height): (usize, usize), case: &str) -> Vec<f32> {
-        floats(&self.file(), &format!("output.{width}x{height}.{case}"), &[height, width, 3]).unwrap()
+        floats(
+            &self.file(),
+            &format!("output.{width}x{height}.{case}"),
+            &[height, width, 3],
+        )
+        .unwrap()
     }
 }
 
@@ -50,7 +60,13 @@ fn candle(pack: &StylePack, case: &str, rgb: &[u8], (width, height): (usize, usi
     let style = pack.parameters(&StyleChoice::parse(case, pack.styles()).unwrap());
     let net = TransformNet::new(pack.network(), &style, &Device::Cpu).unwrap();
     let x = Tensor::from_slice(rgb, (1, height, width, 3), &Device::Cpu).unwrap();
-    let x = (x.permute((0, 3, 1, 2)).unwrap().to_dtype(DType::F32).unwrap() / 255.0).unwrap();
+    let x = (x
+        .permute((0, 3, 1, 2))
+        .unwrap()
+        .to_dtype(DType::F32)
+        .unwrap()
+        / 255.0)
+        .unwrap();
     let y = net.forward(&x).unwrap().permute((0, 2, 3, 1)).unwrap();
     y.flatten_all().unwrap().to_vec1().unwrap()
 }
@@ -58,7 +74,10 @@ fn candle(pack: &StylePack, case: &str, rgb: &[u8], (width, height): (usize, usi
 /// The painting by the kernels, `height * width * 3` values.
 fn kernels(pack: &StylePack, case: &str, rgb: &[u8], (width, height): (usize, usize)) -> Vec<f32> {
     let style = pack.parameters(&StyleChoice::parse(case, pack.styles()).unwrap());
-    let config = TransformConfig { precision: allaprima::kernels::Precision::F32, ..TransformConfig::default() };
+    let config = TransformConfig {
+        precision: allaprima::kernels::Precision::F32,
+        ..TransformConfig::default()
+    };
     let mut engine = TransformEngine::new(pack.network(), config).unwrap();
     engine.set_style(&style).unwrap();
     let mut painting = vec![0.0; rgb.len()];
@@ -68,7 +87,10 @@ fn kernels(pack: &StylePack, case: &str, rgb: &[u8], (width, height): (usize, us
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
 }
 
 #[test]
@@ -77,7 +99,8 @@ fn candle_paints_what_onnxruntime_paints() {
     for size in SIZES {
         let rgb = golden.input(size);
         for case in CASES {
-            let difference = largest_difference(&candle(&pack, case, &rgb, size), &golden.output(size, case));
+            let difference =
+                largest_difference(&candle(&pack, case, &rgb, size), &golden.output(size, case));
             println!("{size:?} {case}: {difference:.1e}");
             assert!(difference <= BOUND, "{size:?} {case}: {difference}");
         }
@@ -90,7 +113,10 @@ fn the_kernels_paint_what_onnxruntime_paints() {
     for size in SIZES {
         let rgb = golden.input(size);
         for case in CASES {
-            let difference = largest_difference(&kernels(&pack, case, &rgb, size), &golden.output(size, case));
+            let difference = largest_difference(
+                &kernels(&pack, case, &rgb, size),
+                &golden.output(size, case),
+            );
             println!("{size:?} {case}: {difference:.1e}");
             assert!(difference <= BOUND, "{size:?} {case}: {difference}");
         }
@@ -102,10 +128,17 @@ fn the_kernels_paint_what_candle_paints_at_every_size() {
     let (pack, golden) = (pack(), Golden::load());
     let source = golden.input((128, 96));
     for (width, height) in [(32, 32), (33, 32), (32, 35), (50, 50), (61, 47), (127, 95)] {
-        let rgb: Vec<u8> =
-            source.chunks_exact(128 * 3).take(height).flat_map(|row| &row[..width * 3]).copied().collect();
+        let rgb: Vec<u8> = source
+            .chunks_exact(128 * 3)
+            .take(height)
+            .flat_map(|row| &row[..width * 3])
+            .copied()
+            .collect();
         let size = (width, height);
-        let difference = largest_difference(&kernels(&pack, "11", &rgb, size), &candle(&pack, "11", &rgb, size));
+        let difference = largest_difference(
+            &kernels(&pack, "11", &rgb, size),
+            &candle(&pack, "11", &rgb, size),
+        );
         assert!(difference <= BOUND, "{size:?}: {difference}");
     }
 }
@@ -114,7 +147,9 @@ fn the_kernels_paint_what_candle_paints_at_every_size() {
 fn a_wrong_style_is_far_outside_of_the_bound() {
     let (pack, golden) = (pack(), Golden::load());
     let size = (64, 48);
-    let difference =
-        largest_difference(&kernels(&pack, "8", &golden.input(size), size), &golden.output(size, "7"));
+    let difference = largest_difference(
+        &kernels(&pack, "8", &golden.input(size), size),
+        &golden.output(size, "7"),
+    );
     assert!(difference > 100.0 * BOUND, "{difference}");
 }

@@ -83,7 +83,7 @@ impl FrameSource for Source {
 }
 
 fn source_error() -> SourceError {
-    SourceError::NoVideo { path: "clip.mp4".into(), detail: "the source failed".into() }
+    SourceError::Failed("the source failed".into())
 }
 
 /// Adds 100 to every value, so that a frame that was not painted shows.
@@ -97,9 +97,15 @@ impl Stylizer for Painter {
         let index = self.next;
         self.next += 1;
         if self.fault.strike(index) {
-            return Err(StylizeError::TooSmall { width: 2, height: 1 });
+            return Err(StylizeError::TooSmall {
+                width: 2,
+                height: 1,
+            });
         }
-        picture.rgb_mut().iter_mut().for_each(|value| *value = value.wrapping_add(100));
+        picture
+            .rgb_mut()
+            .iter_mut()
+            .for_each(|value| *value = value.wrapping_add(100));
         Ok(())
     }
 }
@@ -121,7 +127,11 @@ impl FrameSink for Sink {
         if self.fault.strike(frame.seq) {
             return Err(sink_error());
         }
-        self.written.frames.lock().unwrap().push((frame.pts, frame.picture.rgb()[0]));
+        self.written
+            .frames
+            .lock()
+            .unwrap()
+            .push((frame.pts, frame.picture.rgb()[0]));
         Ok(())
     }
 
@@ -143,7 +153,9 @@ impl FrameSink for Sink {
 }
 
 fn sink_error() -> SinkError {
-    SinkError::Exists { path: "out.mp4".into() }
+    SinkError::Exists {
+        path: "out.mp4".into(),
+    }
 }
 
 #[derive(Default)]
@@ -175,16 +187,31 @@ fn run(case: Case) -> Came {
         frame_rate: None,
         expected_frames: None,
     };
-    let source =
-        Source { info, frames: case.frames, next: 0, fault: case.source, yielded: yielded.clone() };
-    let painter = Box::new(Painter { fault: case.painter, next: 0 });
-    let sink = Sink { written: written.clone(), fault: case.sink, fail_at_finish: case.fail_at_finish };
+    let source = Source {
+        info,
+        frames: case.frames,
+        next: 0,
+        fault: case.source,
+        yielded: yielded.clone(),
+    };
+    let painter = Box::new(Painter {
+        fault: case.painter,
+        next: 0,
+    });
+    let sink = Sink {
+        written: written.clone(),
+        fault: case.sink,
+        fail_at_finish: case.fail_at_finish,
+    };
     let control = Arc::new(Control::default());
     let (done, wait) = sync_channel(1);
     let inner = control.clone();
     thread::Builder::new()
         .name("case".into())
-        .spawn(move || done.send(pipeline::run(source, painter, sink, &inner)).unwrap())
+        .spawn(move || {
+            done.send(pipeline::run(source, painter, sink, &inner))
+                .unwrap()
+        })
         .unwrap();
     if let Some(after) = case.stop_after {
         while control.frames_finished() < after {
@@ -192,7 +219,9 @@ fn run(case: Case) -> Came {
         }
         control.stop();
     }
-    let result = wait.recv_timeout(Duration::from_secs(10)).expect("the pipeline hangs");
+    let result = wait
+        .recv_timeout(Duration::from_secs(10))
+        .expect("the pipeline hangs");
     let frames = written.frames.lock().unwrap().clone();
     Came {
         result,
@@ -204,13 +233,23 @@ fn run(case: Case) -> Came {
 
 #[test]
 fn every_frame_arrives_painted_and_in_order() {
-    let came = run(Case { frames: 50, ..Case::default() });
+    let came = run(Case {
+        frames: 50,
+        ..Case::default()
+    });
     let report = came.result.unwrap();
-    assert_eq!(came.written, (0..50).map(|i| (i64::from(i), 100 + i)).collect::<Vec<_>>());
+    assert_eq!(
+        came.written,
+        (0..50).map(|i| (i64::from(i), 100 + i)).collect::<Vec<_>>()
+    );
     assert!(came.finished && !report.stopped);
     assert_eq!(report.frames, 50);
     assert_eq!(report.notes, ["from the source", "from the sink"]);
-    let stages: Vec<_> = report.stages.iter().map(|(name, stats)| (*name, stats.frames)).collect();
+    let stages: Vec<_> = report
+        .stages
+        .iter()
+        .map(|(name, stats)| (*name, stats.frames))
+        .collect();
     assert_eq!(stages, [("decode", 50), ("paint", 50), ("encode", 50)]);
 }
 
@@ -224,17 +263,45 @@ fn no_frame_at_all_is_a_clean_end() {
 #[test]
 fn the_stage_that_fails_is_the_cause_and_nothing_is_completed() {
     for at in [0, 1, 20] {
-        let came = run(Case { frames: 30, source: Fault::Fail(at), ..Case::default() });
-        assert!(matches!(came.result, Err(PipelineError::Source(_))), "{:?}", came.result);
+        let came = run(Case {
+            frames: 30,
+            source: Fault::Fail(at),
+            ..Case::default()
+        });
+        assert!(
+            matches!(came.result, Err(PipelineError::Source(_))),
+            "{:?}",
+            came.result
+        );
         assert!(!came.finished);
-        let came = run(Case { frames: 30, painter: Fault::Fail(at), ..Case::default() });
-        assert!(matches!(came.result, Err(PipelineError::Stylize(_))), "{:?}", came.result);
+        let came = run(Case {
+            frames: 30,
+            painter: Fault::Fail(at),
+            ..Case::default()
+        });
+        assert!(
+            matches!(came.result, Err(PipelineError::Stylize(_))),
+            "{:?}",
+            came.result
+        );
         assert!(!came.finished);
-        let came = run(Case { frames: 30, sink: Fault::Fail(at), ..Case::default() });
-        assert!(matches!(came.result, Err(PipelineError::Sink(_))), "{:?}", came.result);
+        let came = run(Case {
+            frames: 30,
+            sink: Fault::Fail(at),
+            ..Case::default()
+        });
+        assert!(
+            matches!(came.result, Err(PipelineError::Sink(_))),
+            "{:?}",
+            came.result
+        );
         assert!(!came.finished);
     }
-    let came = run(Case { frames: 3, fail_at_finish: true, ..Case::default() });
+    let came = run(Case {
+        frames: 3,
+        fail_at_finish: true,
+        ..Case::default()
+    });
     assert!(matches!(came.result, Err(PipelineError::Sink(_))));
     assert!(!came.finished);
 }
@@ -242,9 +309,30 @@ fn the_stage_that_fails_is_the_cause_and_nothing_is_completed() {
 #[test]
 fn a_panic_in_any_stage_ends_the_run_with_its_words() {
     let cases = [
-        ("decode", Case { frames: 30, source: Fault::Panic(9), ..Case::default() }),
-        ("paint", Case { frames: 30, painter: Fault::Panic(9), ..Case::default() }),
-        ("encode", Case { frames: 30, sink: Fault::Panic(9), ..Case::default() }),
+        (
+            "decode",
+            Case {
+                frames: 30,
+                source: Fault::Panic(9),
+                ..Case::default()
+            },
+        ),
+        (
+            "paint",
+            Case {
+                frames: 30,
+                painter: Fault::Panic(9),
+                ..Case::default()
+            },
+        ),
+        (
+            "encode",
+            Case {
+                frames: 30,
+                sink: Fault::Panic(9),
+                ..Case::default()
+            },
+        ),
     ];
     for (name, case) in cases {
         let came = run(case);
@@ -266,7 +354,10 @@ fn a_panic_outranks_a_failure_that_it_did_not_cause() {
         sink: Fault::Fail(0),
         ..Case::default()
     });
-    assert!(matches!(came.result, Err(PipelineError::Panicked { stage: "paint", .. })));
+    assert!(matches!(
+        came.result,
+        Err(PipelineError::Panicked { stage: "paint", .. })
+    ));
 }
 
 #[test]
@@ -281,8 +372,16 @@ fn a_slow_sink_holds_the_source_back() {
     assert!(report.stopped && came.finished);
     // Two links, and one frame in the hands of each stage.
     let in_flight = 2 * LINK_CAPACITY as u64 + 3;
-    assert!(came.yielded <= 20 + in_flight + 2, "{} frames were decoded for 20 written", came.yielded);
-    assert_eq!(came.written.len() as u64, came.yielded, "what was decoded before the stop is kept");
+    assert!(
+        came.yielded <= 20 + in_flight + 2,
+        "{} frames were decoded for 20 written",
+        came.yielded
+    );
+    assert_eq!(
+        came.written.len() as u64,
+        came.yielded,
+        "what was decoded before the stop is kept"
+    );
 }
 
 #[test]
@@ -296,7 +395,11 @@ fn stopping_completes_what_was_painted() {
     let report = came.result.unwrap();
     assert!(report.stopped && came.finished);
     assert!((10..100).contains(&came.written.len()));
-    assert!(came.written.windows(2).all(|pair| pair[1].0 == pair[0].0 + 1));
+    assert!(
+        came.written
+            .windows(2)
+            .all(|pair| pair[1].0 == pair[0].0 + 1)
+    );
 }
 
 #[test]

@@ -2,12 +2,18 @@
 
 use std::path::PathBuf;
 
-use allaprima::{device::DeviceChoice, source::Sizing};
+use allaprima::{device::DeviceChoice, sink::Codec, source::Sizing};
 use clap::{ArgGroup, Parser, Subcommand};
 
 /// Paints videos and pictures in the style of a painting, by neural style transfer.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 110, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    version,
+    about,
+    max_term_width = 110,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Command,
@@ -75,7 +81,12 @@ impl PaintArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub struct ModelArgs {
     /// Folder of the model files [default: beside the program, else built in]
-    #[arg(long, env = "ALLAPRIMA_MODELS", value_name = "DIR", help_heading = "Painting")]
+    #[arg(
+        long,
+        env = "ALLAPRIMA_MODELS",
+        value_name = "DIR",
+        help_heading = "Painting"
+    )]
     pub models: Option<PathBuf>,
 }
 
@@ -105,12 +116,17 @@ pub struct VideoArgs {
     pub paint: PaintArgs,
 
     /// Constant rate factor: lower is better and larger [default: 18 for h264, others alike]
-    #[arg(long, value_name = "N", help_heading = "Video", conflicts_with = "lossless")]
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Video",
+        conflicts_with = "lossless"
+    )]
     pub crf: Option<u8>,
 
     /// Codec: h264, hevc, vp9, av1 or ffv1 [default: by the container]
     #[arg(long, value_name = "NAME", help_heading = "Video")]
-    pub codec: Option<String>,
+    pub codec: Option<Codec>,
 
     /// Encoder preset, such as veryfast or slow
     #[arg(long, value_name = "NAME", help_heading = "Video")]

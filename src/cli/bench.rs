@@ -52,7 +52,11 @@ struct Whole {
 
 impl Step {
     fn new(summary: StageSummary, seconds: f64) -> Self {
-        Self { fps: summary.frames as f64 / seconds.max(1e-9), p50_ms: summary.p50_ms, p95_ms: summary.p95_ms }
+        Self {
+            fps: summary.frames as f64 / seconds.max(1e-9),
+            p50_ms: summary.p50_ms,
+            p95_ms: summary.p95_ms,
+        }
     }
 }
 
@@ -73,11 +77,26 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         threads: threads(args.threads),
     };
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let bench = Bench { args, pack, settings, folder };
+    let bench = Bench {
+        args,
+        pack,
+        settings,
+        folder,
+    };
     if !args.json {
-        let device = if bench.settings.device.is_cpu() { DeviceChoice::Cpu } else { args.device };
-        println!("frames per second (median ms per frame), {} threads, device {device}", bench.settings.threads);
-        println!("{:>11} {:>18} {:>18} {:>18} {:>10}", "size", "decode", "paint", "encode", "all");
+        let device = if bench.settings.device.is_cpu() {
+            DeviceChoice::Cpu
+        } else {
+            args.device
+        };
+        println!(
+            "frames per second (median ms per frame), {} threads, device {device}",
+            bench.settings.threads
+        );
+        println!(
+            "{:>11} {:>18} {:>18} {:>18} {:>10}",
+            "size", "decode", "paint", "encode", "all"
+        );
     }
     let mut rows = Vec::new();
     for &size in &args.sizes {
@@ -96,14 +115,19 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         rows.push(row);
     }
     if args.json {
-        println!("{}", serde_json::json!({ "sizes": rows, "peak_rss_mib": peak_rss_mib() }));
+        println!(
+            "{}",
+            serde_json::json!({ "sizes": rows, "peak_rss_mib": peak_rss_mib() })
+        );
     }
     Ok(())
 }
 
 impl Bench<'_> {
     fn size(&self, size: Sizing) -> Result<Row> {
-        let Sizing::Exact { width, height } = size else { bail!("sizes are written as WIDTHxHEIGHT") };
+        let Sizing::Exact { width, height } = size else {
+            bail!("sizes are written as WIDTHxHEIGHT")
+        };
         let (encode, card_file) = match &self.args.input {
             Some(clip) => {
                 let (frames, info) = self.keep(self.open(clip, size)?)?;
@@ -119,17 +143,32 @@ impl Bench<'_> {
         let decode = self.decode(&card_file, size)?;
         let paint = self.paint(&frames)?;
         let pipeline = self.whole(&card_file, size)?;
-        Ok(Row { width, height, decode, paint, encode, pipeline })
+        Ok(Row {
+            width,
+            height,
+            decode,
+            paint,
+            encode,
+            pipeline,
+        })
     }
 
     fn open(&self, clip: &Path, size: Sizing) -> Result<VideoFileSource> {
-        let settings =
-            VideoSourceSettings { size, start: None, duration: None, keep_tracks: false, threads: self.settings.threads };
+        let settings = VideoSourceSettings {
+            size,
+            start: None,
+            duration: None,
+            keep_tracks: false,
+            threads: self.settings.threads,
+        };
         Ok(VideoFileSource::open(clip, settings)?)
     }
 
     /// The first frames of `source`, and what it says of them.
-    fn keep(&self, mut source: impl FrameSource) -> Result<(Vec<Frame>, allaprima::source::StreamInfo)> {
+    fn keep(
+        &self,
+        mut source: impl FrameSource,
+    ) -> Result<(Vec<Frame>, allaprima::source::StreamInfo)> {
         let mut frames = Vec::new();
         while (frames.len() as u64) < self.args.frames.min(KEPT_FRAMES) {
             match source.next()? {
@@ -146,7 +185,12 @@ impl Bench<'_> {
 
     fn decode(&self, clip: &Path, size: Sizing) -> Result<Step> {
         let control = Control::default();
-        let report = pipeline::run(self.open(clip, size)?, Box::new(Passthrough), Discard, &control)?;
+        let report = pipeline::run(
+            self.open(clip, size)?,
+            Box::new(Passthrough),
+            Discard,
+            &control,
+        )?;
         Ok(Step::new(report.stages[0].1, report.wall.as_secs_f64()))
     }
 
@@ -168,11 +212,15 @@ impl Bench<'_> {
         frames: &[Frame],
         info: &allaprima::source::StreamInfo,
     ) -> Result<(Step, std::path::PathBuf)> {
-        let path = self.folder.path().join(format!("card-{}x{}.mp4", info.width, info.height));
+        let path = self
+            .folder
+            .path()
+            .join(format!("card-{}x{}.mp4", info.width, info.height));
         let mut sink = self.sink(&path, info)?;
         let mut stats = StageStats::default();
         let started = Instant::now();
-        let step = (frames[frames.len() - 1].pts - frames[0].pts) / (frames.len() as i64 - 1).max(1);
+        let step =
+            (frames[frames.len() - 1].pts - frames[0].pts) / (frames.len() as i64 - 1).max(1);
         for i in 0..self.args.frames {
             let mut frame = frames[i as usize % frames.len()].clone();
             frame.pts = i as i64 * step.max(1);
@@ -189,7 +237,11 @@ impl Bench<'_> {
         let control = Arc::new(Control::default());
         let report = pipeline::run(source, Box::new(self.stylizer()?), sink, &control)?;
         let fps = report.frames as f64 / report.wall.as_secs_f64();
-        Ok(Whole { frames: report.frames, fps, stages: report.stages.into_iter().collect() })
+        Ok(Whole {
+            frames: report.frames,
+            fps,
+            stages: report.stages.into_iter().collect(),
+        })
     }
 
     fn stylizer(&self) -> Result<FeedForward> {
@@ -197,8 +249,16 @@ impl Bench<'_> {
     }
 
     fn sink(&self, path: &Path, info: &allaprima::source::StreamInfo) -> Result<VideoFileSink> {
-        let settings =
-            VideoSinkSettings { overwrite: true, threads: self.settings.threads, ..VideoSinkSettings::default() };
-        Ok(VideoFileSink::create(path, info, &allaprima::source::SourceDescription::default(), settings)?)
+        let settings = VideoSinkSettings {
+            overwrite: true,
+            threads: self.settings.threads,
+            ..VideoSinkSettings::default()
+        };
+        Ok(VideoFileSink::create(
+            path,
+            info,
+            &allaprima::source::SourceDescription::default(),
+            settings,
+        )?)
     }
 }

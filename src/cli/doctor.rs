@@ -5,6 +5,7 @@ use allaprima::{
     kernels::InstructionSet,
     media,
     models::ModelStore,
+    sink::{Codec, available_codecs},
     style::StylePack,
 };
 use anyhow::Result;
@@ -21,12 +22,28 @@ struct Finding {
 
 pub fn run(args: &DoctorArgs) -> Result<()> {
     let findings = [
-        Finding { name: "version", ok: true, says: env!("CARGO_PKG_VERSION").into() },
-        Finding { name: "threads", ok: true, says: threads(None).to_string() },
-        Finding { name: "instructions", ok: true, says: InstructionSet::best().to_string() },
+        Finding {
+            name: "version",
+            ok: true,
+            says: env!("CARGO_PKG_VERSION").into(),
+        },
+        Finding {
+            name: "threads",
+            ok: true,
+            says: threads(None).to_string(),
+        },
+        Finding {
+            name: "instructions",
+            ok: true,
+            says: InstructionSet::best().to_string(),
+        },
         gpu("cuda", cfg!(feature = "cuda"), DeviceChoice::Cuda(0)),
         gpu("metal", cfg!(feature = "metal"), DeviceChoice::Metal),
-        Finding { name: "ffmpeg", ok: true, says: media::version() },
+        Finding {
+            name: "ffmpeg",
+            ok: true,
+            says: media::version(),
+        },
         encoders(),
         models(args),
     ];
@@ -42,17 +59,38 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
 
 fn gpu(name: &'static str, built: bool, device: DeviceChoice) -> Finding {
     match device.resolve() {
-        Ok(_) => Finding { name, ok: true, says: format!("{device} works") },
-        Err(error) if built => Finding { name, ok: false, says: format!("{:#}", anyhow::Error::from(error)) },
-        Err(_) => Finding { name, ok: true, says: format!("not built in (cargo feature `{name}`)") },
+        Ok(_) => Finding {
+            name,
+            ok: true,
+            says: format!("{device} works"),
+        },
+        Err(error) if built => Finding {
+            name,
+            ok: false,
+            says: format!("{:#}", anyhow::Error::from(error)),
+        },
+        Err(_) => Finding {
+            name,
+            ok: true,
+            says: format!("not built in (cargo feature `{name}`)"),
+        },
     }
 }
 
 fn encoders() -> Finding {
-    let names = media::video_encoders();
-    let ok = names.contains(&"libx264");
-    let hint = if ok { "" } else { " (libx264 is missing: MP4 needs --codec)" };
-    Finding { name: "encoders", ok, says: format!("{}{hint}", names.join(", ")) }
+    let codecs: Vec<_> = available_codecs().collect();
+    let ok = codecs.contains(&Codec::H264);
+    let hint = if ok {
+        ""
+    } else {
+        " (h264 is missing: an MP4 needs another --codec)"
+    };
+    let names: Vec<_> = codecs.into_iter().map(Codec::name).collect();
+    Finding {
+        name: "codecs",
+        ok,
+        says: format!("{}{hint}", names.join(", ")),
+    }
 }
 
 fn models(args: &DoctorArgs) -> Finding {
@@ -67,11 +105,26 @@ fn models(args: &DoctorArgs) -> Finding {
     });
     match found {
         Ok(store) => {
-            let place = store.folder().map_or("built in".into(), |folder| folder.display().to_string());
-            let names: Vec<_> = store.manifest().files.iter().map(|file| file.name.as_str()).collect();
+            let place = store
+                .folder()
+                .map_or("built in".into(), |folder| folder.display().to_string());
+            let names: Vec<_> = store
+                .manifest()
+                .files
+                .iter()
+                .map(|file| file.name.as_str())
+                .collect();
             let count = store.manifest().styles.list.len();
-            Finding { name: "models", ok: true, says: format!("{place}: {} ({count} styles)", names.join(", ")) }
+            Finding {
+                name: "models",
+                ok: true,
+                says: format!("{place}: {} ({count} styles)", names.join(", ")),
+            }
         }
-        Err(error) => Finding { name: "models", ok: false, says: format!("{:#}", anyhow::Error::from(error)) },
+        Err(error) => Finding {
+            name: "models",
+            ok: false,
+            says: format!("{:#}", anyhow::Error::from(error)),
+        },
     }
 }

@@ -18,13 +18,7 @@ use allaprima::{
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
-use super::{
-    args::ImageArgs,
-    interrupt,
-    settings::Painter,
-    summary::peak_rss_mib,
-    usage,
-};
+use super::{args::ImageArgs, interrupt, settings::Painter, summary::peak_rss_mib, usage};
 
 /// A picture to read and where its painting goes.
 #[derive(Debug, PartialEq)]
@@ -61,7 +55,13 @@ pub fn run(args: ImageArgs) -> Result<()> {
         if control.is_stopping() {
             break;
         }
-        match paint(job, &mut stylizer, args.paint.sizing(), args.overwrite, &mut times) {
+        match paint(
+            job,
+            &mut stylizer,
+            args.paint.sizing(),
+            args.overwrite,
+            &mut times,
+        ) {
             Ok(note) => {
                 painted += 1;
                 if !args.talk.quiet {
@@ -94,11 +94,17 @@ pub fn run(args: ImageArgs) -> Result<()> {
         println!("{}", serde_json::to_string(&summary)?);
     }
     if !args.talk.quiet && jobs.len() > 1 {
-        eprintln!("painted {painted} of {} pictures in {seconds:.1} s", jobs.len());
+        eprintln!(
+            "painted {painted} of {} pictures in {seconds:.1} s",
+            jobs.len()
+        );
     }
     match errors.len() {
         0 => Ok(()),
-        failed => bail!("{failed} of {} pictures failed (each is named above)", jobs.len()),
+        failed => bail!(
+            "{failed} of {} pictures failed (each is named above)",
+            jobs.len()
+        ),
     }
 }
 
@@ -112,8 +118,14 @@ struct Times {
 
 impl Times {
     fn summary(&self, wall: Duration) -> BTreeMap<&'static str, StageSummary> {
-        let stages = [("decode", &self.decode), ("paint", &self.paint), ("encode", &self.encode)];
-        stages.map(|(name, stats)| (name, stats.summary(wall))).into()
+        let stages = [
+            ("decode", &self.decode),
+            ("paint", &self.paint),
+            ("encode", &self.encode),
+        ];
+        stages
+            .map(|(name, stats)| (name, stats.summary(wall)))
+            .into()
     }
 }
 
@@ -125,21 +137,29 @@ fn paint(
     times: &mut Times,
 ) -> Result<Option<String>> {
     if !overwrite && job.output.exists() {
-        bail!("{} exists: use --overwrite to replace it", job.output.display());
+        bail!(
+            "{} exists: use --overwrite to replace it",
+            job.output.display()
+        );
     }
-    let mut file = times.decode.time_frame(|| PictureFile::read(&job.input, size))?;
+    let mut file = times
+        .decode
+        .time_frame(|| PictureFile::read(&job.input, size))?;
     stylizer.reset();
     times
         .paint
         .time_frame(|| stylizer.paint(&mut file.picture))
         .with_context(|| format!("{} was not painted", job.input.display()))?;
-    Ok(times.encode.time_frame(|| file.write(&job.output, overwrite))?)
+    Ok(times
+        .encode
+        .time_frame(|| file.write(&job.output, overwrite))?)
 }
 
 /// Which picture goes where. A single picture goes to the file `output`, or into it if it is a folder; several, and
 /// those of a folder, go into the folder `output` under their own names.
 fn plan(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
-    let into_folder = inputs.len() > 1 || inputs.iter().any(|i| i.is_dir()) || names_a_folder(output);
+    let into_folder =
+        inputs.len() > 1 || inputs.iter().any(|i| i.is_dir()) || names_a_folder(output);
     let mut pictures = Vec::new();
     for input in inputs {
         if input.is_dir() {
@@ -149,10 +169,16 @@ fn plan(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
         }
     }
     if pictures.is_empty() {
-        bail!("no pictures (.png, .jpg, .jpeg, .webp) in {}", inputs[0].display());
+        bail!(
+            "no pictures (.png, .jpg, .jpeg, .webp) in {}",
+            inputs[0].display()
+        );
     }
     if into_folder && output.exists() && !output.is_dir() {
-        return Err(usage(anyhow!("{} is a file: several pictures need a folder for -o", output.display())));
+        return Err(usage(anyhow!(
+            "{} is a file: several pictures need a folder for -o",
+            output.display()
+        )));
     }
     let jobs: Vec<Job> = pictures
         .into_iter()
@@ -165,9 +191,14 @@ fn plan(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
         })
         .collect();
     check(&jobs)?;
-    let folder = if into_folder { Some(output) } else { output.parent().filter(|p| !p.as_os_str().is_empty()) };
+    let folder = if into_folder {
+        Some(output)
+    } else {
+        output.parent().filter(|p| !p.as_os_str().is_empty())
+    };
     if let Some(folder) = folder {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
     Ok(jobs)
 }
@@ -190,7 +221,10 @@ fn check(jobs: &[Job]) -> Result<()> {
         if let (Ok(input), Ok(output)) = (job.input.canonicalize(), job.output.canonicalize())
             && input == output
         {
-            return Err(usage(anyhow!("{} would be written over itself: name another -o", job.input.display())));
+            return Err(usage(anyhow!(
+                "{} would be written over itself: name another -o",
+                job.input.display()
+            )));
         }
     }
     Ok(())
@@ -205,7 +239,11 @@ fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut pictures = Vec::new();
     for entry in fs::read_dir(folder).with_context(unreadable)? {
         let path = entry.with_context(unreadable)?.path();
-        let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_lowercase();
+        let extension = path
+            .extension()
+            .and_then(OsStr::to_str)
+            .unwrap_or_default()
+            .to_lowercase();
         if path.is_file() && ["png", "jpg", "jpeg", "webp"].contains(&extension.as_str()) {
             pictures.push(path);
         }
@@ -227,8 +265,25 @@ mod tests {
         }
         let out = folder.path().join("out");
         let single = plan(std::slice::from_ref(&a), &folder.path().join("x.webp")).unwrap();
-        assert_eq!(single, [Job { input: a.clone(), output: folder.path().join("x.webp") }]);
-        let expected = || [Job { input: a.clone(), output: out.join("a.png") }, Job { input: b.clone(), output: out.join("b.JPG") }];
+        assert_eq!(
+            single,
+            [Job {
+                input: a.clone(),
+                output: folder.path().join("x.webp")
+            }]
+        );
+        let expected = || {
+            [
+                Job {
+                    input: a.clone(),
+                    output: out.join("a.png"),
+                },
+                Job {
+                    input: b.clone(),
+                    output: out.join("b.JPG"),
+                },
+            ]
+        };
         assert_eq!(plan(&[folder.path().to_owned()], &out).unwrap(), expected());
         assert_eq!(plan(&[a.clone(), b.clone()], &out).unwrap(), expected());
         assert!(out.is_dir());

@@ -32,7 +32,10 @@ pub fn install(control: Arc<Control>, temporary: Option<PathBuf>, quiet: bool) -
     .context("cannot listen for Ctrl-C")
 }
 
-#[expect(clippy::disallowed_methods, reason = "the second Ctrl-C ends the program at once, from the handler's thread")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the second Ctrl-C ends the program at once, from the handler's thread"
+)]
 fn abort() -> ! {
     std::process::exit(130)
 }

@@ -31,7 +31,11 @@ impl Progress {
             .name("progress".into())
             .spawn(move || {
                 let started = Instant::now();
-                let bar = if terminal { bar(expected) } else { ProgressBar::hidden() };
+                let bar = if terminal {
+                    bar(expected)
+                } else {
+                    ProgressBar::hidden()
+                };
                 while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(interval) {
                     let frames = control.frames_finished();
                     if terminal {
@@ -45,7 +49,9 @@ impl Progress {
                 bar.finish_and_clear();
             })
             .context("cannot start the progress display")?;
-        Ok(Self { thread: Some((stop, thread)) })
+        Ok(Self {
+            thread: Some((stop, thread)),
+        })
     }
 }
 
@@ -64,7 +70,8 @@ fn bar(expected: Option<u64>) -> ProgressBar {
         Some(_) => "{wide_bar} {pos}/{len} frames · {per_sec} · {eta} left",
         None => "{spinner} {pos} frames · {per_sec} · {elapsed}",
     };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(expected.unwrap_or(0)).with_style(style.with_key(
         "per_sec",
         |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
@@ -91,8 +98,17 @@ mod tests {
 
     #[test]
     fn plain_lines_say_what_is_left_unless_the_header_lied() {
-        assert_eq!(line(50, Some(100), Duration::from_secs(5)), "50/100 frames, 10.0 frames/s, 5 s left");
-        assert_eq!(line(150, Some(100), Duration::from_secs(5)), "150 frames, 30.0 frames/s");
-        assert_eq!(line(0, None, Duration::from_secs(5)), "0 frames, 0.0 frames/s");
+        assert_eq!(
+            line(50, Some(100), Duration::from_secs(5)),
+            "50/100 frames, 10.0 frames/s, 5 s left"
+        );
+        assert_eq!(
+            line(150, Some(100), Duration::from_secs(5)),
+            "150 frames, 30.0 frames/s"
+        );
+        assert_eq!(
+            line(0, None, Duration::from_secs(5)),
+            "0 frames, 0.0 frames/s"
+        );
     }
 }

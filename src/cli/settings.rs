@@ -31,7 +31,9 @@ pub fn parse_size(text: &str) -> Result<Sizing, String> {
 
 /// A longest side in pixels.
 pub fn parse_max_size(text: &str) -> Result<Sizing, String> {
-    let side = text.parse().map_err(|_| "write a number of pixels, such as 1280")?;
+    let side = text
+        .parse()
+        .map_err(|_| "write a number of pixels, such as 1280")?;
     check_side(side)?;
     Ok(Sizing::MaxSide(side))
 }
@@ -41,12 +43,18 @@ fn check_side(side: usize) -> Result<(), String> {
     if range.contains(&side) {
         return Ok(());
     }
-    Err(format!("{side} pixels are out of range: a side has {} to {LARGEST_SIDE} pixels", range.start()))
+    Err(format!(
+        "{side} pixels are out of range: a side has {} to {LARGEST_SIDE} pixels",
+        range.start()
+    ))
 }
 
 /// A number of threads.
 pub fn parse_threads(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| (1..=256).contains(n)).ok_or_else(|| "write a number from 1 to 256".into())
+    text.parse()
+        .ok()
+        .filter(|n| (1..=256).contains(n))
+        .ok_or_else(|| "write a number from 1 to 256".into())
 }
 
 /// Seconds, `MM:SS` or `HH:MM:SS`, each with decimals if wanted.
@@ -58,7 +66,10 @@ pub fn parse_time(text: &str) -> Result<f64, String> {
     }
     let last = parts.len() - 1;
     parts.iter().enumerate().try_fold(0.0, |sum, (i, part)| {
-        let well_formed = !part.is_empty() && part.chars().all(|c| c.is_ascii_digit() || (i == last && c == '.'));
+        let well_formed = !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_digit() || (i == last && c == '.'));
         let value: f64 = part.parse().ok().filter(|_| well_formed).ok_or_else(bad)?;
         if i > 0 && value >= 60.0 {
             return Err(bad());
@@ -69,7 +80,11 @@ pub fn parse_time(text: &str) -> Result<f64, String> {
 
 /// As [`parse_time`], above zero.
 pub fn parse_duration(text: &str) -> Result<f64, String> {
-    parse_time(text)?.max(0.0).gt(&0.0).then(|| parse_time(text)).unwrap_or_else(|| Err("it must be above 0".into()))
+    parse_time(text)?
+        .max(0.0)
+        .gt(&0.0)
+        .then(|| parse_time(text))
+        .unwrap_or_else(|| Err("it must be above 0".into()))
 }
 
 /// Threads to use: as asked, else one per core.
@@ -111,9 +126,24 @@ mod tests {
 
     #[test]
     fn sizes() {
-        assert_eq!(parse_size("640x360"), Ok(Sizing::Exact { width: 640, height: 360 }));
+        assert_eq!(
+            parse_size("640x360"),
+            Ok(Sizing::Exact {
+                width: 640,
+                height: 360
+            })
+        );
         assert_eq!(parse_max_size("1280"), Ok(Sizing::MaxSide(1280)));
-        for bad in ["", "640", "x", "640x", "-1x5", "640x31", "99999x360", "640x360x2"] {
+        for bad in [
+            "",
+            "640",
+            "x",
+            "640x",
+            "-1x5",
+            "640x31",
+            "99999x360",
+            "640x360x2",
+        ] {
             assert!(parse_size(bad).is_err(), "{bad:?}");
         }
         assert!(parse_max_size("31").unwrap_err().contains("32"));
@@ -124,7 +154,9 @@ mod tests {
         assert_eq!(parse_time("12.5"), Ok(12.5));
         assert_eq!(parse_time("1:02"), Ok(62.0));
         assert_eq!(parse_time("1:02:03.5"), Ok(3723.5));
-        for bad in ["", "-1", "1:60", "a", "1:2:3:4", "1.5:00", "inf", "nan", "1e3"] {
+        for bad in [
+            "", "-1", "1:60", "a", "1:2:3:4", "1.5:00", "inf", "nan", "1e3",
+        ] {
             assert!(parse_time(bad).is_err(), "{bad:?}");
         }
         assert!(parse_duration("0").is_err());

@@ -35,14 +35,27 @@ fn list(pack: &StylePack, json: bool) -> Result<()> {
         .styles()
         .iter()
         .enumerate()
-        .map(|(number, style)| Entry { number, name: &style.name, description: &style.description })
+        .map(|(number, style)| Entry {
+            number,
+            name: &style.name,
+            description: &style.description,
+        })
         .collect();
     if json {
         println!("{}", serde_json::to_string_pretty(&entries)?);
         return Ok(());
     }
-    let width = entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
-    for Entry { number, name, description } in entries {
+    let width = entries
+        .iter()
+        .map(|entry| entry.name.len())
+        .max()
+        .unwrap_or(0);
+    for Entry {
+        number,
+        name,
+        description,
+    } in entries
+    {
         println!("{number:>3}  {name:width$}  {description}");
     }
     Ok(())
@@ -66,7 +79,11 @@ fn paint_sheet(pack: &StylePack, photo: &Path, output: &Path, args: &StylesArgs)
         FeedForward::new(pack, settings)?.paint(&mut painting)?;
         tiles.push((format!("{number} {}", style.name), painting));
     }
-    let sheet = PictureFile { picture: sheet::compose(&tiles)?, alpha: None, profile: None };
+    let sheet = PictureFile {
+        picture: sheet::compose(&tiles)?,
+        alpha: None,
+        profile: None,
+    };
     sheet.write(output, args.overwrite)?;
     eprintln!("{} styles → {}", pack.styles().len(), output.display());
     Ok(())

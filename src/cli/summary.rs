@@ -40,7 +40,11 @@ impl<'a> Summary<'a> {
     pub fn sentence(&self) -> String {
         format!(
             "{} {} frames in {:.1} s ({:.1} frames/s) → {}",
-            if self.stopped { "stopped after" } else { "painted" },
+            if self.stopped {
+                "stopped after"
+            } else {
+                "painted"
+            },
             self.frames,
             self.seconds,
             self.fps,
@@ -52,7 +56,9 @@ impl<'a> Summary<'a> {
 /// The most memory the program has held so far, in MiB, where the system says.
 pub fn peak_rss_mib() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib / 1024.0)
 }

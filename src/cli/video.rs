@@ -15,23 +15,20 @@ use super::{
     progress::Progress,
     settings::{Painter, threads},
     summary::Summary,
-    usage,
 };
 
 pub fn run(args: VideoArgs) -> Result<()> {
     let quiet = args.talk.quiet;
-    let codec = args.codec.as_deref().map(str::parse).transpose().map_err(usage)?;
     let painter = Painter::from_args(&args.paint)?;
     let threads = threads(args.paint.threads);
     let sink_settings = VideoSinkSettings {
-        codec,
+        codec: args.codec,
         crf: args.crf,
         preset: args.preset,
         lossless: args.lossless,
         overwrite: args.overwrite,
         threads,
     };
-    sink_settings.check_output(&args.output, &args.input)?;
     let source = VideoFileSource::open(
         &args.input,
         VideoSourceSettings {
@@ -42,10 +39,19 @@ pub fn run(args: VideoArgs) -> Result<()> {
             threads,
         },
     )?;
-    let sink = VideoFileSink::create(&args.output, source.info(), source.description(), sink_settings)?;
+    let sink = VideoFileSink::create(
+        &args.output,
+        source.info(),
+        source.description(),
+        sink_settings,
+    )?;
 
     let control = Arc::new(Control::default());
-    interrupt::install(control.clone(), Some(sink.temporary_path().to_owned()), quiet)?;
+    interrupt::install(
+        control.clone(),
+        sink.temporary_path().map(ToOwned::to_owned),
+        quiet,
+    )?;
     let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
     let report = pipeline::run(source, Box::new(painter.stylizer()?), sink, &control);
     drop(progress);

@@ -45,6 +45,17 @@ pub(crate) fn prepare() {
     });
 }
 
+/// The version of FFmpeg's codec library that the program runs with.
+pub fn version() -> String {
+    let version = ffmpeg_next::codec::version();
+    format!(
+        "libavcodec {}.{}.{}",
+        version >> 16,
+        version >> 8 & 0xff,
+        version & 0xff
+    )
+}
+
 impl From<Ratio> for ffmpeg_next::Rational {
     fn from(ratio: Ratio) -> Self {
         Self(ratio.num, ratio.den)

@@ -38,7 +38,15 @@ const fn layer(
     upsample: bool,
     relu: bool,
 ) -> LayerConfig {
-    LayerConfig { name, in_channels, out_channels, kernel, stride, upsample, relu }
+    LayerConfig {
+        name,
+        in_channels,
+        out_channels,
+        kernel,
+        stride,
+        upsample,
+        relu,
+    }
 }
 
 /// The 18 layers in the order of the data, as in the graph of Magenta's 26-style network.
@@ -85,16 +93,29 @@ impl TransformNet {
     ///
     /// # Errors
     /// When the device refuses (out of memory) or the weights do not have the shapes of [`LAYERS`].
-    pub fn new(weights: &TransformWeights, style: &StyleParameters, device: &Device) -> Result<Self> {
+    pub fn new(
+        weights: &TransformWeights,
+        style: &StyleParameters,
+        device: &Device,
+    ) -> Result<Self> {
         let kernels = LAYERS
             .iter()
             .zip(weights.layers())
             .map(|(config, convolution)| {
-                let shape = (config.out_channels, config.in_channels, config.kernel, config.kernel);
+                let shape = (
+                    config.out_channels,
+                    config.in_channels,
+                    config.kernel,
+                    config.kernel,
+                );
                 Tensor::from_slice(&convolution.weight, shape, device)
             })
             .collect::<Result<Vec<_>>>()?;
-        let mut net = Self { device: device.clone(), kernels, norms: Vec::new() };
+        let mut net = Self {
+            device: device.clone(),
+            kernels,
+            norms: Vec::new(),
+        };
         net.set_style(style)?;
         Ok(net)
     }
@@ -109,8 +130,13 @@ impl TransformNet {
         for config in &LAYERS {
             let channels = first..first + config.out_channels;
             first = channels.end;
-            let scale = Tensor::from_slice(&style.scale[channels.clone()], config.out_channels, &self.device)?;
-            let shift = Tensor::from_slice(&style.shift[channels], config.out_channels, &self.device)?;
+            let scale = Tensor::from_slice(
+                &style.scale[channels.clone()],
+                config.out_channels,
+                &self.device,
+            )?;
+            let shift =
+                Tensor::from_slice(&style.shift[channels], config.out_channels, &self.device)?;
             self.norms.push((scale, shift));
         }
         Ok(())
@@ -142,8 +168,18 @@ impl TransformNet {
     fn layer(&self, index: usize, x: &Tensor) -> Result<Tensor> {
         let config = &LAYERS[index];
         let (_, _, height, width) = x.dims4()?;
-        let x = if config.upsample { &x.upsample_nearest2d(2 * height, 2 * width)? } else { x };
-        let y = reflection_pad(x, config.kernel / 2)?.conv2d(&self.kernels[index], 0, config.stride, 1, 1)?;
+        let x = if config.upsample {
+            &x.upsample_nearest2d(2 * height, 2 * width)?
+        } else {
+            x
+        };
+        let y = reflection_pad(x, config.kernel / 2)?.conv2d(
+            &self.kernels[index],
+            0,
+            config.stride,
+            1,
+            1,
+        )?;
         let (scale, shift) = &self.norms[index];
         let y = instance_norm(&y, scale, shift, EPSILON)?;
         if config.relu { y.relu() } else { Ok(y) }

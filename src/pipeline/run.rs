@@ -15,7 +15,7 @@ use crate::{
     frame::Packet,
     sink::{FrameSink, SinkError},
     source::{FrameSource, SourceError},
-    stylize::{Stylizer, StylizeError},
+    stylize::{StylizeError, Stylizer},
 };
 
 /// Packets that wait between two stages at most. Enough to even out an encoder that takes frames in bursts, few enough
@@ -95,9 +95,15 @@ where
     let (decoded, painted, encoded) = std::thread::scope(|scope| {
         // Closures own the channel ends, so a thread that could not be started closes them as one that failed does.
         let decode = stage::spawn(scope, DECODE, move || decode(source, to_paint, control));
-        let paint = stage::spawn(scope, PAINT, move || paint(from_decode, stylizer, to_encode));
+        let paint = stage::spawn(scope, PAINT, move || {
+            paint(from_decode, stylizer, to_encode)
+        });
         let encode = stage::spawn(scope, ENCODE, move || encode(from_paint, sink, control));
-        (join(DECODE, decode), join(PAINT, paint), join(ENCODE, encode))
+        (
+            join(DECODE, decode),
+            join(PAINT, paint),
+            join(ENCODE, encode),
+        )
     });
 
     match (decoded?, painted?, encoded?) {
@@ -127,7 +133,13 @@ where
 fn cause(outcomes: [(&'static str, Outcome<(), PipelineError>); 3]) -> PipelineError {
     let (stage, outcome) = outcomes
         .into_iter()
-        .reduce(|worst, next| if next.1.rank() > worst.1.rank() { next } else { worst })
+        .reduce(|worst, next| {
+            if next.1.rank() > worst.1.rank() {
+                next
+            } else {
+                worst
+            }
+        })
         .expect("there are three stages");
     match outcome {
         Outcome::Panicked(message) => PipelineError::Panicked { stage, message },
@@ -153,7 +165,9 @@ fn join<T>(
 ) -> Result<Outcome<T, PipelineError>, PipelineError> {
     let handle = handle.map_err(|source| PipelineError::Thread { stage, source })?;
     // The stage catches its own panics; one that still comes through is reported the same way.
-    Ok(handle.join().unwrap_or_else(|_| Outcome::Panicked("the thread died".into())))
+    Ok(handle
+        .join()
+        .unwrap_or_else(|_| Outcome::Panicked("the thread died".into())))
 }
 
 struct Decoded {
@@ -188,7 +202,11 @@ fn decode<S: FrameSource>(
             return Outcome::Disconnected;
         }
         if end {
-            return Outcome::Finished(Decoded { stats, notes: source.notes(), stopped });
+            return Outcome::Finished(Decoded {
+                stats,
+                notes: source.notes(),
+                stopped,
+            });
         }
     }
 }
@@ -245,7 +263,11 @@ fn encode<S: FrameSink>(
             Packet::Reset(_) => Ok(()),
             Packet::End => {
                 return match stats.busy(|| sink.finish()) {
-                    Ok(()) => Outcome::Finished(Encoded { stats, notes: sink.notes(), frames }),
+                    Ok(()) => Outcome::Finished(Encoded {
+                        stats,
+                        notes: sink.notes(),
+                        frames,
+                    }),
                     Err(error) => Outcome::Failed(error.into()),
                 };
             }

@@ -40,10 +40,13 @@ pub fn spawn<'scope, T: Send + 'scope, E: Send + 'scope>(
     name: &'static str,
     work: impl FnOnce() -> Outcome<T, E> + Send + 'scope,
 ) -> std::io::Result<ScopedJoinHandle<'scope, Outcome<T, E>>> {
-    Builder::new().name(name.into()).spawn_scoped(scope, move || {
-        // The work owns all it touches, so nothing half-changed is seen after a panic.
-        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Outcome::Panicked(panic_text(&*panic)))
-    })
+    Builder::new()
+        .name(name.into())
+        .spawn_scoped(scope, move || {
+            // The work owns all it touches, so nothing half-changed is seen after a panic.
+            catch_unwind(AssertUnwindSafe(work))
+                .unwrap_or_else(|panic| Outcome::Panicked(panic_text(&*panic)))
+        })
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

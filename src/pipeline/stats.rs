@@ -15,8 +15,12 @@ pub struct StageStats {
 impl Default for StageStats {
     fn default() -> Self {
         // An hour a frame is out of any use; longer times are counted as an hour.
-        let histogram = Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("bounds are valid constants");
-        Self { histogram, busy: Duration::ZERO }
+        let histogram =
+            Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("bounds are valid constants");
+        Self {
+            histogram,
+            busy: Duration::ZERO,
+        }
     }
 }
 
@@ -40,14 +44,20 @@ impl StageStats {
     /// Adds one frame that took `time`; the time counts as busy.
     pub fn frame(&mut self, time: Duration) {
         self.busy += time;
-        self.histogram.saturating_record(time.as_micros().try_into().unwrap_or(u64::MAX));
+        self.histogram
+            .saturating_record(time.as_micros().try_into().unwrap_or(u64::MAX));
     }
 
     /// What the times come to, `wall` being how long the pipeline ran.
     pub fn summary(&self, wall: Duration) -> StageSummary {
         let quantile = |q| self.histogram.value_at_quantile(q) as f64 / 1000.0;
         let busy = self.busy.as_secs_f64() / wall.as_secs_f64().max(1e-9);
-        StageSummary { frames: self.histogram.len(), p50_ms: quantile(0.5), p95_ms: quantile(0.95), busy }
+        StageSummary {
+            frames: self.histogram.len(),
+            p50_ms: quantile(0.5),
+            p95_ms: quantile(0.95),
+            busy,
+        }
     }
 }
 
@@ -85,6 +95,14 @@ mod tests {
     #[test]
     fn a_stage_without_frames_has_zeros() {
         let summary = StageStats::default().summary(Duration::from_secs(1));
-        assert_eq!(summary, StageSummary { frames: 0, p50_ms: 0.0, p95_ms: 0.0, busy: 0.0 });
+        assert_eq!(
+            summary,
+            StageSummary {
+                frames: 0,
+                p50_ms: 0.0,
+                p95_ms: 0.0,
+                busy: 0.0
+            }
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Which containers are written, and what each of them takes.
 
-use std::{ffi::CStr, path::Path};
+use std::{ffi::CStr, path::Path, str::FromStr};
 
 use super::SinkError;
 
@@ -21,6 +21,9 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// Every one, the best known first.
+    pub const ALL: [Self; 5] = [Self::H264, Self::Hevc, Self::Vp9, Self::Av1, Self::Ffv1];
+
     /// Its name, as it is typed.
     pub fn name(self) -> &'static str {
         match self {
@@ -32,6 +35,20 @@ impl Codec {
         }
     }
 }
+
+impl FromStr for Codec {
+    type Err = UnknownCodec;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCodec> {
+        let codec = Self::ALL.into_iter().find(|codec| codec.name() == text);
+        codec.ok_or_else(|| UnknownCodec(text.to_owned()))
+    }
+}
+
+/// `--codec` was not understood.
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' is no codec that is written: --codec takes h264, hevc, vp9, av1 or ffv1")]
+pub struct UnknownCodec(String);
 
 /// The containers that are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,30 +41,28 @@ const X26X_PRESETS: [&str; 10] = [
     "placebo",
 ];
 
+fn first(codec: Codec) -> Option<ff::Codec> {
+    encoders(codec)
+        .iter()
+        .find_map(|name| encoder::find_by_name(name))
+}
+
+/// The codecs that this FFmpeg can write.
+pub fn available() -> impl Iterator<Item = Codec> {
+    prepare();
+    Codec::ALL
+        .into_iter()
+        .filter(|codec| first(*codec).is_some())
+}
+
 /// Finds an encoder for `codec`.
 ///
 /// # Errors
 /// [`SinkError::NoEncoder`], which lists the codecs that could be used instead.
 pub(super) fn find(codec: Codec) -> Result<ff::Codec, SinkError> {
     prepare();
-    let first = |codec| {
-        encoders(codec)
-            .iter()
-            .find_map(|name| encoder::find_by_name(name))
-    };
     first(codec).ok_or_else(|| {
-        let all = [
-            Codec::H264,
-            Codec::Hevc,
-            Codec::Vp9,
-            Codec::Av1,
-            Codec::Ffv1,
-        ];
-        let available: Vec<_> = all
-            .into_iter()
-            .filter(|codec| first(*codec).is_some())
-            .map(Codec::name)
-            .collect();
+        let available: Vec<_> = available().map(Codec::name).collect();
         SinkError::NoEncoder {
             codec: codec.name(),
             available: if available.is_empty() {

@@ -1,12 +1,15 @@
 //! Where painted frames go. Each kind of sink (video file, nothing at all) is a [`FrameSink`] in its own file.
 
 mod container;
+mod discard;
 mod encode;
 mod temporary;
 mod tracks;
 mod video_file;
 
-pub use container::Codec;
+pub use container::{Codec, UnknownCodec};
+pub use discard::Discard;
+pub use encode::available as available_codecs;
 pub use video_file::{VideoFileSink, VideoSinkSettings};
 
 use std::path::PathBuf;

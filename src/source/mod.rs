@@ -3,9 +3,12 @@
 mod look;
 mod open;
 mod packets;
+mod test_card;
 mod timeline;
 mod video_file;
 
+pub use crate::media::SourceDescription;
+pub use test_card::TestCard;
 pub use video_file::{Sizing, VideoFileSource, VideoSourceSettings};
 
 use std::path::PathBuf;

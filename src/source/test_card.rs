@@ -22,7 +22,11 @@ impl TestCard {
             frame_rate: Some(Ratio { num: 30, den: 1 }),
             expected_frames: Some(frames),
         };
-        Self { info, frames, next: 0 }
+        Self {
+            info,
+            frames,
+            next: 0,
+        }
     }
 
     /// The picture of frame `index`: a panning checkerboard over a gradient, bars of rising frequency, and a disc that
@@ -34,8 +38,13 @@ impl TestCard {
         let (w, h) = (width as f32, height as f32);
         let unit = h / 9.0;
         let angle = t * std::f32::consts::TAU / 4.0;
-        let (disc_x, disc_y) = (w / 2.0 + w / 4.0 * angle.cos(), h / 2.0 + h / 4.0 * angle.sin());
-        let columns: Vec<f32> = (0..width).map(|x| 0.5 + 0.5 * (x as f32 * x as f32 / (w * 2.0)).sin()).collect();
+        let (disc_x, disc_y) = (
+            w / 2.0 + w / 4.0 * angle.cos(),
+            h / 2.0 + h / 4.0 * angle.sin(),
+        );
+        let columns: Vec<f32> = (0..width)
+            .map(|x| 0.5 + 0.5 * (x as f32 * x as f32 / (w * 2.0)).sin())
+            .collect();
         for (y, row) in picture.rgb_mut().chunks_exact_mut(width * 3).enumerate() {
             let y = y as f32;
             for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
@@ -70,7 +79,13 @@ impl FrameSource for TestCard {
         let index = self.next;
         self.next += 1;
         let picture = self.picture(index);
-        Ok(Packet::Frame(Frame { picture, pts: index as i64, duration: 1, source_index: index, seq: index }))
+        Ok(Packet::Frame(Frame {
+            picture,
+            pts: index as i64,
+            duration: 1,
+            source_index: index,
+            seq: index,
+        }))
     }
 
     fn notes(&self) -> Vec<String> {
@@ -87,7 +102,9 @@ mod tests {
         let mut card = TestCard::new(64, 48, 3);
         assert_ne!(card.picture(0), card.picture(15));
         for index in 0..3 {
-            let Packet::Frame(frame) = card.next().unwrap() else { panic!("a frame was due") };
+            let Packet::Frame(frame) = card.next().unwrap() else {
+                panic!("a frame was due")
+            };
             assert_eq!((frame.pts, frame.seq), (index, index as u64));
         }
         assert!(matches!(card.next().unwrap(), Packet::End));

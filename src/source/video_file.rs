@@ -23,6 +23,7 @@ use super::{
 use crate::{
     frame::{Frame, Packet, Picture, ResetReason},
     media::{SourceDescription, TrackPacket, edge, graph::Graph},
+    stylize::MIN_SIDE,
 };
 
 /// The size at which frames are painted.
@@ -40,6 +41,20 @@ pub enum Sizing {
     },
     /// As displayed, shrunk until the long side has at most this many pixels.
     MaxSide(usize),
+}
+
+impl Sizing {
+    /// The size at which a picture of `width` by `height` pixels is painted.
+    pub fn apply(self, width: usize, height: usize) -> (usize, usize) {
+        match self {
+            Self::Native => (width, height),
+            Self::Exact { width, height } => (width, height),
+            Self::MaxSide(side) => {
+                let (width, height) = fit((width as u32, height as u32), side as u32);
+                (width as usize, height as usize)
+            }
+        }
+    }
 }
 
 /// How a video file is read.
@@ -68,9 +83,6 @@ impl Default for VideoSourceSettings {
         }
     }
 }
-
-/// The smallest side of a picture that can be painted, in pixels.
-const MIN_SIDE: usize = 32;
 
 /// A video file. See the module's text.
 pub struct VideoFileSource {
@@ -244,13 +256,9 @@ impl VideoFileSource {
         let aspect = edge::pixel_aspect(&mut self.input, self.video, &mut self.decoded);
         let stored = (self.decoded.width(), self.decoded.height());
         let native = self.orientation.turn(display_size(stored, aspect));
-        let (width, height) = match settings.size {
-            Sizing::Native => native,
-            Sizing::MaxSide(side) => fit(native, side as u32),
-            Sizing::Exact { width, height } => (width as u32, height as u32),
-        };
-        self.info.width = width as usize;
-        self.info.height = height as usize;
+        let (width, height) = settings.size.apply(native.0 as usize, native.1 as usize);
+        self.info.width = width;
+        self.info.height = height;
         if self.info.width.min(self.info.height) < MIN_SIDE {
             return Err(SourceError::TooSmall {
                 path: self.path.clone(),

@@ -20,7 +20,9 @@ pub enum ChoiceError {
         nearest: Option<String>,
     },
     /// No style has this number.
-    #[error("no style has the number {number}: --style takes 0 to {last} (`allaprima styles` lists all)")]
+    #[error(
+        "no style has the number {number}: --style takes 0 to {last} (`allaprima styles` lists all)"
+    )]
     OutOfRange {
         /// What was asked for.
         number: usize,
@@ -28,15 +30,21 @@ pub enum ChoiceError {
         last: usize,
     },
     /// A weight that is no positive number.
-    #[error("'{0}' is no weight: a blend is written as name:weight,name:weight with weights above 0, as in --style starry:0.6,7:0.4")]
+    #[error(
+        "'{0}' is no weight: a blend is written as name:weight,name:weight with weights above 0, as in --style starry:0.6,7:0.4"
+    )]
     Weight(String),
     /// Nothing stands between two commas.
-    #[error("--style is empty or has an empty part: write a name, a number, or name:weight,name:weight")]
+    #[error(
+        "--style is empty or has an empty part: write a name, a number, or name:weight,name:weight"
+    )]
     Empty,
 }
 
 fn suggestion(nearest: Option<&str>) -> String {
-    nearest.map(|name| format!(", did you mean '{name}'?")).unwrap_or_default()
+    nearest
+        .map(|name| format!(", did you mean '{name}'?"))
+        .unwrap_or_default()
 }
 
 impl StyleChoice {
@@ -73,7 +81,9 @@ impl StyleChoice {
 
     /// The choice of one style by its number.
     pub fn single(number: usize) -> Self {
-        Self { weights: vec![(number, 1.0)] }
+        Self {
+            weights: vec![(number, 1.0)],
+        }
     }
 
     /// Numbers of styles with their weights.
@@ -85,19 +95,29 @@ impl StyleChoice {
 fn find(name: &str, styles: &[Style]) -> Result<usize, ChoiceError> {
     if let Ok(number) = name.parse::<usize>() {
         let last = styles.len().saturating_sub(1);
-        return if number <= last { Ok(number) } else { Err(ChoiceError::OutOfRange { number, last }) };
+        return if number <= last {
+            Ok(number)
+        } else {
+            Err(ChoiceError::OutOfRange { number, last })
+        };
     }
-    styles.iter().position(|style| style.names().any(|n| n.eq_ignore_ascii_case(name))).ok_or_else(|| {
-        let wanted = name.to_lowercase();
-        let nearest = styles
-            .iter()
-            .flat_map(Style::names)
-            .map(|name| (strsim::jaro_winkler(name, &wanted), name))
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .filter(|(likeness, _)| *likeness > 0.75)
-            .map(|(_, name)| name.to_owned());
-        ChoiceError::Unknown { name: name.to_owned(), nearest }
-    })
+    styles
+        .iter()
+        .position(|style| style.names().any(|n| n.eq_ignore_ascii_case(name)))
+        .ok_or_else(|| {
+            let wanted = name.to_lowercase();
+            let nearest = styles
+                .iter()
+                .flat_map(Style::names)
+                .map(|name| (strsim::jaro_winkler(name, &wanted), name))
+                .max_by(|a, b| a.0.total_cmp(&b.0))
+                .filter(|(likeness, _)| *likeness > 0.75)
+                .map(|(_, name)| name.to_owned());
+            ChoiceError::Unknown {
+                name: name.to_owned(),
+                nearest,
+            }
+        })
 }
 
 #[cfg(test)]
@@ -105,8 +125,11 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Vec<(usize, f32)>, ChoiceError> {
-        let styles = ["starry", "ink", "mosaic"]
-            .map(|name| Style { name: name.into(), description: String::new(), aliases: vec![format!("{name}-too")] });
+        let styles = ["starry", "ink", "mosaic"].map(|name| Style {
+            name: name.into(),
+            description: String::new(),
+            aliases: vec![format!("{name}-too")],
+        });
         StyleChoice::parse(text, &styles).map(|choice| choice.weights)
     }
 
@@ -122,12 +145,27 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let near = ChoiceError::Unknown { name: "stary".into(), nearest: Some("starry".into()) };
+        let near = ChoiceError::Unknown {
+            name: "stary".into(),
+            nearest: Some("starry".into()),
+        };
         assert_eq!(parse("stary"), Err(near));
-        assert_eq!(parse("qqqq"), Err(ChoiceError::Unknown { name: "qqqq".into(), nearest: None }));
-        assert_eq!(parse("3"), Err(ChoiceError::OutOfRange { number: 3, last: 2 }));
+        assert_eq!(
+            parse("qqqq"),
+            Err(ChoiceError::Unknown {
+                name: "qqqq".into(),
+                nearest: None
+            })
+        );
+        assert_eq!(
+            parse("3"),
+            Err(ChoiceError::OutOfRange { number: 3, last: 2 })
+        );
         for weight in ["0", "-1", "nan", "inf", "x", ""] {
-            assert_eq!(parse(&format!("ink:{weight}")), Err(ChoiceError::Weight(weight.into())));
+            assert_eq!(
+                parse(&format!("ink:{weight}")),
+                Err(ChoiceError::Weight(weight.into()))
+            );
         }
         for text in ["", ",", "ink,", ":0.5"] {
             assert_eq!(parse(text), Err(ChoiceError::Empty), "{text:?}");

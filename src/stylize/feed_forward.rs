@@ -44,17 +44,30 @@ impl FeedForward {
     /// # Errors
     /// When the device refuses.
     pub fn new(pack: &StylePack, settings: FeedForwardSettings) -> Result<Self, StylizeError> {
-        let FeedForwardSettings { style, finish, device, threads } = settings;
+        let FeedForwardSettings {
+            style,
+            finish,
+            device,
+            threads,
+        } = settings;
         let network = match device {
             Device::Cpu => {
-                let config = TransformConfig { threads, ..TransformConfig::default() };
+                let config = TransformConfig {
+                    threads,
+                    ..TransformConfig::default()
+                };
                 let mut engine = TransformEngine::new(pack.network(), config)?;
                 engine.set_style(&style)?;
                 Network::Kernels(Box::new(engine))
             }
             device => Network::Candle(TransformNet::new(pack.network(), &style, &device)?),
         };
-        Ok(Self { network, finish, original: Vec::new(), painted: Vec::new() })
+        Ok(Self {
+            network,
+            finish,
+            original: Vec::new(),
+            painted: Vec::new(),
+        })
     }
 }
 

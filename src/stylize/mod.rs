@@ -26,7 +26,9 @@ pub trait Stylizer: Send {
 #[derive(Debug, thiserror::Error)]
 pub enum StylizeError {
     /// A side is under what the network can take.
-    #[error("a picture of {width}x{height} is too small to paint: both sides need {MIN_SIDE} pixels or more (use --size)")]
+    #[error(
+        "a picture of {width}x{height} is too small to paint: both sides need {MIN_SIDE} pixels or more (use --size)"
+    )]
     TooSmall {
         /// Width in pixels.
         width: usize,

@@ -1,6 +1,6 @@
 //! The stylizer that changes nothing, to measure and test everything around painting.
 
-use super::{Stylizer, StylizeError};
+use super::{StylizeError, Stylizer};
 use crate::frame::Picture;
 
 /// Leaves every picture as it is.
