@@ -33,8 +33,8 @@ pub(crate) enum Source<'a> {
 pub(crate) enum Target {
     /// [row][column][channel] `f32`.
     Plain { data: *mut f32, width: usize },
-    /// The same in half precision.
-    Half { data: *mut u16, width: usize },
+    /// The same, rounded to 16-bit whole numbers.
+    Packed { data: *mut i16, width: usize },
     /// Each output pixel is a 2×2 block of a plane twice as large, of `channels` each.
     Blocks {
         data: *mut f32,
@@ -129,10 +129,10 @@ impl Target {
         unsafe {
             match *self {
                 Self::Plain { .. } => {}
-                Self::Half { data, width } => {
+                Self::Packed { data, width } => {
                     let out = data.add((y * width + x) * outputs);
                     for i in (0..pixels * outputs).step_by(S::LANES) {
-                        S::store_f16(out.add(i), S::load(row.add(i)));
+                        S::store_i16(out.add(i), S::load(row.add(i)));
                     }
                 }
                 Self::Blocks {

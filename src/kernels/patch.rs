@@ -134,10 +134,10 @@ impl Tiling {
 /// What a convolution reads.
 #[derive(Clone, Copy)]
 pub(crate) struct TensorSource {
-    /// Raw outputs of the layer before, [height][width][channels], `f32` or half precision.
+    /// Raw outputs of the layer before, [height][width][channels], `f32` or 16-bit whole numbers.
     pub(crate) data: *const u8,
-    /// Whether `data` is half precision.
-    pub(crate) half: bool,
+    /// Whether `data` holds 16-bit whole numbers.
+    pub(crate) packed: bool,
     /// Height, width and channels (a divisor of 32).
     pub(crate) shape: (usize, usize, usize),
     /// Normalisation and style of the layer before.
@@ -213,14 +213,14 @@ impl TensorSource {
         let whole = blocks * STATISTIC_LANES;
         // SAFETY: the caller hands a range inside the source and the patch.
         unsafe {
-            if self.half {
-                let data = self.data.cast::<u16>().add(first);
+            if self.packed {
+                let data = self.data.cast::<i16>().add(first);
                 for part in (0..STATISTIC_LANES).step_by(S::LANES) {
                     let scale = S::load(self.affine.scale.as_ptr().add(part));
                     let shift = S::load(self.affine.shift.as_ptr().add(part));
                     for block in 0..blocks {
                         let at = block * STATISTIC_LANES + part;
-                        let mut value = S::fma(S::load_f16(data.add(at)), scale, shift);
+                        let mut value = S::fma(S::load_i16(data.add(at)), scale, shift);
                         if self.relu {
                             value = S::max(value, S::splat(0.0));
                         }
@@ -228,7 +228,7 @@ impl TensorSource {
                     }
                 }
                 for i in whole..count {
-                    let value = half::f16::from_bits(*data.add(i)).to_f32();
+                    let value = f32::from(*data.add(i));
                     *patch.add(i) = self.scalar(value, first + i, i, false);
                 }
             } else {
@@ -305,7 +305,10 @@ impl PictureSource<'_> {
         })
     }
 
-    /// Writes the patch of `tile`, [patch_rows][patch_columns][3] `f32` in 0..=1, to `patch`.
+    /// Writes the patch of `tile`, [patch_rows][patch_columns][3] `f32` in -0.5..=0.5, to `patch`.
+    ///
+    /// Half of the range is taken away, which instance normalisation does not see, so that the first layer's outputs lie
+    /// around zero.
     ///
     /// # Safety
     /// `patch` has room and the maps cover the tile.
@@ -333,14 +336,14 @@ impl PictureSource<'_> {
             for i in (0..plain_start).chain(plain_end..tile.patch_columns) {
                 for channel in 0..3 {
                     row[i * 3 + channel] =
-                        f32::from(source[columns[i] as usize * 3 + channel]) * (1.0 / 255.0);
+                        f32::from(source[columns[i] as usize * 3 + channel]) * (1.0 / 255.0) - 0.5;
                 }
             }
             if plain_end > plain_start {
                 let from = columns[plain_start] as usize * 3;
                 let plain = &mut row[plain_start * 3..plain_end * 3];
                 for (value, byte) in plain.iter_mut().zip(&source[from..]) {
-                    *value = f32::from(*byte) * (1.0 / 255.0);
+                    *value = f32::from(*byte) * (1.0 / 255.0) - 0.5;
                 }
             }
         }

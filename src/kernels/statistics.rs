@@ -165,8 +165,11 @@ impl Affine {
     };
 
     /// Instance normalisation with these statistics, then the style's `scale` and `shift` (one per channel).
+    ///
+    /// `units` says how many times too large each channel's values are (1 if empty), which matters to `epsilon` alone.
     pub(crate) fn normalising(
         channels: &[Moments],
+        units: &[f32],
         epsilon: f64,
         scale: &[f32],
         shift: &[f32],
@@ -175,7 +178,9 @@ impl Affine {
         for lane in 0..STATISTIC_LANES {
             let channel = lane % channels.len();
             let moments = channels[channel];
-            let gain = f64::from(scale[channel]) / (moments.variance() + epsilon).sqrt();
+            let unit = units.get(channel).map_or(1.0, |unit| f64::from(*unit));
+            let gain =
+                f64::from(scale[channel]) / (moments.variance() + epsilon * unit * unit).sqrt();
             affine.scale[lane] = gain as f32;
             affine.shift[lane] = (f64::from(shift[channel]) - moments.mean * gain) as f32;
         }

@@ -22,15 +22,15 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(pointer, value) }
     }
     #[inline(always)]
-    unsafe fn load_f16(pointer: *const u16) -> __m512 {
-        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(pointer.cast())) }
+    unsafe fn load_i16(pointer: *const i16) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(_mm256_loadu_si256(pointer.cast()))) }
     }
     #[inline(always)]
-    unsafe fn store_f16(pointer: *mut u16, value: __m512) {
+    unsafe fn store_i16(pointer: *mut i16, value: __m512) {
         unsafe {
             _mm256_storeu_si256(
                 pointer.cast(),
-                _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value),
+                _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(value)),
             )
         }
     }

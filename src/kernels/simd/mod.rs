@@ -31,10 +31,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn load(pointer: *const f32) -> Self::F;
     /// Stores [`Simd::LANES`] values.
     unsafe fn store(pointer: *mut f32, value: Self::F);
-    /// Loads half-precision values and widens them.
-    unsafe fn load_f16(pointer: *const u16) -> Self::F;
-    /// Rounds to half precision (to nearest, ties to even) and stores.
-    unsafe fn store_f16(pointer: *mut u16, value: Self::F);
+    /// Loads 16-bit whole numbers.
+    unsafe fn load_i16(pointer: *const i16) -> Self::F;
+    /// Rounds to the nearest 16-bit whole numbers, saturating, and stores.
+    unsafe fn store_i16(pointer: *mut i16, value: Self::F);
     /// The same value in every lane.
     unsafe fn splat(value: f32) -> Self::F;
     /// `a + b`.
