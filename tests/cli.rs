@@ -1,5 +1,7 @@
 //! The program as a person or a script uses it: output, exit status, files left behind.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -299,7 +299,9 @@ impl TransformEngine {
         // sixteenth of the pixels with 32 channels (8 bytes a pixel each); 36 hold 8 (half size, 8 channels), 16
         // (full size, 4 channels) and 12 (full size, 3 channels).
         let plane = |index: usize| unsafe { first.add(index * pixels * 2) };
-        let (expanded_half, expanded) = (second, unsafe { second.add(pixels * 2) });
+        let expanded_half = second;
+        // SAFETY: as above.
+        let expanded = unsafe { second.add(pixels * 2) };
         // SAFETY: as above.
         let painted = unsafe { second.add(pixels * 6) };
         let tensor = |data: *const f32, shrink: usize, channels: usize, affine| {
