@@ -15,6 +15,7 @@ use super::{
     progress::Progress,
     settings::{Painter, threads},
     summary::Summary,
+    usage,
 };
 
 pub fn run(args: VideoArgs) -> Result<()> {
@@ -44,7 +45,14 @@ pub fn run(args: VideoArgs) -> Result<()> {
         source.info(),
         source.description(),
         sink_settings,
-    )?;
+    )
+    .map_err(|error| {
+        if error.is_usage() {
+            usage(error)
+        } else {
+            error.into()
+        }
+    })?;
 
     let control = Arc::new(Control::default());
     interrupt::install(

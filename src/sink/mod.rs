@@ -198,3 +198,18 @@ pub enum SinkError {
     #[error("{0}")]
     Failed(String),
 }
+
+impl SinkError {
+    /// Whether the settings are to blame and not the machine or the files: wrong usage.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownContainer { .. }
+                | Self::CodecNotInContainer { .. }
+                | Self::LosslessNeedsMkv { .. }
+                | Self::BadCrf { .. }
+                | Self::NotForCodec { .. }
+                | Self::BadPreset { .. }
+        )
+    }
+}
