@@ -2,6 +2,7 @@
 
 mod container;
 mod encode;
+mod sound;
 mod temporary;
 mod tracks;
 mod video_file;
