@@ -82,7 +82,7 @@ fn a_file_that_may_not_be_read() {
     let folder = Folder::new();
     let path = folder.path("secret.mp4");
     std::fs::write(&path, b"something").unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o0)).unwrap();
     if std::fs::File::open(&path).is_ok() {
         // The superuser may read everything.
         return;
@@ -181,7 +181,7 @@ fn broken_packets_are_counted_and_skipped() {
             number += 1;
             if number % 4 == 0 {
                 let end = bytes.len().min(at + 200);
-                bytes[at + 8..end].fill(0x5a);
+                bytes[at + 20..end].fill(0x5a);
             }
             at += 8;
         }
