@@ -68,7 +68,7 @@ pub(crate) fn has_absolute_clock(input: &context::Input) -> bool {
 ///
 /// # Safety
 /// `pointer` is null or a C string.
-unsafe fn text(pointer: *const c_char) -> String {
+pub(crate) unsafe fn text(pointer: *const c_char) -> String {
     if pointer.is_null() {
         return String::new();
     }
@@ -141,6 +141,16 @@ pub(crate) fn discard(input: &mut context::Input, index: usize) {
     if let Some(mut stream) = input.stream_mut(index) {
         // SAFETY: a live stream; the field may be set at any time.
         unsafe { (*stream.as_mut_ptr()).discard = ffi::AVDiscard::AVDISCARD_ALL }
+    }
+}
+
+/// The time stamp of the first packet of a stream, where the file's index tells.
+pub(crate) fn first_stamp(input: &mut context::Input, index: usize) -> Option<i64> {
+    // SAFETY: a live stream; the entry is read before the input is used again.
+    unsafe {
+        let stream = input.stream_mut(index)?.as_mut_ptr();
+        let entry = ffi::avformat_index_get_entry(stream, 0);
+        (!entry.is_null()).then(|| (*entry).timestamp)
     }
 }
 

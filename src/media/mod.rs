@@ -9,6 +9,8 @@ mod describe;
 pub(crate) mod edge;
 pub(crate) mod graph;
 pub(crate) mod mux;
+pub(crate) mod sound;
+pub(crate) mod words;
 
 pub use describe::{Chapter, SourceDescription, Track, TrackKind};
 

@@ -3,6 +3,7 @@
 mod container;
 mod discard;
 mod encode;
+mod sound;
 mod temporary;
 mod tracks;
 mod video_file;

@@ -1,6 +1,8 @@
 //! Where frames come from. Each kind of source (video file, test card, ...) is a [`FrameSource`] in its own file.
 
+mod convert;
 mod look;
+mod notes;
 mod open;
 mod packets;
 mod test_card;
