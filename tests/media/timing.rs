@@ -194,6 +194,33 @@ fn a_bare_stream_without_time_stamps_is_placed_by_its_rate() {
 }
 
 #[test]
+fn a_part_of_a_file_in_which_one_cannot_seek() {
+    let folder = Folder::new();
+    for name in ["in.h264", "in.gif", "in.ts", "in.mpg", "in.avi"] {
+        let input = folder.make(name, "-f lavfi -i testsrc2=size=96x64:rate=25:duration=3");
+        let whole = read_all(&input);
+        let settings = VideoSourceSettings {
+            start: Some(2.0),
+            duration: Some(0.4),
+            ..VideoSourceSettings::default()
+        };
+        let part = read(&input, settings).unwrap();
+        assert_eq!(part.frames.len(), 10, "{name}");
+        let seconds = whole.seconds();
+        let first = seconds.iter().position(|time| *time > 1.9999).unwrap();
+        assert!(
+            part.frames[0].picture == whole.frames[first].picture,
+            "{name}"
+        );
+        let moved: Vec<f64> = seconds[first..first + 10]
+            .iter()
+            .map(|time| time - 2.0)
+            .collect();
+        assert_times(&part.seconds(), &moved, 0.001);
+    }
+}
+
+#[test]
 fn a_part_is_cut_at_the_same_place_in_pictures_and_sound() {
     let folder = Folder::new();
     // Key frames two seconds apart: the cut lies far from one.
