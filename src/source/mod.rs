@@ -146,6 +146,16 @@ pub enum SourceError {
         /// Height in pixels as it would be painted.
         height: usize,
     },
+    /// The pictures would be too large.
+    #[error("{path}: pictures of {width}x{height} pixels are too large, no side may have more than 16384; give a smaller --size or --max-size", path = path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Width in pixels as it would be painted.
+        width: usize,
+        /// Height in pixels as it would be painted.
+        height: usize,
+    },
     /// Start or duration make no sense.
     #[error("{option} is {value}, but must be {wanted}")]
     BadTime {

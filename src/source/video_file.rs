@@ -74,6 +74,9 @@ impl Default for VideoSourceSettings {
 /// The smallest side of a picture that can be painted, in pixels.
 const MIN_SIDE: usize = 32;
 
+/// The largest side, in pixels: what the encoders take.
+const MAX_SIDE: usize = 16384;
+
 /// A video file. See the module's text.
 pub struct VideoFileSource {
     path: PathBuf,
@@ -228,13 +231,23 @@ impl VideoFileSource {
         let native = orientation.turn(display_size(stored, aspect));
         let (width, height) = match settings.size {
             Sizing::Native => native,
-            Sizing::MaxSide(side) => fit(native, side as u32),
-            Sizing::Exact { width, height } => (width as u32, height as u32),
+            Sizing::MaxSide(side) => fit(native, u32::try_from(side).unwrap_or(u32::MAX)),
+            Sizing::Exact { width, height } => (
+                u32::try_from(width).unwrap_or(u32::MAX),
+                u32::try_from(height).unwrap_or(u32::MAX),
+            ),
         };
         self.info.width = width as usize;
         self.info.height = height as usize;
         if self.info.width.min(self.info.height) < MIN_SIDE {
             return Err(SourceError::TooSmall {
+                path: self.path.clone(),
+                width: self.info.width,
+                height: self.info.height,
+            });
+        }
+        if self.info.width.max(self.info.height) > MAX_SIDE {
+            return Err(SourceError::TooLarge {
                 path: self.path.clone(),
                 width: self.info.width,
                 height: self.info.height,
@@ -252,7 +265,8 @@ impl VideoFileSource {
                 stored.0, stored.1, native.0, native.1
             ));
         }
-        let bent = f64::from(width * native.1) / f64::from(height * native.0);
+        let bent =
+            f64::from(width) * f64::from(native.1) / (f64::from(height) * f64::from(native.0));
         if !(0.98..1.02).contains(&bent) {
             self.seen.fixed.push(format!(
                 "Pictures of {}x{} were stretched to the {width}x{height} that --size asks for.",

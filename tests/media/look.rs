@@ -232,6 +232,12 @@ fn sizes() {
         height: 77,
     };
     assert_eq!(size(exact).unwrap(), (99, 77));
+    let huge = Sizing::Exact {
+        width: 1 << 40,
+        height: 64,
+    };
+    let error = size(huge).unwrap_err();
+    assert!(matches!(error, SourceError::TooLarge { .. }), "{error}");
     let error = size(Sizing::MaxSide(40)).unwrap_err();
     assert!(matches!(error, SourceError::TooSmall { .. }), "{error}");
     let text = error.to_string();

@@ -131,6 +131,51 @@ fn pictures_that_start_later_still_start_later() {
 }
 
 #[test]
+fn a_clip_that_an_edit_list_cuts_starts_at_the_cut() {
+    let folder = Folder::new();
+    folder.make(
+        "whole.mp4",
+        "-f lavfi -i testsrc2=size=96x64:rate=25:duration=4 -f lavfi -i sine=duration=4 \
+         -c:v libx264 -preset ultrafast -g 100 -c:a aac",
+    );
+    // Copied from 1.3 s on: the packets before that are in the file, and the edit list hides them.
+    let input = folder.path("in.mp4");
+    let status = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-ss", "1.3", "-i"])
+        .arg(folder.path("whole.mp4"))
+        .args(["-c", "copy"])
+        .arg(&input)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert!(times(&input, "a:0")[0] < -0.5, "the input must hide sound");
+    for name in ["out.mp4", "out.mkv"] {
+        let output = folder.path(name);
+        assert!((66..70).contains(&pass(&input, &output).frames));
+        let first = times(&output, "v:0")[0];
+        assert!((0.0..0.05).contains(&first), "{name}: {first}");
+        if name == "out.mkv" {
+            let sound = times(&output, "a:0")[0];
+            assert!((first - sound).abs() < 0.05, "{sound}");
+        } else {
+            assert_eq!(packet_hash(&output, "a:0"), packet_hash(&input, "a:0"));
+        }
+    }
+}
+
+#[test]
+fn a_late_start_is_not_taken_for_a_cut_off_end() {
+    let folder = Folder::new();
+    let input = folder.make(
+        "in.mkv",
+        &format!("{PICTURES} -c:v libx264 -preset ultrafast -output_ts_offset 5"),
+    );
+    let read = read_all(&input);
+    assert!(read.notes.is_empty(), "{:?}", read.notes);
+    assert!((read.seconds()[0] - 5.0).abs() < 0.001);
+}
+
+#[test]
 fn an_absolute_clock_is_brought_to_zero_for_all_tracks() {
     let folder = Folder::new();
     let input = folder.make(
