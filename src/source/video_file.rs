@@ -74,6 +74,9 @@ impl Default for VideoSourceSettings {
 /// The smallest side of a picture that can be painted, in pixels.
 const MIN_SIDE: usize = 32;
 
+/// So many packets of other tracks are kept while the first picture is looked for: more than half an hour of sound.
+const MOST_PACKETS_AHEAD: usize = 100_000;
+
 /// The largest side, in pixels: what the encoders take.
 const MAX_SIDE: usize = 16384;
 
@@ -216,6 +219,12 @@ impl VideoFileSource {
         let (pts, duration) = loop {
             match self.step() {
                 Step::Frame(pts, duration) => break (pts, duration),
+                Step::Again if self.ready.len() > MOST_PACKETS_AHEAD => {
+                    return Err(SourceError::NothingDecoded {
+                        path: self.path.clone(),
+                        detail: format!("none among {MOST_PACKETS_AHEAD} packets of sound"),
+                    });
+                }
                 Step::Again => {}
                 Step::End => return Err(self.nothing(settings)),
             }
