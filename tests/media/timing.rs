@@ -65,16 +65,31 @@ fn a_variable_frame_rate_stays_variable() {
 #[test]
 fn the_last_frame_keeps_its_length() {
     let folder = Folder::new();
-    // 5 frames a second, so that a wrong last frame shows.
-    let input = folder.make(
-        "in.mp4",
+    folder.make(
+        "even.mp4",
         "-f lavfi -i testsrc2=size=96x64:rate=5:duration=2 -c:v libx264 -preset ultrafast",
     );
-    let output = folder.path("out.mp4");
-    pass(&input, &output);
-    let length = |path| probe(path, "v:0", "stream=duration");
-    assert_eq!(length(&output), length(&input));
-    assert_eq!(probe(&output, "v:0", "stream=avg_frame_rate"), ["5/1"]);
+    // In MP4 only the last length is not the distance to the next frame.
+    folder.make(
+        "long.mp4",
+        "-i @even.mp4 -c copy -bsf:v setts=duration=1.5/TB",
+    );
+    for (name, seconds) in [("even.mp4", 2.0), ("long.mp4", 3.3)] {
+        let input = folder.path(name);
+        let length = |path| -> f64 { probe(path, "v:0", "stream=duration")[0].parse().unwrap() };
+        assert!(
+            (length(&input) - seconds).abs() < 0.001,
+            "{}",
+            length(&input)
+        );
+        let output = folder.path(&format!("out_{name}"));
+        pass(&input, &output);
+        assert!(
+            (length(&output) - seconds).abs() < 0.001,
+            "{}",
+            length(&output)
+        );
+    }
 }
 
 #[test]
