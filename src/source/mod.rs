@@ -23,6 +23,13 @@ pub struct Ratio {
     pub den: i32,
 }
 
+impl Ratio {
+    /// The fraction as a number.
+    pub fn value(self) -> f64 {
+        f64::from(self.num) / f64::from(self.den)
+    }
+}
+
 /// What a source says about its frames before the first one.
 #[derive(Clone, Debug)]
 pub struct StreamInfo {
