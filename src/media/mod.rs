@@ -77,10 +77,3 @@ impl From<ffmpeg_next::Rational> for Ratio {
         }
     }
 }
-
-impl Ratio {
-    /// The fraction as a number.
-    pub fn value(self) -> f64 {
-        f64::from(self.num) / f64::from(self.den)
-    }
-}

@@ -328,3 +328,9 @@ pub(crate) fn is_hollow(packet: &Packet) -> bool {
     // SAFETY: a live packet.
     unsafe { (*packet.as_ptr()).size == 0 && (*packet.as_ptr()).side_data_elems == 0 }
 }
+
+/// Whether an edit list of the input hides this packet: it is decoded and not shown.
+pub(crate) fn is_hidden(packet: &Packet) -> bool {
+    // SAFETY: a live packet.
+    unsafe { (*packet.as_ptr()).flags & ffi::AV_PKT_FLAG_DISCARD != 0 }
+}

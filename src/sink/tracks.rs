@@ -40,6 +40,10 @@ pub(super) enum OutputTrack {
     Left,
 }
 
+/// Sound that lies further before zero than this part of a second is no run-up of a decoder but cut away by an edit list,
+/// which Matroska has not.
+const LONGEST_LEAD_IN: i64 = 10;
+
 /// Converted subtitles count in milliseconds.
 const WORDS_TIME_BASE: Rational = Rational(1, 1000);
 
@@ -68,9 +72,11 @@ impl OutputTrack {
         if mux::takes(container.format(), &track.parameters, time_base) {
             let mut parameters = track.parameters.clone();
             let rate = sound::sample_rate(&parameters);
+            let mut drops_cut = false;
             if rate > 0 && container.stores_codec_delay() {
                 let lead_in = track.lead_in.rescale(time_base, Rational(1, rate));
-                sound::set_lead_in(&mut parameters, lead_in);
+                drops_cut = lead_in > i64::from(rate) / LONGEST_LEAD_IN;
+                sound::set_lead_in(&mut parameters, if drops_cut { 0 } else { lead_in });
             }
             let stream = muxer.add_stream(&parameters, &settings(time_base))?;
             return Ok(Self::Copied(Copied {
@@ -78,6 +84,7 @@ impl OutputTrack {
                 delay: container.delay_to_add(&parameters),
                 time_base,
                 parameters,
+                drops_cut,
                 is_sound: track.kind == TrackKind::Audio,
                 carried: NO_STAMP,
                 next: None,
@@ -201,6 +208,8 @@ pub(super) struct Copied {
     delay: i64,
     time_base: Rational,
     parameters: Parameters,
+    /// Packets that the file's edit list cuts away are left out.
+    drops_cut: bool,
     is_sound: bool,
     /// The carry of the sample-exact rescaling.
     carried: i64,
@@ -215,7 +224,8 @@ impl Copied {
         muxer: &mut Muxer,
         mut packet: Packet,
     ) -> Result<(), WriteError> {
-        if mux::is_hollow(&packet) {
+        let is_cut = self.drops_cut && mux::is_hidden(&packet);
+        if is_cut || mux::is_hollow(&packet) {
             return Ok(());
         }
         let to = muxer.time_base(self.stream);

@@ -85,6 +85,8 @@ impl Converter {
             let graph = self.build(&look, seen)?;
             self.graph = Some((look, graph));
         }
+        // Many a file has an alpha channel without a single transparent pixel.
+        seen.alpha = seen.alpha || edge::is_see_through(decoded);
         let number = self.pushed;
         self.pushed += 1;
         self.inside.push_back((number, pts, duration));
@@ -114,7 +116,6 @@ impl Converter {
 
     fn build(&self, look: &Look, seen: &mut Seen) -> Result<Graph, SourceError> {
         seen.interlaced |= look.interlaced;
-        seen.alpha |= look.format.alpha;
         seen.wide_gamut |= look.is_wide_gamut();
         if look.is_hdr() {
             let transfer = look.transfer_name();

@@ -46,7 +46,7 @@ impl Seen {
         }
         if self.alpha {
             notes.push(
-                "The input has an alpha channel; transparent parts were painted over black."
+                "Parts of the input are transparent; they were painted as if over black."
                     .to_owned(),
             );
         }

@@ -112,9 +112,12 @@ pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened
         description,
         track_of,
         zero,
-        promised_end: seconds
-            .filter(|_| !guessed)
-            .map(|seconds| seconds + starts_at),
+        // The length of a stream counts from its start, that of a container from zero or from its start: the smaller
+        // promise is taken.
+        promised_end: stream_seconds
+            .map(|seconds| seconds + starts_at)
+            .or(container_seconds)
+            .filter(|_| !guessed),
         notes,
         input,
     })

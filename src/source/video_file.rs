@@ -52,7 +52,7 @@ impl Sizing {
             Self::Native => (width, height),
             Self::Exact { width, height } => (width, height),
             Self::MaxSide(side) => {
-                let (width, height) = fit((width as u32, height as u32), side as u32);
+                let (width, height) = fit((width as u32, height as u32), u32::try_from(side).unwrap_or(u32::MAX));
                 (width as usize, height as usize)
             }
         }
@@ -86,6 +86,12 @@ impl Default for VideoSourceSettings {
     }
 }
 
+/// So many packets of other tracks are kept while the first picture is looked for: more than half an hour of sound.
+const MOST_PACKETS_AHEAD: usize = 100_000;
+
+/// The largest side, in pixels: what the encoders take.
+const MAX_SIDE: usize = 16384;
+
 /// A video file. See the module's text.
 pub struct VideoFileSource {
     path: PathBuf,
@@ -103,8 +109,6 @@ pub struct VideoFileSource {
     converter: Converter,
     decoded: frame::Video,
     ready: VecDeque<Packet>,
-    /// Time stamp and duration of the first frame, which lies in `decoded` from the opening on.
-    held: Option<(i64, i64)>,
     stage: Stage,
     /// Where the header says that the video ends, in seconds on the file's clock.
     promised_end: Option<f64>,
@@ -155,7 +159,25 @@ impl VideoFileSource {
     /// When the file cannot be read or shows nothing, when the wanted part is empty or the pictures would be too small.
     pub fn open(path: &Path, settings: VideoSourceSettings) -> Result<Self, SourceError> {
         open::check_times(settings.start, settings.duration)?;
-        let opened = open::open(path, &settings)?;
+        let mut source = Self::assemble(path, open::open(path, &settings)?, &settings);
+        if settings.start.is_some_and(|start| start > 0.0) {
+            // A scout goes first: what it does to decoder and clock does not matter.
+            let scout = Self::assemble(path, open::open(path, &settings)?, &settings);
+            if scout.can_seek_to_start() {
+                source
+                    .seek_to_start()
+                    .map_err(|source| SourceError::Media {
+                        path: path.to_owned(),
+                        action: "going to the start",
+                        source,
+                    })?;
+            }
+        }
+        source.first_frame(&settings)?;
+        Ok(source)
+    }
+
+    fn assemble(path: &Path, opened: open::Opened, settings: &VideoSourceSettings) -> Self {
         let time_base = opened.time_base;
         let (start, passed) = (opened.zero, vec![false; opened.description.tracks.len()]);
         let seconds = |seconds: f64| (seconds / f64::from(time_base)).round() as i64;
@@ -169,7 +191,7 @@ impl VideoFileSource {
         };
         let mut timeline = Timeline::new(step, 1.0 / f64::from(time_base));
         timeline.shift(cut.zero);
-        let mut source = Self {
+        Self {
             path: path.to_owned(),
             info: StreamInfo {
                 width: 0,
@@ -190,16 +212,13 @@ impl VideoFileSource {
             converter: Converter::new(path, (0, 0), Orientation::default(), settings.threads),
             decoded: frame::Video::empty(),
             ready: VecDeque::new(),
-            held: None,
             stage: Stage::Reading,
             promised_end: opened.promised_end,
             seen: Seen {
                 fixed: opened.notes,
                 ..Seen::default()
             },
-        };
-        source.first_frame(&settings)?;
-        Ok(source)
+        }
     }
 
     /// What a sink needs to keep all that is not painted.
@@ -207,19 +226,21 @@ impl VideoFileSource {
         &self.description
     }
 
-    /// Decodes until a frame of the wanted part is in hand, and fixes the size of all pictures by it.
+    /// Decodes until the first frame of the wanted part, which fixes the size of all pictures.
     fn first_frame(&mut self, settings: &VideoSourceSettings) -> Result<(), SourceError> {
-        if settings.start.is_some_and(|start| start > 0.0) {
-            self.seek_to_start();
-        }
         let (pts, duration) = loop {
             match self.step() {
                 Step::Frame(pts, duration) => break (pts, duration),
+                Step::Again if self.ready.len() > MOST_PACKETS_AHEAD => {
+                    return Err(SourceError::NothingDecoded {
+                        path: self.path.clone(),
+                        detail: format!("none among {MOST_PACKETS_AHEAD} packets of sound"),
+                    });
+                }
                 Step::Again => {}
                 Step::End => return Err(self.nothing(settings)),
             }
         };
-        self.held = Some((pts, duration));
         let matrix = self
             .input
             .stream(self.video)
@@ -239,6 +260,13 @@ impl VideoFileSource {
                 height: self.info.height,
             });
         }
+        if self.info.width.max(self.info.height) > MAX_SIDE {
+            return Err(SourceError::TooLarge {
+                path: self.path.clone(),
+                width: self.info.width,
+                height: self.info.height,
+            });
+        }
         self.converter = Converter::new(
             &self.path,
             (self.info.width, self.info.height),
@@ -251,7 +279,16 @@ impl VideoFileSource {
                 stored.0, stored.1, native.0, native.1
             ));
         }
-        Ok(())
+        let bent =
+            f64::from(width) * f64::from(native.1) / (f64::from(height) * f64::from(native.0));
+        if !(0.98..1.02).contains(&bent) {
+            self.seen.fixed.push(format!(
+                "Pictures of {}x{} were stretched to the {width}x{height} that --size asks for.",
+                native.0, native.1
+            ));
+        }
+        // Converted at once, so that a picture that cannot be converted is known before any work.
+        self.convert(pts, duration)
     }
 
     /// Why there is no first frame.
@@ -271,40 +308,26 @@ impl VideoFileSource {
         }
     }
 
-    /// Goes near the start of the wanted part, and back to the beginning when the first frame there is already behind it.
-    fn seek_to_start(&mut self) {
-        let target = self.cut.zero;
+    /// Goes to the last key frame half a second or more before the start of the wanted part.
+    fn seek_to_start(&mut self) -> Result<(), Error> {
         let second = (1.0 / f64::from(self.time_base)) as i64;
-        if edge::seek_before(&mut self.input, self.video, target - second / 2).is_err() {
-            return;
+        edge::seek_before(&mut self.input, self.video, self.cut.zero - second / 2)
+    }
+
+    /// Tries whether seeking leads to a frame at or before the start: in a file with a wrong index, or none, or without
+    /// time stamps it may lead anywhere.
+    fn can_seek_to_start(mut self) -> bool {
+        self.cut.from_zero = false;
+        if self.seek_to_start().is_err() {
+            return false;
         }
-        // Look at the first frame without taking it.
-        let from_zero = std::mem::replace(&mut self.cut.from_zero, false);
-        let early = loop {
+        loop {
             match self.step() {
-                Step::Frame(pts, _) => break pts <= 0,
+                Step::Frame(pts, _) => return pts <= 0 && self.timeline.missing == 0,
                 Step::Again => {}
-                Step::End => break false,
+                Step::End => return false,
             }
-        };
-        self.cut.from_zero = from_zero;
-        if early {
-            // Decoding simply goes on: this first frame is at or before the start, and only one that lies exactly on
-            // it is wanted; going back once more is cheaper than a second way through the code.
-            let _ = edge::seek_before(&mut self.input, self.video, target - second / 2);
-        } else {
-            let _ = edge::seek_before(&mut self.input, self.video, i64::MIN / 2);
         }
-        self.decoder.flush();
-        self.timeline.restart();
-        self.clock.restart();
-        self.ready.clear();
-        self.cut.passed.fill(false);
-        self.stage = Stage::Reading;
-        self.seen = Seen {
-            fixed: std::mem::take(&mut self.seen.fixed),
-            ..Seen::default()
-        };
     }
 
     /// Takes one frame from the decoder, or gives it one packet.
@@ -466,10 +489,6 @@ impl FrameSource for VideoFileSource {
         loop {
             if let Some(packet) = self.ready.pop_front() {
                 return Ok(packet);
-            }
-            if let Some((pts, duration)) = self.held.take() {
-                self.convert(pts, duration)?;
-                continue;
             }
             if self.stage == Stage::Done {
                 return Ok(Packet::End);

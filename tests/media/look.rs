@@ -232,6 +232,12 @@ fn sizes() {
         height: 77,
     };
     assert_eq!(size(exact).unwrap(), (99, 77));
+    let huge = Sizing::Exact {
+        width: 1 << 40,
+        height: 64,
+    };
+    let error = size(huge).unwrap_err();
+    assert!(matches!(error, SourceError::TooLarge { .. }), "{error}");
     let error = size(Sizing::MaxSide(40)).unwrap_err();
     assert!(matches!(error, SourceError::TooSmall { .. }), "{error}");
     let text = error.to_string();
@@ -317,12 +323,34 @@ fn transparent_parts_are_black() {
         ("in.mov", "qtrle"),
         ("in.mkv", "png"),
         ("in.webm", "libvpx-vp9 -pix_fmt yuva420p -lossless 1"),
+        ("in.avi", "ffv1 -pix_fmt yuva444p10le"),
+        ("deep.mkv", "png -pix_fmt rgba64be"),
     ] {
         let input = folder.make(name, &format!("{half_clear} -c:v {encoder}"));
         let read = read_all(&input);
-        assert!(read.notes_say("alpha"), "{name}: {:?}", read.notes);
+        assert!(read.notes_say("transparent"), "{name}: {:?}", read.notes);
         assert_colour(read.colour(0, (0, 2), (0, 1)), [255.0; 3], 3.0);
         assert_colour(read.colour(0, (1, 2), (0, 1)), [0.0; 3], 3.0);
+    }
+}
+
+#[test]
+fn an_alpha_channel_that_hides_nothing_is_not_mentioned() {
+    let folder = Folder::new();
+    for (name, encoder) in [
+        ("in.mov", "qtrle -pix_fmt argb"),
+        ("in.mkv", "png -pix_fmt rgba"),
+        ("in.gif", "gif"),
+        ("in.avi", "ffv1 -pix_fmt yuva444p10le"),
+        ("pal.mkv", "png -pix_fmt pal8"),
+    ] {
+        let input = folder.make(
+            name,
+            &format!("-f lavfi -i color=0xC08040:size=64x64:rate=5:duration=1 -c:v {encoder}"),
+        );
+        let read = read_all(&input);
+        assert!(read.notes.is_empty(), "{name}: {:?}", read.notes);
+        assert_colour(read.colour(0, (0, 1), (0, 1)), [192.0, 128.0, 64.0], 4.0);
     }
 }
 

@@ -65,16 +65,31 @@ fn a_variable_frame_rate_stays_variable() {
 #[test]
 fn the_last_frame_keeps_its_length() {
     let folder = Folder::new();
-    // 5 frames a second, so that a wrong last frame shows.
-    let input = folder.make(
-        "in.mp4",
+    folder.make(
+        "even.mp4",
         "-f lavfi -i testsrc2=size=96x64:rate=5:duration=2 -c:v libx264 -preset ultrafast",
     );
-    let output = folder.path("out.mp4");
-    pass(&input, &output);
-    let length = |path| probe(path, "v:0", "stream=duration");
-    assert_eq!(length(&output), length(&input));
-    assert_eq!(probe(&output, "v:0", "stream=avg_frame_rate"), ["5/1"]);
+    // In MP4 only the last length is not the distance to the next frame.
+    folder.make(
+        "long.mp4",
+        "-i @even.mp4 -c copy -bsf:v setts=duration=1.5/TB",
+    );
+    for (name, seconds) in [("even.mp4", 2.0), ("long.mp4", 3.3)] {
+        let input = folder.path(name);
+        let length = |path| -> f64 { probe(path, "v:0", "stream=duration")[0].parse().unwrap() };
+        assert!(
+            (length(&input) - seconds).abs() < 0.001,
+            "{}",
+            length(&input)
+        );
+        let output = folder.path(&format!("out_{name}"));
+        pass(&input, &output);
+        assert!(
+            (length(&output) - seconds).abs() < 0.001,
+            "{}",
+            length(&output)
+        );
+    }
 }
 
 #[test]
@@ -128,6 +143,51 @@ fn pictures_that_start_later_still_start_later() {
     pass(&input, &output);
     assert_times(&times(&output, "v:0"), &times(&input, "v:0"), TINY);
     assert_times(&times(&output, "a:0"), &times(&input, "a:0"), TINY);
+}
+
+#[test]
+fn a_clip_that_an_edit_list_cuts_starts_at_the_cut() {
+    let folder = Folder::new();
+    folder.make(
+        "whole.mp4",
+        "-f lavfi -i testsrc2=size=96x64:rate=25:duration=4 -f lavfi -i sine=duration=4 \
+         -c:v libx264 -preset ultrafast -g 100 -c:a aac",
+    );
+    // Copied from 1.3 s on: the packets before that are in the file, and the edit list hides them.
+    let input = folder.path("in.mp4");
+    let status = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-ss", "1.3", "-i"])
+        .arg(folder.path("whole.mp4"))
+        .args(["-c", "copy"])
+        .arg(&input)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert!(times(&input, "a:0")[0] < -0.5, "the input must hide sound");
+    for name in ["out.mp4", "out.mkv"] {
+        let output = folder.path(name);
+        assert!((66..70).contains(&pass(&input, &output).frames));
+        let first = times(&output, "v:0")[0];
+        assert!((0.0..0.05).contains(&first), "{name}: {first}");
+        if name == "out.mkv" {
+            let sound = times(&output, "a:0")[0];
+            assert!((first - sound).abs() < 0.05, "{sound}");
+        } else {
+            assert_eq!(packet_hash(&output, "a:0"), packet_hash(&input, "a:0"));
+        }
+    }
+}
+
+#[test]
+fn a_late_start_is_not_taken_for_a_cut_off_end() {
+    let folder = Folder::new();
+    let input = folder.make(
+        "in.mkv",
+        &format!("{PICTURES} -c:v libx264 -preset ultrafast -output_ts_offset 5"),
+    );
+    let read = read_all(&input);
+    assert!(read.notes.is_empty(), "{:?}", read.notes);
+    assert!((read.seconds()[0] - 5.0).abs() < 0.001);
 }
 
 #[test]
@@ -191,6 +251,33 @@ fn a_bare_stream_without_time_stamps_is_placed_by_its_rate() {
     let found = times(&output, "v:0");
     let found: Vec<f64> = found.iter().map(|time| time - found[0]).collect();
     assert_times(&found, &wanted, 0.001);
+}
+
+#[test]
+fn a_part_of_a_file_in_which_one_cannot_seek() {
+    let folder = Folder::new();
+    for name in ["in.h264", "in.gif", "in.ts", "in.mpg", "in.avi"] {
+        let input = folder.make(name, "-f lavfi -i testsrc2=size=96x64:rate=25:duration=3");
+        let whole = read_all(&input);
+        let settings = VideoSourceSettings {
+            start: Some(2.0),
+            duration: Some(0.4),
+            ..VideoSourceSettings::default()
+        };
+        let part = read(&input, settings).unwrap();
+        assert_eq!(part.frames.len(), 10, "{name}");
+        let seconds = whole.seconds();
+        let first = seconds.iter().position(|time| *time > 1.9999).unwrap();
+        assert!(
+            part.frames[0].picture == whole.frames[first].picture,
+            "{name}"
+        );
+        let moved: Vec<f64> = seconds[first..first + 10]
+            .iter()
+            .map(|time| time - 2.0)
+            .collect();
+        assert_times(&part.seconds(), &moved, 0.001);
+    }
 }
 
 #[test]
