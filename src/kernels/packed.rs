@@ -4,10 +4,10 @@ use super::amx::TileConvolution;
 use super::convolution::{Convolution, Method};
 use super::last::LastConvolution;
 use super::network::{
-    ConvolutionWeights, LAYERS, StyleParameters, TransformWeights, fold_upsampling, layer_shape,
+    ConvolutionWeights, LAYERS, StyleParameters, TransformWeights, fold_upsampling,
 };
 use super::plan::LAST;
-use super::quantise::{Spread, quantised, quantised_for_bytes};
+use super::quantise::{quantised, quantised_for_bytes, quantiser, suits};
 use super::statistics::Affine;
 use super::{InstructionSet, KernelError, Precision};
 
@@ -107,32 +107,18 @@ impl PackedNetwork {
         if self.method != Method::Int8 {
             return;
         }
-        let spread = |layer: usize, rectified| {
-            Spread::of_layer(style, layer, layer_shape(layer).0, rectified)
-        };
         self.layers.clear();
-        self.layers.push(Convolution::Int8(quantised_for_bytes(
-            &self.unpacked[0],
-            self.set,
-        )));
-        let mut trunk = spread(2, true);
-        for layer in 1..LAST {
-            let input = match layer {
-                3 => trunk.clone(),
-                5 | 7 | 9 | 11 | 13 | 15 => {
-                    trunk = trunk.plus(&spread(layer - 1, false));
-                    trunk.clone()
-                }
-                _ => spread(layer - 1, true),
+        for (layer, weights) in self.unpacked.iter().enumerate() {
+            let packed = if layer == 0 {
+                Convolution::Int8(quantised_for_bytes(weights, self.set))
+            } else if suits(layer) {
+                let quantiser = quantiser(style, layer - 1);
+                self.quantisers[layer] = quantiser;
+                Convolution::Int8(quantised(weights, stride(layer), &quantiser, self.set))
+            } else {
+                Convolution::new(weights, stride(layer), Method::Bf16, self.set)
             };
-            self.quantisers[layer] = input.quantiser();
-            let packed = quantised(
-                &self.unpacked[layer],
-                stride(layer),
-                &self.quantisers[layer],
-                self.set,
-            );
-            self.layers.push(Convolution::Int8(packed));
+            self.layers.push(packed);
         }
     }
 }

@@ -3,70 +3,37 @@
 //! After instance normalisation a channel's values have the style's shift as mean and its scale as deviation, whatever
 //! the picture: the range of every activation is known when the style is set, so nothing is measured on pictures.
 //! Activations are unsigned bytes over that range, channel by channel; the input channel's unit is folded into the
-//! weights, which are signed bytes with one scale per output channel. Constants that a zero point adds need no
-//! correction: the instance normalisation that follows takes them away.
+//! weights, which are signed bytes with one scale per output channel.
+//!
+//! Only layers behind a ReLU (and the first, whose inputs are bytes anyway) are quantised: the residual trunk and the
+//! expanding layers stay in bf16. Mean difference from `f32` over three photos and five styles, in steps of a byte: all
+//! layers 1.11, all but the expanding ones 0.80, the ones chosen here 0.5; the first alone 0.15 (bf16: 0.12).
 
 use super::direct::DirectConvolution;
 use super::format::Int8;
 use super::network::ConvolutionWeights;
+use super::network::{layer_shape, style_offset};
 use super::statistics::{Affine, STATISTIC_LANES};
-use super::{InstructionSet, StyleParameters, network::style_offset};
+use super::{InstructionSet, StyleParameters};
 
-/// Deviations from the mean that the range of a channel covers.
-const DEVIATIONS: f32 = 8.0;
+/// Deviations above the mean that the range of a channel covers; 5.5 clips visibly, 10 is coarse.
+const DEVIATIONS: f32 = 7.0;
 
-/// Mean and variance of each channel of an activation.
-#[derive(Clone)]
-pub(crate) struct Spread {
-    mean: Vec<f32>,
-    variance: Vec<f32>,
-    /// Whether negative values were cut off.
-    rectified: bool,
+/// Whether a layer may be quantised: the first, and those whose input a ReLU has made positive (expanding ones aside).
+pub(crate) fn suits(layer: usize) -> bool {
+    matches!(layer, 0 | 1 | 2 | 4 | 6 | 8 | 10 | 12 | 14)
 }
 
-impl Spread {
-    /// The output of layer `layer` under a style, before or after ReLU.
-    pub(crate) fn of_layer(
-        style: &StyleParameters,
-        layer: usize,
-        channels: usize,
-        rectified: bool,
-    ) -> Self {
-        let own = style_offset(layer)..style_offset(layer) + channels;
-        Self {
-            mean: style.shift[own.clone()].to_vec(),
-            variance: style.scale[own].iter().map(|scale| scale * scale).collect(),
-            rectified,
-        }
+/// What maps the rectified outputs of `layer` under a style to 0..=255.
+pub(crate) fn quantiser(style: &StyleParameters, layer: usize) -> Affine {
+    let (offset, channels) = (style_offset(layer), layer_shape(layer).0);
+    let mut affine = Affine::IDENTITY;
+    for lane in 0..STATISTIC_LANES {
+        let channel = offset + lane % channels;
+        let high = style.shift[channel] + DEVIATIONS * style.scale[channel].abs();
+        affine.scale[lane] = 255.0 / high.max(1e-3);
     }
-
-    /// The sum with another activation, taken as independent.
-    pub(crate) fn plus(&self, other: &Self) -> Self {
-        let add = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a + b).collect();
-        Self {
-            mean: add(&self.mean, &other.mean),
-            variance: add(&self.variance, &other.variance),
-            rectified: false,
-        }
-    }
-
-    /// What maps the values to 0..=255.
-    pub(crate) fn quantiser(&self) -> Affine {
-        let mut affine = Affine::IDENTITY;
-        for lane in 0..STATISTIC_LANES {
-            let channel = lane % self.mean.len();
-            let reach = DEVIATIONS * self.variance[channel].sqrt();
-            let low = if self.rectified {
-                0.0
-            } else {
-                self.mean[channel] - reach
-            };
-            let high = (self.mean[channel] + reach).max(low + 1e-3);
-            affine.scale[lane] = 255.0 / (high - low);
-            affine.shift[lane] = -low * affine.scale[lane];
-        }
-        affine
-    }
+    affine
 }
 
 /// Packs `weights` for inputs that `quantiser` maps to bytes.
