@@ -38,7 +38,7 @@ pub(crate) struct PackedNetwork {
 fn method(precision: Precision, set: InstructionSet) -> Result<Method, KernelError> {
     match (precision, set) {
         (Precision::Auto | Precision::Bf16, InstructionSet::Amx) => Ok(Method::Tiles),
-        (Precision::Bf16, InstructionSet::Avx512Dot) => Ok(Method::Bf16),
+        (Precision::Auto | Precision::Bf16, InstructionSet::Avx512Dot) => Ok(Method::Bf16),
         (Precision::Int8, InstructionSet::Avx512Dot | InstructionSet::Amx) => Ok(Method::Int8),
         (Precision::Auto | Precision::F32, _) => Ok(Method::F32),
         (Precision::Bf16, _) => Err(KernelError::MissingPrecision("bf16")),
