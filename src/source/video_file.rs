@@ -52,7 +52,10 @@ impl Sizing {
             Self::Native => (width, height),
             Self::Exact { width, height } => (width, height),
             Self::MaxSide(side) => {
-                let (width, height) = fit((width as u32, height as u32), u32::try_from(side).unwrap_or(u32::MAX));
+                let (width, height) = fit(
+                    (width as u32, height as u32),
+                    u32::try_from(side).unwrap_or(u32::MAX),
+                );
                 (width as usize, height as usize)
             }
         }
@@ -279,8 +282,7 @@ impl VideoFileSource {
                 stored.0, stored.1, native.0, native.1
             ));
         }
-        let bent =
-            f64::from(width) * f64::from(native.1) / (f64::from(height) * f64::from(native.0));
+        let bent = (width as f64) * f64::from(native.1) / ((height as f64) * f64::from(native.0));
         if !(0.98..1.02).contains(&bent) {
             self.seen.fixed.push(format!(
                 "Pictures of {}x{} were stretched to the {width}x{height} that --size asks for.",
