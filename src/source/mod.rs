@@ -5,10 +5,12 @@ mod look;
 mod notes;
 mod open;
 mod packets;
+mod settings;
 mod timeline;
 mod video_file;
 
-pub use video_file::{Sizing, VideoFileSource, VideoSourceSettings};
+pub use settings::{Sizing, VideoSourceSettings};
+pub use video_file::VideoFileSource;
 
 use std::path::PathBuf;
 
