@@ -17,10 +17,11 @@ use image::{
     imageops::FilterType,
 };
 
-use crate::{frame::Picture, source::Sizing, stylize::MIN_SIDE};
-
-/// Pixels that are painted at most: 8K UHD, for which the network takes some 4 GiB.
-pub const MAX_PIXELS: usize = 7680 * 4320;
+use crate::{
+    frame::Picture,
+    source::Sizing,
+    stylize::{MAX_PIXELS, MIN_SIDE},
+};
 
 /// JPEG quality, 1..100: at 92 the brush strokes show no blocks.
 const JPEG_QUALITY: u8 = 92;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use allaprima::{
     pipeline::{self, Control},
     sink::{VideoFileSink, VideoSinkSettings},
-    source::{FrameSource, VideoFileSource, VideoSourceSettings},
+    source::{FrameSource, StreamInfo, VideoFileSource, VideoSourceSettings},
+    stylize::MAX_PIXELS,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{
     args::VideoArgs,
@@ -40,6 +41,7 @@ pub fn run(args: VideoArgs) -> Result<()> {
             threads,
         },
     )?;
+    check_pixels(source.info())?;
     let sink = VideoFileSink::create(
         &args.output,
         source.info(),
@@ -76,6 +78,19 @@ pub fn run(args: VideoArgs) -> Result<()> {
     }
     if !quiet {
         eprintln!("{}", summary.sentence());
+    }
+    Ok(())
+}
+
+/// Refuses pictures that memory does not hold.
+fn check_pixels(info: &StreamInfo) -> Result<()> {
+    if info.width * info.height > MAX_PIXELS {
+        bail!(
+            "pictures of {}x{} are more than is painted at once ({} megapixels): use --max-size",
+            info.width,
+            info.height,
+            MAX_PIXELS / 1_000_000
+        );
     }
     Ok(())
 }

@@ -206,17 +206,6 @@ pub(super) fn display_size(
     }
 }
 
-/// Shrinks a size so that its long side is at most `max_side`, to even numbers; never enlarges.
-pub(super) fn fit((width, height): (u32, u32), max_side: u32) -> (u32, u32) {
-    let long = width.max(height);
-    if long <= max_side {
-        return (width, height);
-    }
-    let scale = f64::from(max_side) / f64::from(long);
-    let even = |side: u32| (((f64::from(side) * scale) / 2.0).round() as u32 * 2).max(2);
-    (even(width), even(height))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,13 +238,5 @@ mod tests {
         assert_eq!(display_size((720, 576), Some((64, 45))), (1024, 576));
         assert_eq!(display_size((720, 480), Some((8, 9))), (720, 540));
         assert_eq!(display_size((641, 359), None), (641, 359));
-    }
-
-    #[test]
-    fn fitting_shrinks_only_and_to_even_sides() {
-        assert_eq!(fit((1920, 1080), 640), (640, 360));
-        assert_eq!(fit((1080, 1920), 640), (360, 640));
-        assert_eq!(fit((320, 240), 640), (320, 240));
-        assert_eq!(fit((1000, 333), 500), (500, 166));
     }
 }

@@ -5,13 +5,15 @@ mod look;
 mod notes;
 mod open;
 mod packets;
+mod settings;
 mod test_card;
 mod timeline;
 mod video_file;
 
 pub use crate::media::SourceDescription;
+pub use settings::{Sizing, VideoSourceSettings};
 pub use test_card::TestCard;
-pub use video_file::{Sizing, VideoFileSource, VideoSourceSettings};
+pub use video_file::VideoFileSource;
 
 use std::path::PathBuf;
 

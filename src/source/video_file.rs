@@ -14,9 +14,9 @@ use ffmpeg_next::{
 };
 
 use super::{
-    FrameSource, Ratio, SourceError, StreamInfo,
+    FrameSource, Ratio, SourceError, StreamInfo, VideoSourceSettings,
     convert::Converter,
-    look::{Orientation, display_size, fit},
+    look::{Orientation, display_size},
     notes::Seen,
     open,
     packets::PacketClock,
@@ -27,67 +27,6 @@ use crate::{
     media::{SourceDescription, TrackKind, TrackPacket, edge},
     stylize::MIN_SIDE,
 };
-
-/// The size at which frames are painted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sizing {
-    /// As displayed: upright, with square pixels.
-    #[default]
-    Native,
-    /// Exactly this, in pixels.
-    Exact {
-        /// Width of the upright picture in pixels.
-        width: usize,
-        /// Height in pixels.
-        height: usize,
-    },
-    /// As displayed, shrunk until the long side has at most this many pixels.
-    MaxSide(usize),
-}
-
-impl Sizing {
-    /// The size at which a picture of `width` by `height` pixels is painted.
-    pub fn apply(self, width: usize, height: usize) -> (usize, usize) {
-        match self {
-            Self::Native => (width, height),
-            Self::Exact { width, height } => (width, height),
-            Self::MaxSide(side) => {
-                let (width, height) = fit(
-                    (width as u32, height as u32),
-                    u32::try_from(side).unwrap_or(u32::MAX),
-                );
-                (width as usize, height as usize)
-            }
-        }
-    }
-}
-
-/// How a video file is read.
-#[derive(Clone, Debug)]
-pub struct VideoSourceSettings {
-    /// The size at which frames are painted.
-    pub size: Sizing,
-    /// Where to begin, in seconds.
-    pub start: Option<f64>,
-    /// How much to read, in seconds.
-    pub duration: Option<f64>,
-    /// Whether sound and subtitles travel along.
-    pub keep_tracks: bool,
-    /// Threads of the decoder and of the conversion to RGB.
-    pub threads: usize,
-}
-
-impl Default for VideoSourceSettings {
-    fn default() -> Self {
-        Self {
-            size: Sizing::Native,
-            start: None,
-            duration: None,
-            keep_tracks: true,
-            threads: 2,
-        }
-    }
-}
 
 /// So many packets of other tracks are kept while the first picture is looked for: more than half an hour of sound.
 const MOST_PACKETS_AHEAD: usize = 100_000;

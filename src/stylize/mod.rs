@@ -45,3 +45,6 @@ pub enum StylizeError {
 
 /// The smallest side that the networks paint, in pixels: at a quarter of the size, reflection needs pixels to reflect.
 pub const MIN_SIDE: usize = 32;
+
+/// Pixels that are painted at most: 8K UHD, for which the network takes some 4 GiB.
+pub const MAX_PIXELS: usize = 7680 * 4320;
