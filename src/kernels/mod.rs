@@ -20,6 +20,7 @@ mod network;
 mod packed;
 mod pass;
 mod patch;
+mod peak;
 mod plan;
 mod pool;
 mod quantise;
@@ -27,6 +28,7 @@ mod quantise;
 mod reference;
 mod simd;
 mod statistics;
+mod wide;
 
 pub use engine::{TransformConfig, TransformEngine};
 pub use error::KernelError;
@@ -34,6 +36,8 @@ pub use instruction_set::InstructionSet;
 pub use network::{
     ConvolutionWeights, LAYERS, MINIMUM_SIDE, STYLE_CHANNELS, StyleParameters, TransformWeights,
 };
+pub use peak::multiply_add_peak;
+pub use wide::WideWeights;
 
 /// Arithmetic of the convolutions; statistics and sums are `f32` always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
