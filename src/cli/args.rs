@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use allaprima::{device::DeviceChoice, sink::Codec, source::Sizing};
+use allaprima::{device::DeviceChoice, kernels::Precision, sink::Codec, source::Sizing};
 use clap::{ArgGroup, Parser, Subcommand};
 
 /// Paints videos and pictures in the style of a painting, by neural style transfer.
@@ -65,6 +65,10 @@ pub struct PaintArgs {
     /// Threads to paint with [default: one per core]
     #[arg(long, value_name = "N", value_parser = super::settings::parse_threads)]
     pub threads: Option<usize>,
+
+    /// Arithmetic of the processor: auto, f32, bf16 or int8 (auto is never visibly different from f32)
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    pub precision: Precision,
 
     #[command(flatten)]
     pub models: ModelArgs,
@@ -228,6 +232,10 @@ pub struct BenchArgs {
     /// Threads to paint with [default: one per core]
     #[arg(long, value_name = "N", value_parser = super::settings::parse_threads)]
     pub threads: Option<usize>,
+
+    /// Arithmetic of the processor: auto, f32, bf16 or int8
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    pub precision: Precision,
 
     /// Print the figures as JSON
     #[arg(long)]

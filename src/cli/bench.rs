@@ -75,6 +75,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         finish: Finish::new(1.0, false)?,
         device: args.device.resolve()?,
         threads: threads(args.threads),
+        precision: args.precision,
     };
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let bench = Bench {

@@ -110,6 +110,7 @@ impl Painter {
             finish,
             device: args.device.resolve().map_err(usage)?,
             threads: threads(args.threads),
+            precision: args.precision,
         };
         Ok(Self { pack, settings })
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use allaprima::{
+    kernels::Precision,
     models::ModelStore,
     picture_file::{PictureFile, writable_format},
     source::Sizing,
@@ -75,6 +76,7 @@ fn paint_sheet(pack: &StylePack, photo: &Path, output: &Path, args: &StylesArgs)
             finish: Finish::new(1.0, false)?,
             device: Device::Cpu,
             threads: threads(None),
+            precision: Precision::F32,
         };
         FeedForward::new(pack, settings)?.paint(&mut painting)?;
         tiles.push((format!("{number} {}", style.name), painting));

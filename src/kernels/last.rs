@@ -2,7 +2,7 @@
 //!
 //! Three output channels would leave most lanes of a vector idle, so here a vector holds neighbouring pixels of one
 //! channel: the patch is planar, each load of input pixels meets three broadcast weights, and a register tile is three
-//! channels times four vectors.
+//! channels times as many vectors as the registers hold.
 
 use super::aligned::AlignedBuffer;
 use super::network::ConvolutionWeights;
@@ -12,8 +12,6 @@ use super::simd::Simd;
 const IN: usize = 4;
 const OUT: usize = 3;
 const KERNEL: usize = 9;
-/// Vectors of pixels in a register tile.
-const VECTORS: usize = 4;
 
 /// Packed weights of the last convolution.
 pub(crate) struct LastConvolution {
@@ -23,7 +21,7 @@ pub(crate) struct LastConvolution {
 
 impl LastConvolution {
     /// Pixels beyond a row's end that the register tile may write.
-    pub(crate) const SLACK: usize = VECTORS * 16;
+    pub(crate) const SLACK: usize = 64;
 
     /// Packs the weights.
     pub(crate) fn new(weights: &ConvolutionWeights) -> Self {
@@ -87,6 +85,26 @@ impl LastConvolution {
     /// by [`LastConvolution::SLACK`].
     #[inline(always)]
     pub(crate) unsafe fn row<S: Simd>(
+        &self,
+        patch: *const f32,
+        (patch_rows, row_values): (usize, usize),
+        pixels: usize,
+        out: *mut f32,
+        out_stride: usize,
+    ) {
+        // SAFETY: as the caller guarantees.
+        unsafe {
+            if S::LANES == 16 {
+                self.tiles::<S, 4>(patch, (patch_rows, row_values), pixels, out, out_stride);
+            } else {
+                // 16 registers: 3 × 3 sums, 3 inputs, a weight.
+                self.tiles::<S, 3>(patch, (patch_rows, row_values), pixels, out, out_stride);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tiles<S: Simd, const VECTORS: usize>(
         &self,
         patch: *const f32,
         (patch_rows, row_values): (usize, usize),

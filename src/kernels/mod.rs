@@ -20,6 +20,7 @@ mod network;
 mod packed;
 mod pass;
 mod patch;
+mod peak;
 mod plan;
 mod pool;
 mod quantise;
@@ -27,6 +28,9 @@ mod quantise;
 mod reference;
 mod simd;
 mod statistics;
+mod wide;
+
+use std::{fmt, str::FromStr};
 
 pub use engine::{TransformConfig, TransformEngine};
 pub use error::KernelError;
@@ -34,6 +38,8 @@ pub use instruction_set::InstructionSet;
 pub use network::{
     ConvolutionWeights, LAYERS, MINIMUM_SIDE, STYLE_CHANNELS, StyleParameters, TransformWeights,
 };
+pub use peak::multiply_add_peak;
+pub use wide::WideWeights;
 
 /// Arithmetic of the convolutions; statistics and sums are `f32` always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,3 +54,33 @@ pub enum Precision {
     /// Products of 8-bit numbers.
     Int8,
 }
+
+impl FromStr for Precision {
+    type Err = UnknownPrecision;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPrecision> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            "int8" => Ok(Self::Int8),
+            _ => Err(UnknownPrecision(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
+/// The name of an arithmetic was not understood.
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' is no arithmetic: use auto, f32, bf16 or int8")]
+pub struct UnknownPrecision(String);

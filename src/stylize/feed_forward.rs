@@ -5,7 +5,7 @@ use candle_core::Device;
 use super::{Finish, MIN_SIDE, StylizeError, Stylizer};
 use crate::{
     frame::Picture,
-    kernels::{StyleParameters, TransformConfig, TransformEngine},
+    kernels::{Precision, StyleParameters, TransformConfig, TransformEngine},
     nn::transform_net::TransformNet,
     style::StylePack,
 };
@@ -21,6 +21,8 @@ pub struct FeedForwardSettings {
     pub device: Device,
     /// Threads of the processor's kernels.
     pub threads: usize,
+    /// Arithmetic of the processor's kernels.
+    pub precision: Precision,
 }
 
 /// Paints with the feed-forward network of a style pack.
@@ -49,11 +51,13 @@ impl FeedForward {
             finish,
             device,
             threads,
+            precision,
         } = settings;
         let network = match device {
             Device::Cpu => {
                 let config = TransformConfig {
                     threads,
+                    precision,
                     ..TransformConfig::default()
                 };
                 let mut engine = TransformEngine::new(pack.network(), config)?;
