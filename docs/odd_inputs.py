@@ -49,8 +49,8 @@ def make_inputs(d: Path) -> dict[str, tuple[str, list[str]]]:
     ffmpeg(picture(), "-vf setpts='N*N/25/TB/10' -fps_mode passthrough", h264, str(row("variable frame rate", "vfr.mp4")))
     ffmpeg(picture("50x50"), h264, str(row("50×50 pixels", "small.mp4")))
     ffmpeg(picture("20x20"), h264, str(row("20×20 pixels", "tiny.mp4")))
-    ffmpeg(picture("97x65"), "-c:v ffv1", str(row("odd sides into H.264", "odd.mkv")))
-    ffmpeg(picture("97x65"), "-c:v ffv1", str(d / "odd2.mkv"))
+    ffmpeg("-f lavfi -i testsrc=s=97x65:r=25:d=1 -c:v ffv1", str(row("odd sides into H.264", "odd.mkv")))
+    ffmpeg("-f lavfi -i testsrc=s=97x65:r=25:d=1 -c:v ffv1", str(d / "odd2.mkv"))
     rows["odd sides, --lossless"] = ("odd2.mkv", ["--lossless"])
     ffmpeg(picture("3840x2160", "25", "0.2"), h264, str(row("4K, --max-size 640", "uhd.mp4", "--max-size", "640")))
     ffmpeg(picture(), tone(), tone(), tone(), "-map 0 -map 1 -map 2 -map 3 -metadata:s:a:0 language=eng -metadata:s:a:1 language=deu",

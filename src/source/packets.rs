@@ -49,7 +49,7 @@ impl PacketClock {
                 .rescale(time_base, self.unit)
                 .saturating_add(self.offset);
             if let Some(expected) = self.expected[stream] {
-                let back = expected.saturating_sub(at) > self.second;
+                let back = expected.saturating_sub(at) > self.second / 2;
                 let ahead = self.absolute
                     && at.saturating_sub(expected) > LONGEST_GAP_SECONDS * self.second;
                 if back || ahead {
