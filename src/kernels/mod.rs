@@ -21,10 +21,12 @@ mod pool;
 mod reference;
 mod simd;
 mod statistics;
+mod vectorised;
 
 pub use engine::{TransformConfig, TransformEngine};
 pub use error::KernelError;
 pub use instruction_set::InstructionSet;
+pub(crate) use vectorised::vectorised;
 pub use network::{
     ConvolutionWeights, LAYERS, MINIMUM_SIDE, STYLE_CHANNELS, StyleParameters, TransformWeights,
 };
