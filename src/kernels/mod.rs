@@ -26,10 +26,10 @@ mod vectorised;
 pub use engine::{TransformConfig, TransformEngine};
 pub use error::KernelError;
 pub use instruction_set::InstructionSet;
-pub(crate) use vectorised::vectorised;
 pub use network::{
     ConvolutionWeights, LAYERS, MINIMUM_SIDE, STYLE_CHANNELS, StyleParameters, TransformWeights,
 };
+pub(crate) use vectorised::vectorised;
 
 /// Arithmetic of the convolutions; statistics and sums are `f32` always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
