@@ -77,6 +77,15 @@ impl PaintArgs {
     }
 }
 
+/// How still the painting stays.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Painting")]
+pub struct SteadyArgs {
+    /// Keep brush strokes where they are from frame to frame: 0 (as painted) to 1 (steadiest), or off
+    #[arg(long, value_name = "0..1|off", default_value = "1", value_parser = super::settings::parse_steady)]
+    pub steady: super::settings::SteadyChoice,
+}
+
 /// Where the models are.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ModelArgs {
@@ -114,6 +123,9 @@ pub struct VideoArgs {
 
     #[command(flatten)]
     pub paint: PaintArgs,
+
+    #[command(flatten)]
+    pub steady: SteadyArgs,
 
     /// Constant rate factor: lower is better and larger [default: 18 for h264, others alike]
     #[arg(

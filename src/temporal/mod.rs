@@ -5,5 +5,7 @@
 //! strokes can be carried along and averaged without losing them ([`steady`]).
 
 pub mod flow;
+pub mod measure;
+pub mod scene_cut;
 pub mod steady;
 mod warp;

@@ -5,6 +5,8 @@
 //! a = −1/2): they keep straight ramps and parabolas exactly and lose far less of the finest octave than bilinear
 //! weights. Positions outside the picture take the value of its edge.
 
+use crate::frame::Picture;
+
 /// A pixel of a working picture: R, G, B and BT.709 luma, 0..255. Four lanes fill a vector register, and luma is what
 /// the octaves' energy is measured with.
 pub(crate) type Rgby = [f32; 4];
@@ -85,6 +87,25 @@ impl<'a> Sampler<'a> {
                 + wx[3] * column[3][lane]
         })
     }
+}
+
+/// The Catmull–Rom value of a picture of bytes at (`x`, `y`), in pixels from the centre of the first: R, G, B, 0..255.
+pub(crate) fn cubic_rgb(picture: &Picture, x: f32, y: f32) -> [f32; 3] {
+    let (width, height) = (picture.width(), picture.height());
+    let (x0, fx) = split(x, width);
+    let (y0, fy) = split(y, height);
+    let (wx, wy) = (cubic_weights(fx), cubic_weights(fy));
+    let mut value = [0.0; 3];
+    for (i, &wy) in wy.iter().enumerate() {
+        let row = (y0 + i).saturating_sub(1).min(height - 1) * width;
+        for (j, &wx) in wx.iter().enumerate() {
+            let at = 3 * (row + (x0 + j).saturating_sub(1).min(width - 1));
+            for (value, &byte) in value.iter_mut().zip(&picture.rgb()[at..at + 3]) {
+                *value += wx * wy * f32::from(byte);
+            }
+        }
+    }
+    value
 }
 
 #[cfg(test)]
