@@ -5,6 +5,8 @@
 //! networks stand in [`nn`] (candle tensors, any device) and, for the processor, in [`kernels`] (SIMD over plain
 //! slices); their weights are files of the [`models`] folder.
 
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod device;
 pub mod frame;
 pub mod kernels;

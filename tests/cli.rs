@@ -1,5 +1,7 @@
 //! The program as a person or a script uses it: output, exit status, files left behind.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -206,7 +208,7 @@ fn an_existing_output_is_kept_unless_told_otherwise() {
 fn wrong_usage_is_status_2_and_names_the_option() {
     let folder = TempDir::new().unwrap();
     clip(&folder, "in.mp4", "64x48", "0.2");
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 17] = [
         (&["--style", "stary"], "starry"),
         (&["--style", "26"], "0 to 25"),
         (&["--style", "wave:0"], "weight"),
@@ -222,6 +224,11 @@ fn wrong_usage_is_status_2_and_names_the_option() {
         (&["--duration", "0"], "--duration"),
         (&["--device", "gpu"], "--device"),
         (&["--codec", "mpeg0"], "mpeg0"),
+        (&["--codec", "ffv1"], "--codec ffv1"),
+        (&["--lossless"], ".mkv"),
+        (&["--crf", "52"], "--crf"),
+        (&["--preset", "brisk"], "--preset"),
+        (&["-o", "out.avi"], "cannot be used multiple times"),
     ];
     for (extra, named) in cases {
         let args = [&["video", "in.mp4", "-o", "out.mp4"], extra].concat();

@@ -1,6 +1,8 @@
 //! The networks against onnxruntime on the original file (golden numbers of `tests/golden/make_golden.py`), and the
 //! kernels against candle.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::{fs, path::Path};
 
 use allaprima::{

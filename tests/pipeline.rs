@@ -1,5 +1,7 @@
 //! The pipeline with stages that behave badly: every run ends, with its cause, within seconds.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::{
     sync::{
         Arc, Mutex,

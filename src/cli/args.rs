@@ -127,7 +127,7 @@ pub struct VideoArgs {
     #[command(flatten)]
     pub steady: SteadyArgs,
 
-    /// Constant rate factor: lower is better and larger [default: 18 for h264, others alike]
+    /// Constant rate factor: lower is better and larger [default: 20 for h264, 23 for hevc, 30 for vp9 and av1]
     #[arg(
         long,
         value_name = "N",
@@ -140,7 +140,7 @@ pub struct VideoArgs {
     #[arg(long, value_name = "NAME", help_heading = "Video")]
     pub codec: Option<Codec>,
 
-    /// Encoder preset, such as veryfast or slow
+    /// Speed of the encoder: ultrafast to placebo for h264 and hevc, a number for vp9 and av1
     #[arg(long, value_name = "NAME", help_heading = "Video")]
     pub preset: Option<String>,
 

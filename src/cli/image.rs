@@ -70,6 +70,7 @@ pub fn run(args: ImageArgs) -> Result<()> {
                 }
                 notes.extend(note);
             }
+            Err(error) if jobs.len() == 1 && !args.talk.json => return Err(error),
             Err(error) => {
                 eprintln!("error: {error:#}");
                 errors.push(format!("{error:#}"));

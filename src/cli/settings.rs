@@ -129,7 +129,7 @@ impl Painter {
         let settings = FeedForwardSettings {
             style: pack.parameters(&choice),
             finish,
-            device: args.device.resolve()?,
+            device: args.device.resolve().map_err(usage)?,
             threads: threads(args.threads),
         };
         Ok(Self { pack, settings })

@@ -16,6 +16,7 @@ use super::{
     progress::Progress,
     settings::{Painter, threads},
     summary::Summary,
+    usage,
 };
 
 /// Motion for files, where half a second of delay is nothing and every frame is kept.
@@ -48,7 +49,14 @@ pub fn run(args: VideoArgs) -> Result<()> {
         source.info(),
         source.description(),
         sink_settings,
-    )?;
+    )
+    .map_err(|error| {
+        if error.is_usage() {
+            usage(error)
+        } else {
+            error.into()
+        }
+    })?;
 
     let control = Arc::new(Control::default());
     interrupt::install(

@@ -3,6 +3,7 @@
 mod container;
 mod discard;
 mod encode;
+mod sound;
 mod temporary;
 mod tracks;
 mod video_file;
@@ -141,8 +142,10 @@ pub enum SinkError {
         /// What it takes, in words.
         takes: &'static str,
     },
-    /// The pictures are too small for the codec.
-    #[error("pictures of {width}x{height} pixels cannot be encoded; give a larger --size")]
+    /// The pictures are too small or too large for the codec.
+    #[error(
+        "pictures of {width}x{height} pixels cannot be encoded, sides of 2 to 16384 pixels can; choose another --size"
+    )]
     BadSize {
         /// Width in pixels.
         width: usize,
@@ -197,4 +200,19 @@ pub enum SinkError {
     /// A sink of another kind failed; the text says what and what to try.
     #[error("{0}")]
     Failed(String),
+}
+
+impl SinkError {
+    /// Whether the settings are to blame and not the machine or the files: wrong usage.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownContainer { .. }
+                | Self::CodecNotInContainer { .. }
+                | Self::LosslessNeedsMkv { .. }
+                | Self::BadCrf { .. }
+                | Self::NotForCodec { .. }
+                | Self::BadPreset { .. }
+        )
+    }
 }

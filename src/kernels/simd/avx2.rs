@@ -10,6 +10,8 @@ pub(crate) struct Avx2;
 // SAFETY (all methods): the caller guarantees AVX2, FMA and F16C and valid pointers, as the trait requires.
 impl Simd for Avx2 {
     const LANES: usize = 8;
+    const DOTS: bool = false;
+    const PAIRS: bool = true;
     const TILE_PIXELS: usize = 6;
     type F = __m256;
 
@@ -22,16 +24,16 @@ impl Simd for Avx2 {
         unsafe { _mm256_storeu_ps(pointer, value) }
     }
     #[inline(always)]
-    unsafe fn load_f16(pointer: *const u16) -> __m256 {
-        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(pointer.cast())) }
+    unsafe fn load_i16(pointer: *const i16) -> __m256 {
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(pointer.cast()))) }
     }
     #[inline(always)]
-    unsafe fn store_f16(pointer: *mut u16, value: __m256) {
+    unsafe fn store_i16(pointer: *mut i16, value: __m256) {
         unsafe {
-            _mm_storeu_si128(
-                pointer.cast(),
-                _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value),
-            )
+            let whole = _mm256_cvtps_epi32(value);
+            let low = _mm256_castsi256_si128(whole);
+            let high = _mm256_extracti128_si256::<1>(whole);
+            _mm_storeu_si128(pointer.cast(), _mm_packs_epi32(low, high));
         }
     }
     #[inline(always)]

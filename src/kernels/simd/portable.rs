@@ -1,7 +1,6 @@
 //! Plain Rust over arrays of eight: what the compiler makes of it (SSE2 on any x86-64, NEON on any AArch64).
 
 use super::Simd;
-use half::f16;
 
 /// No instruction set beyond the target's own.
 #[derive(Clone, Copy)]
@@ -15,6 +14,8 @@ fn map(a: [f32; 8], b: [f32; 8], function: impl Fn(f32, f32) -> f32) -> [f32; 8]
 // SAFETY (all methods): the caller guarantees valid pointers, as the trait requires.
 impl Simd for Portable {
     const LANES: usize = 8;
+    const DOTS: bool = false;
+    const PAIRS: bool = false;
     const TILE_PIXELS: usize = 4;
     type F = [f32; 8];
 
@@ -27,14 +28,16 @@ impl Simd for Portable {
         unsafe { pointer.cast::<[f32; 8]>().write_unaligned(value) }
     }
     #[inline(always)]
-    unsafe fn load_f16(pointer: *const u16) -> [f32; 8] {
-        let bits = unsafe { pointer.cast::<[u16; 8]>().read_unaligned() };
-        bits.map(|b| f16::from_bits(b).to_f32())
+    unsafe fn load_i16(pointer: *const i16) -> [f32; 8] {
+        unsafe { pointer.cast::<[i16; 8]>().read_unaligned() }.map(f32::from)
     }
     #[inline(always)]
-    unsafe fn store_f16(pointer: *mut u16, value: [f32; 8]) {
-        let bits = value.map(|v| f16::from_f32(v).to_bits());
-        unsafe { pointer.cast::<[u16; 8]>().write_unaligned(bits) }
+    unsafe fn store_i16(pointer: *mut i16, value: [f32; 8]) {
+        // SAFETY: as the trait requires; `round` needs no pointer.
+        unsafe {
+            let whole = Self::round(value).map(|v| v as i16);
+            pointer.cast::<[i16; 8]>().write_unaligned(whole);
+        }
     }
     #[inline(always)]
     unsafe fn splat(value: f32) -> [f32; 8] {
