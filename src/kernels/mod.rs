@@ -28,6 +28,7 @@ mod quantise;
 mod reference;
 mod simd;
 mod statistics;
+mod vectorised;
 mod wide;
 
 use std::{fmt, str::FromStr};
@@ -39,6 +40,7 @@ pub use network::{
     ConvolutionWeights, LAYERS, MINIMUM_SIDE, STYLE_CHANNELS, StyleParameters, TransformWeights,
 };
 pub use peak::multiply_add_peak;
+pub(crate) use vectorised::vectorised;
 pub use wide::WideWeights;
 
 /// Arithmetic of the convolutions; statistics and sums are `f32` always.
