@@ -36,7 +36,7 @@ pub use instruction_set::InstructionSet;
 pub use network::{
     ConvolutionWeights, LAYERS, MINIMUM_SIDE, STYLE_CHANNELS, StyleParameters, TransformWeights,
 };
-pub use peak::multiply_add_peak;
+pub use peak::multiply_adds;
 pub use wide::WideWeights;
 
 /// Arithmetic of the convolutions; statistics and sums are `f32` always.
