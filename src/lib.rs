@@ -1,12 +1,21 @@
 //! allaprima paints moving pictures while they move.
 //!
-//! A [`source`] yields frames (a video file, a picture, a test card), a [`stylize`]r paints each of them with a
-//! style from [`style`], and a [`sink`] encodes what was painted. The [`pipeline`] runs the three as threads joined
-//! by bounded channels. The networks stand in [`nn`] (candle tensors, any device) and, for the processor, in
-//! [`kernels`] (hand-written SIMD over plain slices).
+//! A [`source`] yields frames (a video file, a test card), a [`stylize`]r paints each of them in a [`style`], and a
+//! [`sink`] encodes what was painted. The [`pipeline`] runs the three as threads joined by bounded channels. The
+//! networks stand in [`nn`] (candle tensors, any device) and, for the processor, in [`kernels`] (SIMD over plain
+//! slices); their weights are files of the [`models`] folder.
 
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
+pub mod device;
 pub mod frame;
 pub mod kernels;
 pub mod media;
+pub mod models;
+pub mod nn;
+pub mod picture_file;
+pub mod pipeline;
 pub mod sink;
 pub mod source;
+pub mod style;
+pub mod stylize;

@@ -1,5 +1,7 @@
 //! The kernel engine against the numbers that onnxruntime made of the original model.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use allaprima::kernels::{
     ConvolutionWeights, InstructionSet, Precision, StyleParameters, TransformConfig,
     TransformEngine, TransformWeights,

@@ -30,6 +30,8 @@ mod simd;
 mod statistics;
 mod wide;
 
+use std::{fmt, str::FromStr};
+
 pub use engine::{TransformConfig, TransformEngine};
 pub use error::KernelError;
 pub use instruction_set::InstructionSet;
@@ -52,3 +54,33 @@ pub enum Precision {
     /// Products of 8-bit numbers.
     Int8,
 }
+
+impl FromStr for Precision {
+    type Err = UnknownPrecision;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPrecision> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            "int8" => Ok(Self::Int8),
+            _ => Err(UnknownPrecision(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
+/// The name of an arithmetic was not understood.
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' is no arithmetic: use auto, f32, bf16 or int8")]
+pub struct UnknownPrecision(String);

@@ -1,5 +1,22 @@
 //! Where frames come from. Each kind of source (video file, test card, ...) is a [`FrameSource`] in its own file.
 
+mod convert;
+mod look;
+mod notes;
+mod open;
+mod packets;
+mod settings;
+mod test_card;
+mod timeline;
+mod video_file;
+
+pub use crate::media::SourceDescription;
+pub use settings::{Sizing, VideoSourceSettings};
+pub use test_card::TestCard;
+pub use video_file::VideoFileSource;
+
+use std::path::PathBuf;
+
 use crate::frame::Packet;
 
 /// A fraction, as time bases and frame rates are given.
@@ -9,6 +26,13 @@ pub struct Ratio {
     pub num: i32,
     /// Denominator, never 0.
     pub den: i32,
+}
+
+impl Ratio {
+    /// The fraction as a number.
+    pub fn value(self) -> f64 {
+        f64::from(self.num) / f64::from(self.den)
+    }
 }
 
 /// What a source says about its frames before the first one.
@@ -43,10 +67,129 @@ pub trait FrameSource: Send {
     fn notes(&self) -> Vec<String>;
 }
 
-/// Why a source failed.
+/// Why a source failed. Every text names the file and says what to try.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The source failed; the text names the file and says what to try.
+    /// There is nothing under this name.
+    #[error("{path}: there is no such file; check the name", path = path.display())]
+    NotFound {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file may not be read.
+    #[error("{path}: no permission to read it; change its permissions (chmod +r) or copy it", path = path.display())]
+    Denied {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is a directory.
+    #[error("{path}: this is a folder, and a video file is wanted; for a folder of pictures there is the `image` command", path = path.display())]
+    Directory {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The file holds no bytes.
+    #[error("{path}: the file is empty; copy or download it again", path = path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// FFmpeg does not recognise it.
+    #[error("{path}: this is not a video that FFmpeg can read ({detail}); `ffprobe` may say more", path = path.display())]
+    NotVideo {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// An MP4 or MOV file that was cut off before its index was written.
+    #[error("{path}: the end of the file is missing, and with it the index without which it cannot be read; copy, download or record it again", path = path.display())]
+    Incomplete {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It can be read, but shows nothing.
+    #[error("{path}: there is no video in it, only {found}; give a file with pictures", path = path.display())]
+    NoVideoStream {
+        /// The file.
+        path: PathBuf,
+        /// What is in it.
+        found: String,
+    },
+    /// This FFmpeg cannot decode its pictures.
+    #[error("{path}: this FFmpeg has no decoder for its pictures ({codec}); convert it with another program first", path = path.display())]
+    NoDecoder {
+        /// The file.
+        path: PathBuf,
+        /// The codec's name.
+        codec: String,
+    },
+    /// Not a single frame could be decoded.
+    #[error("{path}: none of its pictures can be decoded ({detail}); the file is damaged, copy or download it again", path = path.display())]
+    NothingDecoded {
+        /// The file.
+        path: PathBuf,
+        /// How far it came.
+        detail: String,
+    },
+    /// `--start` lies behind the end.
+    #[error("{path}: there is no picture at or after {start} s; give a smaller --start", path = path.display())]
+    StartBehindEnd {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for, in seconds.
+        start: f64,
+    },
+    /// High dynamic range, and the filters that map it are missing.
+    #[error("{path}: this is HDR video ({transfer}), and this FFmpeg has no zscale and tonemap filters to bring it to an ordinary screen; install an FFmpeg with libzimg, or convert the clip to SDR first", path = path.display())]
+    HdrUnsupported {
+        /// The file.
+        path: PathBuf,
+        /// `PQ` or `HLG`.
+        transfer: &'static str,
+    },
+    /// The pictures would be too small to paint.
+    #[error("{path}: pictures of {width}x{height} pixels are too small, at least 32x32 are needed; give a larger --size or --max-size", path = path.display())]
+    TooSmall {
+        /// The file.
+        path: PathBuf,
+        /// Width in pixels as it would be painted.
+        width: usize,
+        /// Height in pixels as it would be painted.
+        height: usize,
+    },
+    /// The pictures would be too large.
+    #[error("{path}: pictures of {width}x{height} pixels are too large, no side may have more than 16384; give a smaller --size or --max-size", path = path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Width in pixels as it would be painted.
+        width: usize,
+        /// Height in pixels as it would be painted.
+        height: usize,
+    },
+    /// Start or duration make no sense.
+    #[error("{option} is {value}, but must be {wanted}")]
+    BadTime {
+        /// The option.
+        option: &'static str,
+        /// What was asked for, in seconds.
+        value: f64,
+        /// What is allowed.
+        wanted: &'static str,
+    },
+    /// FFmpeg failed in the middle.
+    #[error("{path}: {action} failed", path = path.display())]
+    Media {
+        /// The file.
+        path: PathBuf,
+        /// What was being done.
+        action: &'static str,
+        /// FFmpeg's reason.
+        #[source]
+        source: ffmpeg_next::Error,
+    },
+    /// A source of another kind failed; the text says what and what to try.
     #[error("{0}")]
     Failed(String),
 }

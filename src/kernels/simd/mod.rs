@@ -7,6 +7,11 @@
 //!
 //! [`InstructionSet::run`]: super::InstructionSet::run
 
+#![allow(
+    clippy::undocumented_unsafe_blocks,
+    reason = "each block is one instruction, and every method of `Simd` rests on the same promise of its caller"
+)]
+
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]

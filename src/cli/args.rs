@@ -1,0 +1,266 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use allaprima::{device::DeviceChoice, kernels::Precision, sink::Codec, source::Sizing};
+use clap::{ArgGroup, Parser, Subcommand};
+
+/// Paints videos and pictures in the style of a painting, by neural style transfer.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    max_term_width = 110,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Paint a video, with its sound, into an MP4 (or MKV, MOV, WebM)
+    Video(VideoArgs),
+    /// Paint pictures, or a folder of them
+    Image(ImageArgs),
+    /// List the styles, or paint a contact sheet of all of them
+    Styles(StylesArgs),
+    /// Measure frames per second: decoding, painting, encoding, and all of it
+    Bench(BenchArgs),
+    /// Say what this machine has: processor, GPU, codecs, models
+    Doctor(DoctorArgs),
+}
+
+/// How to paint.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Painting")]
+#[command(group = ArgGroup::new("sizing").args(["size", "max_size"]))]
+pub struct PaintArgs {
+    /// Style: a name, a number, or a blend such as starry:0.6,7:0.4 (see `allaprima styles`)
+    #[arg(short, long, value_name = "STYLE", default_value = super::settings::DEFAULT_STYLE)]
+    pub style: String,
+
+    /// Opacity of the painting over the original, 0 to 1
+    #[arg(long, value_name = "0..1", default_value_t = 1.0)]
+    pub strength: f32,
+
+    /// Keep the colours of the original and paint only its light and dark
+    #[arg(long)]
+    pub keep_colors: bool,
+
+    /// Size to paint at, such as 640x360
+    #[arg(long, value_name = "WxH", value_parser = super::settings::parse_size)]
+    pub size: Option<Sizing>,
+
+    /// Longest side to paint at, in pixels; smaller pictures stay as they are
+    #[arg(long, value_name = "N", value_parser = super::settings::parse_max_size)]
+    pub max_size: Option<Sizing>,
+
+    /// Where to paint: auto, cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub device: DeviceChoice,
+
+    /// Threads to paint with [default: one per core]
+    #[arg(long, value_name = "N", value_parser = super::settings::parse_threads)]
+    pub threads: Option<usize>,
+
+    /// Arithmetic of the processor: auto, f32, bf16 or int8 (auto is never visibly different from f32)
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    pub precision: Precision,
+
+    #[command(flatten)]
+    pub models: ModelArgs,
+}
+
+impl PaintArgs {
+    /// The size asked for.
+    pub fn sizing(&self) -> Sizing {
+        self.size.or(self.max_size).unwrap_or(Sizing::Native)
+    }
+}
+
+/// Where the models are.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ModelArgs {
+    /// Folder of the model files [default: beside the program, else built in]
+    #[arg(
+        long,
+        env = "ALLAPRIMA_MODELS",
+        value_name = "DIR",
+        help_heading = "Painting"
+    )]
+    pub models: Option<PathBuf>,
+}
+
+/// What to say.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub struct TalkArgs {
+    /// Print a machine-readable summary to standard output
+    #[arg(long)]
+    pub json: bool,
+
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct VideoArgs {
+    /// Video to paint: anything FFmpeg opens
+    pub input: PathBuf,
+
+    /// Where to: .mp4, .mkv, .mov or .webm
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+
+    #[command(flatten)]
+    pub paint: PaintArgs,
+
+    /// Constant rate factor: lower is better and larger [default: 20 for h264, 23 for hevc, 30 for vp9 and av1]
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Video",
+        conflicts_with = "lossless"
+    )]
+    pub crf: Option<u8>,
+
+    /// Codec: h264, hevc, vp9, av1 or ffv1 [default: by the container]
+    #[arg(long, value_name = "NAME", help_heading = "Video")]
+    pub codec: Option<Codec>,
+
+    /// Speed of the encoder: ultrafast to placebo for h264 and hevc, a number for vp9 and av1
+    #[arg(long, value_name = "NAME", help_heading = "Video")]
+    pub preset: Option<String>,
+
+    /// Keep every bit of the painting (ffv1 in .mkv)
+    #[arg(long, help_heading = "Video")]
+    pub lossless: bool,
+
+    /// Start here: seconds, or [HH:]MM:SS
+    #[arg(long, value_name = "TIME", help_heading = "Video", value_parser = super::settings::parse_time)]
+    pub start: Option<f64>,
+
+    /// Paint this much: seconds, or [HH:]MM:SS
+    #[arg(long, value_name = "TIME", help_heading = "Video", value_parser = super::settings::parse_duration)]
+    pub duration: Option<f64>,
+
+    /// Leave the sound (and subtitles) out
+    #[arg(long, help_heading = "Video")]
+    pub no_audio: bool,
+
+    /// Replace an existing output
+    #[arg(long, help_heading = "Output")]
+    pub overwrite: bool,
+
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ImageArgs {
+    /// Pictures (PNG, JPEG, WebP) or folders of them
+    #[arg(required = true)]
+    pub inputs: Vec<PathBuf>,
+
+    /// File to write, or folder for several pictures
+    #[arg(short, long, value_name = "PATH")]
+    pub output: PathBuf,
+
+    #[command(flatten)]
+    pub paint: PaintArgs,
+
+    /// Replace existing outputs
+    #[arg(long, help_heading = "Output")]
+    pub overwrite: bool,
+
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct StylesArgs {
+    /// Paint this picture in every style, as one contact sheet
+    #[arg(long, value_name = "PHOTO", requires = "output")]
+    pub sheet: Option<PathBuf>,
+
+    /// Where the contact sheet goes (.png, .jpg or .webp)
+    #[arg(short, long, value_name = "FILE", requires = "sheet")]
+    pub output: Option<PathBuf>,
+
+    /// Longest side of each painting on the sheet, in pixels
+    #[arg(long, value_name = "N", default_value_t = 320, value_parser = clap::value_parser!(u32).range(64..=2048))]
+    pub tile: u32,
+
+    /// Replace an existing sheet
+    #[arg(long)]
+    pub overwrite: bool,
+
+    /// Print the list as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub models: ModelArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BenchArgs {
+    /// Clip to measure with [default: a moving test card]
+    pub input: Option<PathBuf>,
+
+    /// Sizes to measure at
+    #[arg(long, value_name = "WxH,...", value_delimiter = ',', default_value = "320x180,640x360,1280x720",
+        value_parser = super::settings::parse_size)]
+    pub sizes: Vec<Sizing>,
+
+    /// Frames at each size
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(3..=100_000))]
+    pub frames: u64,
+
+    /// Style to paint in
+    #[arg(short, long, value_name = "STYLE", default_value = super::settings::DEFAULT_STYLE)]
+    pub style: String,
+
+    /// Where to paint: auto, cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub device: DeviceChoice,
+
+    /// Threads to paint with [default: one per core]
+    #[arg(long, value_name = "N", value_parser = super::settings::parse_threads)]
+    pub threads: Option<usize>,
+
+    /// Arithmetic of the processor: auto, f32, bf16 or int8
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    pub precision: Precision,
+
+    /// Print the figures as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub models: ModelArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub models: ModelArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,265 @@
+//! `allaprima bench`: frames per second of each step alone and of the whole pipeline.
+//!
+//! Each step is measured by itself (one thread drives it, it uses what threads it has), then everything at once, since
+//! on a machine of few cores the steps take time from one another.
+
+use std::{path::Path, sync::Arc, time::Instant};
+
+use allaprima::{
+    device::DeviceChoice,
+    frame::{Frame, Packet},
+    models::ModelStore,
+    pipeline::{self, Control, StageStats, StageSummary},
+    sink::{Discard, FrameSink, VideoFileSink, VideoSinkSettings},
+    source::{FrameSource, Sizing, TestCard, VideoFileSource, VideoSourceSettings},
+    style::{StyleChoice, StylePack},
+    stylize::{FeedForward, FeedForwardSettings, Finish, Passthrough, Stylizer},
+};
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use super::{args::BenchArgs, settings::threads, summary::peak_rss_mib, usage};
+
+/// Frames kept in memory to paint and encode from; longer runs go round.
+const KEPT_FRAMES: u64 = 30;
+
+/// One row of the table.
+#[derive(Serialize)]
+struct Row {
+    width: usize,
+    height: usize,
+    decode: Step,
+    paint: Step,
+    encode: Step,
+    pipeline: Whole,
+}
+
+/// A step measured alone.
+#[derive(Serialize)]
+struct Step {
+    fps: f64,
+    p50_ms: f64,
+    p95_ms: f64,
+}
+
+/// Everything at once.
+#[derive(Serialize)]
+struct Whole {
+    frames: u64,
+    fps: f64,
+    stages: std::collections::BTreeMap<&'static str, StageSummary>,
+}
+
+impl Step {
+    fn new(summary: StageSummary, seconds: f64) -> Self {
+        Self {
+            fps: summary.frames as f64 / seconds.max(1e-9),
+            p50_ms: summary.p50_ms,
+            p95_ms: summary.p95_ms,
+        }
+    }
+}
+
+struct Bench<'a> {
+    args: &'a BenchArgs,
+    pack: StylePack,
+    settings: FeedForwardSettings,
+    folder: tempfile::TempDir,
+}
+
+pub fn run(args: &BenchArgs) -> Result<()> {
+    let pack = StylePack::load(&ModelStore::open(args.models.models.as_deref())?)?;
+    let choice = StyleChoice::parse(&args.style, pack.styles()).map_err(usage)?;
+    let settings = FeedForwardSettings {
+        style: pack.parameters(&choice),
+        finish: Finish::new(1.0, false)?,
+        device: args.device.resolve()?,
+        threads: threads(args.threads),
+        precision: args.precision,
+    };
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let bench = Bench {
+        args,
+        pack,
+        settings,
+        folder,
+    };
+    if !args.json {
+        let device = if bench.settings.device.is_cpu() {
+            DeviceChoice::Cpu
+        } else {
+            args.device
+        };
+        println!(
+            "frames per second (median ms per frame), {} threads, device {device}",
+            bench.settings.threads
+        );
+        println!(
+            "{:>11} {:>18} {:>18} {:>18} {:>10}",
+            "size", "decode", "paint", "encode", "all"
+        );
+    }
+    let mut rows = Vec::new();
+    for &size in &args.sizes {
+        let row = bench.size(size)?;
+        if !args.json {
+            let cell = |step: &Step| format!("{:.1} ({:.1} ms)", step.fps, step.p50_ms);
+            println!(
+                "{:>11} {:>18} {:>18} {:>18} {:>10.1}",
+                format!("{}x{}", row.width, row.height),
+                cell(&row.decode),
+                cell(&row.paint),
+                cell(&row.encode),
+                row.pipeline.fps
+            );
+        }
+        rows.push(row);
+    }
+    if args.json {
+        println!(
+            "{}",
+            serde_json::json!({ "sizes": rows, "peak_rss_mib": peak_rss_mib() })
+        );
+    }
+    Ok(())
+}
+
+impl Bench<'_> {
+    fn size(&self, size: Sizing) -> Result<Row> {
+        let Sizing::Exact { width, height } = size else {
+            bail!("sizes are written as WIDTHxHEIGHT")
+        };
+        let (encode, card_file) = match &self.args.input {
+            Some(clip) => {
+                let (frames, info) = self.keep(self.open(clip, size)?)?;
+                (self.encode(&frames, &info)?.0, clip.clone())
+            }
+            None => {
+                let card = TestCard::new(width, height, self.args.frames.min(KEPT_FRAMES));
+                let (frames, info) = self.keep(card)?;
+                self.encode(&frames, &info)?
+            }
+        };
+        let (frames, _) = self.keep(self.open(&card_file, size)?)?;
+        let decode = self.decode(&card_file, size)?;
+        let paint = self.paint(&frames)?;
+        let pipeline = self.whole(&card_file, size)?;
+        Ok(Row {
+            width,
+            height,
+            decode,
+            paint,
+            encode,
+            pipeline,
+        })
+    }
+
+    fn open(&self, clip: &Path, size: Sizing) -> Result<VideoFileSource> {
+        let settings = VideoSourceSettings {
+            size,
+            start: None,
+            duration: None,
+            keep_tracks: false,
+            threads: self.settings.threads,
+        };
+        Ok(VideoFileSource::open(clip, settings)?)
+    }
+
+    /// The first frames of `source`, and what it says of them.
+    fn keep(
+        &self,
+        mut source: impl FrameSource,
+    ) -> Result<(Vec<Frame>, allaprima::source::StreamInfo)> {
+        let mut frames = Vec::new();
+        while (frames.len() as u64) < self.args.frames.min(KEPT_FRAMES) {
+            match source.next()? {
+                Packet::Frame(frame) => frames.push(frame),
+                Packet::End => break,
+                Packet::Track(_) | Packet::Reset(_) => {}
+            }
+        }
+        if frames.is_empty() {
+            bail!("the clip has no frames");
+        }
+        Ok((frames, source.info().clone()))
+    }
+
+    fn decode(&self, clip: &Path, size: Sizing) -> Result<Step> {
+        let control = Control::default();
+        let report = pipeline::run(
+            self.open(clip, size)?,
+            Box::new(Passthrough),
+            Discard,
+            &control,
+        )?;
+        Ok(Step::new(report.stages[0].1, report.wall.as_secs_f64()))
+    }
+
+    fn paint(&self, frames: &[Frame]) -> Result<Step> {
+        let mut stylizer = self.stylizer()?;
+        let mut stats = StageStats::default();
+        stylizer.paint(&mut frames[0].picture.clone())?; // warm
+        let started = Instant::now();
+        for i in 0..self.args.frames as usize {
+            let mut picture = frames[i % frames.len()].picture.clone();
+            stats.time_frame(|| stylizer.paint(&mut picture))?;
+        }
+        let wall = started.elapsed();
+        Ok(Step::new(stats.summary(wall), wall.as_secs_f64()))
+    }
+
+    fn encode(
+        &self,
+        frames: &[Frame],
+        info: &allaprima::source::StreamInfo,
+    ) -> Result<(Step, std::path::PathBuf)> {
+        let path = self
+            .folder
+            .path()
+            .join(format!("card-{}x{}.mp4", info.width, info.height));
+        let mut sink = self.sink(&path, info)?;
+        let mut stats = StageStats::default();
+        let started = Instant::now();
+        let step =
+            (frames[frames.len() - 1].pts - frames[0].pts) / (frames.len() as i64 - 1).max(1);
+        for i in 0..self.args.frames {
+            let mut frame = frames[i as usize % frames.len()].clone();
+            frame.pts = i as i64 * step.max(1);
+            stats.time_frame(|| sink.frame(frame))?;
+        }
+        stats.busy(|| sink.finish())?;
+        let wall = started.elapsed();
+        Ok((Step::new(stats.summary(wall), wall.as_secs_f64()), path))
+    }
+
+    fn whole(&self, clip: &Path, size: Sizing) -> Result<Whole> {
+        let source = self.open(clip, size)?;
+        let sink = self.sink(&self.folder.path().join("painted.mp4"), source.info())?;
+        let control = Arc::new(Control::default());
+        let report = pipeline::run(source, Box::new(self.stylizer()?), sink, &control)?;
+        let fps = report.frames as f64 / report.wall.as_secs_f64();
+        Ok(Whole {
+            frames: report.frames,
+            fps,
+            stages: report.stages.into_iter().collect(),
+        })
+    }
+
+    fn stylizer(&self) -> Result<FeedForward> {
+        Ok(FeedForward::new(&self.pack, self.settings.clone())?)
+    }
+
+    fn sink(&self, path: &Path, info: &allaprima::source::StreamInfo) -> Result<VideoFileSink> {
+        let settings = VideoSinkSettings {
+            overwrite: true,
+            threads: self.settings.threads,
+            ..VideoSinkSettings::default()
+        };
+        Ok(VideoFileSink::create(
+            path,
+            info,
+            &allaprima::source::SourceDescription::default(),
+            settings,
+        )?)
+    }
+}

@@ -1,0 +1,130 @@
+//! `allaprima doctor`: what this machine has, and what is wrong with it.
+
+use allaprima::{
+    device::DeviceChoice,
+    kernels::InstructionSet,
+    media,
+    models::ModelStore,
+    sink::{Codec, available_codecs},
+    style::StylePack,
+};
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{args::DoctorArgs, settings::threads};
+
+#[derive(Serialize)]
+struct Finding {
+    name: &'static str,
+    ok: bool,
+    says: String,
+}
+
+pub fn run(args: &DoctorArgs) -> Result<()> {
+    let findings = [
+        Finding {
+            name: "version",
+            ok: true,
+            says: env!("CARGO_PKG_VERSION").into(),
+        },
+        Finding {
+            name: "threads",
+            ok: true,
+            says: threads(None).to_string(),
+        },
+        Finding {
+            name: "instructions",
+            ok: true,
+            says: InstructionSet::best().to_string(),
+        },
+        gpu("cuda", cfg!(feature = "cuda"), DeviceChoice::Cuda(0)),
+        gpu("metal", cfg!(feature = "metal"), DeviceChoice::Metal),
+        Finding {
+            name: "ffmpeg",
+            ok: true,
+            says: media::version(),
+        },
+        encoders(),
+        models(args),
+    ];
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&findings)?);
+    } else {
+        for Finding { name, ok, says } in &findings {
+            println!("{} {name:13} {says}", if *ok { " " } else { "!" });
+        }
+    }
+    Ok(())
+}
+
+fn gpu(name: &'static str, built: bool, device: DeviceChoice) -> Finding {
+    match device.resolve() {
+        Ok(_) => Finding {
+            name,
+            ok: true,
+            says: format!("{device} works"),
+        },
+        Err(error) if built => Finding {
+            name,
+            ok: false,
+            says: format!("{:#}", anyhow::Error::from(error)),
+        },
+        Err(_) => Finding {
+            name,
+            ok: true,
+            says: format!("not built in (cargo feature `{name}`)"),
+        },
+    }
+}
+
+fn encoders() -> Finding {
+    let codecs: Vec<_> = available_codecs().collect();
+    let ok = codecs.contains(&Codec::H264);
+    let hint = if ok {
+        ""
+    } else {
+        " (h264 is missing: an MP4 needs another --codec)"
+    };
+    let names: Vec<_> = codecs.into_iter().map(Codec::name).collect();
+    Finding {
+        name: "codecs",
+        ok,
+        says: format!("{}{hint}", names.join(", ")),
+    }
+}
+
+fn models(args: &DoctorArgs) -> Finding {
+    let found = ModelStore::open(args.models.models.as_deref()).and_then(|store| {
+        StylePack::load(&store)?;
+        if store.folder().is_some() {
+            for file in &store.manifest().files {
+                store.read(&file.name)?;
+            }
+        }
+        Ok(store)
+    });
+    match found {
+        Ok(store) => {
+            let place = store
+                .folder()
+                .map_or("built in".into(), |folder| folder.display().to_string());
+            let names: Vec<_> = store
+                .manifest()
+                .files
+                .iter()
+                .map(|file| file.name.as_str())
+                .collect();
+            let count = store.manifest().styles.list.len();
+            Finding {
+                name: "models",
+                ok: true,
+                says: format!("{place}: {} ({count} styles)", names.join(", ")),
+            }
+        }
+        Err(error) => Finding {
+            name: "models",
+            ok: false,
+            says: format!("{:#}", anyhow::Error::from(error)),
+        },
+    }
+}

@@ -1,0 +1,310 @@
+//! `allaprima image`: pictures become painted ones. One that fails does not stop the rest.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use allaprima::{
+    picture_file::{PictureFile, writable_format},
+    pipeline::{Control, StageStats, StageSummary},
+    source::Sizing,
+    stylize::Stylizer,
+};
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Serialize;
+
+use super::{args::ImageArgs, interrupt, settings::Painter, summary::peak_rss_mib, usage};
+
+/// A picture to read and where its painting goes.
+#[derive(Debug, PartialEq)]
+struct Job {
+    input: PathBuf,
+    output: PathBuf,
+}
+
+#[derive(Serialize)]
+struct ImageSummary<'a> {
+    frames: usize,
+    failed: usize,
+    seconds: f64,
+    fps: f64,
+    dropped: u64,
+    peak_rss_mib: Option<f64>,
+    stages: BTreeMap<&'static str, StageSummary>,
+    stopped: bool,
+    notes: &'a [String],
+    errors: &'a [String],
+}
+
+pub fn run(args: ImageArgs) -> Result<()> {
+    let painter = Painter::from_args(&args.paint)?;
+    let jobs = plan(&args.inputs, &args.output)?;
+    let mut stylizer = painter.stylizer()?;
+    let control = Arc::new(Control::default());
+    interrupt::install(control.clone(), None, args.talk.quiet)?;
+
+    let started = Instant::now();
+    let (mut painted, mut notes, mut errors) = (0, Vec::new(), Vec::new());
+    let mut times = Times::default();
+    for job in &jobs {
+        if control.is_stopping() {
+            break;
+        }
+        match paint(
+            job,
+            &mut stylizer,
+            args.paint.sizing(),
+            args.overwrite,
+            &mut times,
+        ) {
+            Ok(note) => {
+                painted += 1;
+                if !args.talk.quiet {
+                    eprintln!("{} → {}", job.input.display(), job.output.display());
+                    note.iter().for_each(|note| eprintln!("note: {note}"));
+                }
+                notes.extend(note);
+            }
+            Err(error) if jobs.len() == 1 && !args.talk.json => return Err(error),
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                errors.push(format!("{error:#}"));
+            }
+        }
+    }
+    let wall = started.elapsed();
+    let seconds = wall.as_secs_f64();
+    if args.talk.json {
+        let summary = ImageSummary {
+            frames: painted,
+            failed: errors.len(),
+            seconds,
+            fps: painted as f64 / seconds.max(1e-9),
+            dropped: 0,
+            peak_rss_mib: peak_rss_mib(),
+            stages: times.summary(wall),
+            stopped: control.is_stopping(),
+            notes: &notes,
+            errors: &errors,
+        };
+        println!("{}", serde_json::to_string(&summary)?);
+    }
+    if !args.talk.quiet && jobs.len() > 1 {
+        eprintln!(
+            "painted {painted} of {} pictures in {seconds:.1} s",
+            jobs.len()
+        );
+    }
+    match errors.len() {
+        0 => Ok(()),
+        failed => bail!(
+            "{failed} of {} pictures failed (each is named above)",
+            jobs.len()
+        ),
+    }
+}
+
+/// Times of the three steps of a picture.
+#[derive(Default)]
+struct Times {
+    decode: StageStats,
+    paint: StageStats,
+    encode: StageStats,
+}
+
+impl Times {
+    fn summary(&self, wall: Duration) -> BTreeMap<&'static str, StageSummary> {
+        let stages = [
+            ("decode", &self.decode),
+            ("paint", &self.paint),
+            ("encode", &self.encode),
+        ];
+        stages
+            .map(|(name, stats)| (name, stats.summary(wall)))
+            .into()
+    }
+}
+
+fn paint(
+    job: &Job,
+    stylizer: &mut impl Stylizer,
+    size: Sizing,
+    overwrite: bool,
+    times: &mut Times,
+) -> Result<Option<String>> {
+    if !overwrite && job.output.exists() {
+        bail!(
+            "{} exists: use --overwrite to replace it",
+            job.output.display()
+        );
+    }
+    let mut file = times
+        .decode
+        .time_frame(|| PictureFile::read(&job.input, size))?;
+    stylizer.reset();
+    times
+        .paint
+        .time_frame(|| stylizer.paint(&mut file.picture))
+        .with_context(|| format!("{} was not painted", job.input.display()))?;
+    Ok(times
+        .encode
+        .time_frame(|| file.write(&job.output, overwrite))?)
+}
+
+/// Which picture goes where. A single picture goes to the file `output`, or into it if it is a folder; several, and
+/// those of a folder, go into the folder `output` under their own names.
+fn plan(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
+    let into_folder =
+        inputs.len() > 1 || inputs.iter().any(|i| i.is_dir()) || names_a_folder(output);
+    let mut pictures = Vec::new();
+    for input in inputs {
+        if input.is_dir() {
+            pictures.extend(pictures_in(input)?);
+        } else {
+            pictures.push(input.clone());
+        }
+    }
+    if pictures.is_empty() {
+        bail!(
+            "no pictures (.png, .jpg, .jpeg, .webp) in {}",
+            inputs[0].display()
+        );
+    }
+    if into_folder && output.exists() && !output.is_dir() {
+        return Err(usage(anyhow!(
+            "{} is a file: several pictures need a folder for -o",
+            output.display()
+        )));
+    }
+    let jobs: Vec<Job> = pictures
+        .into_iter()
+        .map(|input| {
+            let output = match input.file_name().filter(|_| into_folder) {
+                Some(name) => output.join(name),
+                None => output.to_owned(),
+            };
+            Job { input, output }
+        })
+        .collect();
+    check(&jobs)?;
+    let folder = if into_folder {
+        Some(output)
+    } else {
+        output.parent().filter(|p| !p.as_os_str().is_empty())
+    };
+    if let Some(folder) = folder {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    }
+    Ok(jobs)
+}
+
+/// Refuses what would be wrong for every picture, before the first is painted.
+fn check(jobs: &[Job]) -> Result<()> {
+    if let [job] = jobs {
+        writable_format(&job.output).map_err(usage)?;
+    }
+    let mut taken: HashMap<&Path, &Path> = HashMap::new();
+    for job in jobs {
+        if let Some(other) = taken.insert(&job.output, &job.input) {
+            return Err(usage(anyhow!(
+                "{} and {} would both be written to {}: paint them one after the other",
+                other.display(),
+                job.input.display(),
+                job.output.display()
+            )));
+        }
+        if let (Ok(input), Ok(output)) = (job.input.canonicalize(), job.output.canonicalize())
+            && input == output
+        {
+            return Err(usage(anyhow!(
+                "{} would be written over itself: name another -o",
+                job.input.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn names_a_folder(path: &Path) -> bool {
+    path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
+}
+
+fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let unreadable = || format!("cannot read the folder {}", folder.display());
+    let mut pictures = Vec::new();
+    for entry in fs::read_dir(folder).with_context(unreadable)? {
+        let path = entry.with_context(unreadable)?.path();
+        let extension = path
+            .extension()
+            .and_then(OsStr::to_str)
+            .unwrap_or_default()
+            .to_lowercase();
+        if path.is_file() && ["png", "jpg", "jpeg", "webp"].contains(&extension.as_str()) {
+            pictures.push(path);
+        }
+    }
+    pictures.sort();
+    Ok(pictures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_picture_to_a_file_and_several_into_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a.png"), folder.path().join("b.JPG"));
+        for path in [&a, &b, &folder.path().join("notes.txt")] {
+            fs::write(path, "x").unwrap();
+        }
+        let out = folder.path().join("out");
+        let single = plan(std::slice::from_ref(&a), &folder.path().join("x.webp")).unwrap();
+        assert_eq!(
+            single,
+            [Job {
+                input: a.clone(),
+                output: folder.path().join("x.webp")
+            }]
+        );
+        let expected = || {
+            [
+                Job {
+                    input: a.clone(),
+                    output: out.join("a.png"),
+                },
+                Job {
+                    input: b.clone(),
+                    output: out.join("b.JPG"),
+                },
+            ]
+        };
+        assert_eq!(plan(&[folder.path().to_owned()], &out).unwrap(), expected());
+        assert_eq!(plan(&[a.clone(), b.clone()], &out).unwrap(), expected());
+        assert!(out.is_dir());
+    }
+
+    #[test]
+    fn nothing_is_written_over_itself_or_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let a = folder.path().join("a.png");
+        fs::write(&a, "x").unwrap();
+        for (inputs, output) in [
+            (vec![a.clone()], a.clone()),
+            (vec![folder.path().to_owned()], folder.path().to_owned()),
+            (vec![a.clone(), a.clone()], folder.path().join("out")),
+            (vec![a.clone(), a.clone()], a.clone()),
+            (vec![a.clone()], folder.path().join("a.gif")),
+        ] {
+            let error = plan(&inputs, &output).unwrap_err();
+            assert!(error.is::<super::super::Usage>(), "{error:#}");
+        }
+        assert_eq!(fs::read(&a).unwrap(), b"x");
+    }
+}

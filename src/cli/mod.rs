@@ -1,0 +1,73 @@
+//! The command line: what was typed ([`args`]) becomes what is meant ([`settings`]), which a command carries out.
+//!
+//! Only this module prints. What a program wants (JSON, lists) goes to standard output, everything a person reads
+//! while it runs to standard error. Exit status: 0 done, 1 failed, 2 wrong usage, 130 aborted.
+
+mod args;
+mod bench;
+mod doctor;
+mod image;
+mod interrupt;
+mod progress;
+mod settings;
+mod sheet;
+mod styles;
+mod summary;
+mod video;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+/// Wrong usage that only shows once the arguments are looked at together, or against the models.
+#[derive(Debug)]
+struct Usage(anyhow::Error);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Marks an error as wrong usage (exit status 2).
+fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    Usage(error.into()).into()
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    init_log();
+    let result = match args.command {
+        Command::Video(args) => video::run(args),
+        Command::Image(args) => image::run(args),
+        Command::Styles(args) => styles::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if error.is::<Usage>() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// `ALLAPRIMA_LOG=debug` shows what the program does.
+fn init_log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("ALLAPRIMA_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}

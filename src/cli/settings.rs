@@ -1,0 +1,173 @@
+//! What is meant: values checked, names resolved, each error naming the option.
+
+use std::{num::NonZero, thread::available_parallelism};
+
+use allaprima::{
+    models::ModelStore,
+    source::Sizing,
+    style::{StyleChoice, StylePack},
+    stylize::{FeedForward, FeedForwardSettings, Finish},
+};
+use anyhow::{Context, Result};
+
+use super::{args::PaintArgs, usage};
+
+/// The style that is painted when none is named.
+pub const DEFAULT_STYLE: &str = "starry";
+
+/// The largest side that the options take, in pixels.
+const LARGEST_SIDE: usize = 16_384;
+
+/// `640x360`.
+pub fn parse_size(text: &str) -> Result<Sizing, String> {
+    let (width, height) = text
+        .split_once(['x', 'X'])
+        .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)))
+        .ok_or("write it as WIDTHxHEIGHT in pixels, such as 640x360")?;
+    check_side(width)?;
+    check_side(height)?;
+    Ok(Sizing::Exact { width, height })
+}
+
+/// A longest side in pixels.
+pub fn parse_max_size(text: &str) -> Result<Sizing, String> {
+    let side = text
+        .parse()
+        .map_err(|_| "write a number of pixels, such as 1280")?;
+    check_side(side)?;
+    Ok(Sizing::MaxSide(side))
+}
+
+fn check_side(side: usize) -> Result<(), String> {
+    let range = allaprima::stylize::MIN_SIDE..=LARGEST_SIDE;
+    if range.contains(&side) {
+        return Ok(());
+    }
+    Err(format!(
+        "{side} pixels are out of range: a side has {} to {LARGEST_SIDE} pixels",
+        range.start()
+    ))
+}
+
+/// A number of threads.
+pub fn parse_threads(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|n| (1..=256).contains(n))
+        .ok_or_else(|| "write a number from 1 to 256".into())
+}
+
+/// Seconds, `MM:SS` or `HH:MM:SS`, each with decimals if wanted.
+pub fn parse_time(text: &str) -> Result<f64, String> {
+    let bad = || "write seconds (12.5) or [HH:]MM:SS (1:02:03.5)".to_owned();
+    let parts: Vec<&str> = text.split(':').collect();
+    if parts.len() > 3 {
+        return Err(bad());
+    }
+    let last = parts.len() - 1;
+    parts.iter().enumerate().try_fold(0.0, |sum, (i, part)| {
+        let well_formed = !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_digit() || (i == last && c == '.'));
+        let value: f64 = part.parse().ok().filter(|_| well_formed).ok_or_else(bad)?;
+        if i > 0 && value >= 60.0 {
+            return Err(bad());
+        }
+        Ok(sum * 60.0 + value)
+    })
+}
+
+/// As [`parse_time`], above zero.
+pub fn parse_duration(text: &str) -> Result<f64, String> {
+    parse_time(text)?
+        .max(0.0)
+        .gt(&0.0)
+        .then(|| parse_time(text))
+        .unwrap_or_else(|| Err("it must be above 0".into()))
+}
+
+/// Threads to use: as asked, else one per core.
+pub fn threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get))
+}
+
+/// The painter that the options describe.
+pub struct Painter {
+    pack: StylePack,
+    settings: FeedForwardSettings,
+}
+
+impl Painter {
+    /// Loads the models and resolves style, strength and device.
+    pub fn from_args(args: &PaintArgs) -> Result<Self> {
+        let finish = Finish::new(args.strength, args.keep_colors).map_err(usage)?;
+        let store = ModelStore::open(args.models.models.as_deref())?;
+        let pack = StylePack::load(&store)?;
+        let choice = StyleChoice::parse(&args.style, pack.styles()).map_err(usage)?;
+        let settings = FeedForwardSettings {
+            style: pack.parameters(&choice),
+            finish,
+            device: args.device.resolve().map_err(usage)?,
+            threads: threads(args.threads),
+            precision: args.precision,
+        };
+        Ok(Self { pack, settings })
+    }
+
+    /// A stylizer of its own.
+    pub fn stylizer(&self) -> Result<FeedForward> {
+        FeedForward::new(&self.pack, self.settings.clone()).context("cannot set the network up")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(
+            parse_size("640x360"),
+            Ok(Sizing::Exact {
+                width: 640,
+                height: 360
+            })
+        );
+        assert_eq!(parse_max_size("1280"), Ok(Sizing::MaxSide(1280)));
+        for bad in [
+            "",
+            "640",
+            "x",
+            "640x",
+            "-1x5",
+            "640x31",
+            "99999x360",
+            "640x360x2",
+        ] {
+            assert!(parse_size(bad).is_err(), "{bad:?}");
+        }
+        assert!(parse_max_size("31").unwrap_err().contains("32"));
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(parse_time("12.5"), Ok(12.5));
+        assert_eq!(parse_time("1:02"), Ok(62.0));
+        assert_eq!(parse_time("1:02:03.5"), Ok(3723.5));
+        for bad in [
+            "", "-1", "1:60", "a", "1:2:3:4", "1.5:00", "inf", "nan", "1e3",
+        ] {
+            assert!(parse_time(bad).is_err(), "{bad:?}");
+        }
+        assert!(parse_duration("0").is_err());
+        assert_eq!(parse_duration("0.5"), Ok(0.5));
+    }
+
+    #[test]
+    fn thread_counts() {
+        assert_eq!(parse_threads("3"), Ok(3));
+        assert!(parse_threads("0").is_err());
+        assert!(parse_threads("many").is_err());
+    }
+}

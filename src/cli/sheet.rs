@@ -1,0 +1,115 @@
+//! A contact sheet: pictures of one size in rows, each with its name below.
+
+use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
+use allaprima::frame::Picture;
+use anyhow::Result;
+
+/// Pixels between two pictures and around all.
+const GAP: usize = 8;
+/// Height of the strip that a name stands in, in pixels.
+const CAPTION: usize = 26;
+/// Height of the letters, in pixels.
+const LETTERS: f32 = 19.0;
+
+const PAPER: u8 = 255;
+const INK: u8 = 30;
+
+/// Puts `tiles` (a name and a picture each, all of the size of the first) in rows, about twice as wide as high.
+pub fn compose(tiles: &[(String, Picture)]) -> Result<Picture> {
+    let (width, height) = tiles
+        .first()
+        .map_or((1, 1), |(_, picture)| (picture.width(), picture.height()));
+    let cell = (width + GAP, height + CAPTION);
+    let columns = columns(tiles.len(), cell);
+    let rows = tiles.len().div_ceil(columns);
+    let (sheet_width, sheet_height) = (columns * cell.0 + GAP, rows * cell.1 + GAP);
+    let mut sheet = Picture::new(
+        sheet_width,
+        sheet_height,
+        vec![PAPER; sheet_width * sheet_height * 3],
+    )?;
+    let font = FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT)?;
+    for (i, (name, picture)) in tiles.iter().enumerate() {
+        let (left, top) = (GAP + i % columns * cell.0, GAP + i / columns * cell.1);
+        for (y, row) in picture.rgb().chunks_exact(width * 3).enumerate() {
+            let start = ((top + y) * sheet_width + left) * 3;
+            sheet.rgb_mut()[start..start + row.len()].copy_from_slice(row);
+        }
+        write(&mut sheet, &font, name, (left, top + height), width);
+    }
+    Ok(sheet)
+}
+
+fn columns(count: usize, cell: (usize, usize)) -> usize {
+    let ideal = (2.0 * count as f64 * cell.1 as f64 / cell.0 as f64).sqrt();
+    (ideal.round() as usize).clamp(1, count.max(1))
+}
+
+/// Writes `text` centred into the strip of `width` pixels whose upper left corner is given.
+fn write(
+    sheet: &mut Picture,
+    font: &FontRef<'_>,
+    text: &str,
+    (left, top): (usize, usize),
+    width: usize,
+) {
+    let font = font.as_scaled(PxScale::from(LETTERS));
+    let length: f32 = text.chars().map(|c| font.h_advance(font.glyph_id(c))).sum();
+    let baseline = top as f32 + (CAPTION as f32 + font.ascent() + font.descent()) / 2.0;
+    let mut x = left as f32 + (width as f32 - length) / 2.0;
+    for c in text.chars() {
+        let glyph = font
+            .glyph_id(c)
+            .with_scale_and_position(PxScale::from(LETTERS), point(x, baseline));
+        x += font.h_advance(glyph.id);
+        let Some(outline) = font.outline_glyph(glyph) else {
+            continue;
+        };
+        let corner = outline.px_bounds().min;
+        outline.draw(|dx, dy, coverage| {
+            let (px, py) = (
+                corner.x as i64 + i64::from(dx),
+                corner.y as i64 + i64::from(dy),
+            );
+            if (0..sheet.width() as i64).contains(&px) && (0..sheet.height() as i64).contains(&py) {
+                let start = (py as usize * sheet.width() + px as usize) * 3;
+                for value in &mut sheet.rgb_mut()[start..start + 3] {
+                    let ink = f32::from(*value)
+                        + (f32::from(INK) - f32::from(*value)) * coverage.min(1.0);
+                    *value = ink as u8;
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tile_is_on_the_sheet_with_its_name() {
+        let tiles: Vec<_> = (0..5)
+            .map(|i| {
+                (
+                    format!("{i}"),
+                    Picture::new(60, 40, vec![10 * i as u8; 60 * 40 * 3]).unwrap(),
+                )
+            })
+            .collect();
+        let sheet = compose(&tiles).unwrap();
+        let columns = columns(5, (60 + GAP, 40 + CAPTION));
+        for i in 0..5 {
+            let (left, top) = (
+                GAP + i % columns * (60 + GAP),
+                GAP + i / columns * (40 + CAPTION),
+            );
+            let pixel = |x: usize, y: usize| sheet.rgb()[(y * sheet.width() + x) * 3];
+            assert_eq!(pixel(left + 59, top + 39), 10 * i as u8);
+            let dark = (0..60 * CAPTION)
+                .filter(|p| pixel(left + p % 60, top + 40 + p / 60) < 128)
+                .count();
+            assert!(dark > 5, "tile {i} has no caption");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! `allaprima styles`: the list of styles, and a contact sheet of them.
+
+use std::path::Path;
+
+use allaprima::{
+    kernels::Precision,
+    models::ModelStore,
+    picture_file::{PictureFile, writable_format},
+    source::Sizing,
+    style::{StyleChoice, StylePack},
+    stylize::{FeedForward, FeedForwardSettings, Finish, Stylizer},
+};
+use anyhow::{Result, bail};
+use candle_core::Device;
+use serde::Serialize;
+
+use super::{args::StylesArgs, settings::threads, sheet, usage};
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    number: usize,
+    name: &'a str,
+    description: &'a str,
+}
+
+pub fn run(args: &StylesArgs) -> Result<()> {
+    let pack = StylePack::load(&ModelStore::open(args.models.models.as_deref())?)?;
+    match (&args.sheet, &args.output) {
+        (Some(photo), Some(output)) => paint_sheet(&pack, photo, output, args),
+        _ => list(&pack, args.json),
+    }
+}
+
+fn list(pack: &StylePack, json: bool) -> Result<()> {
+    let entries: Vec<_> = pack
+        .styles()
+        .iter()
+        .enumerate()
+        .map(|(number, style)| Entry {
+            number,
+            name: &style.name,
+            description: &style.description,
+        })
+        .collect();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&entries)?);
+        return Ok(());
+    }
+    let width = entries
+        .iter()
+        .map(|entry| entry.name.len())
+        .max()
+        .unwrap_or(0);
+    for Entry {
+        number,
+        name,
+        description,
+    } in entries
+    {
+        println!("{number:>3}  {name:width$}  {description}");
+    }
+    Ok(())
+}
+
+fn paint_sheet(pack: &StylePack, photo: &Path, output: &Path, args: &StylesArgs) -> Result<()> {
+    writable_format(output).map_err(usage)?;
+    if output.exists() && !args.overwrite {
+        bail!("{} exists: use --overwrite to replace it", output.display());
+    }
+    let original = PictureFile::read(photo, Sizing::MaxSide(args.tile as usize))?.picture;
+    let mut tiles = vec![("original".to_owned(), original.clone())];
+    for (number, style) in pack.styles().iter().enumerate() {
+        let mut painting = original.clone();
+        let settings = FeedForwardSettings {
+            style: pack.parameters(&StyleChoice::single(number)),
+            finish: Finish::new(1.0, false)?,
+            device: Device::Cpu,
+            threads: threads(None),
+            precision: Precision::F32,
+        };
+        FeedForward::new(pack, settings)?.paint(&mut painting)?;
+        tiles.push((format!("{number} {}", style.name), painting));
+    }
+    let sheet = PictureFile {
+        picture: sheet::compose(&tiles)?,
+        alpha: None,
+        profile: None,
+    };
+    sheet.write(output, args.overwrite)?;
+    eprintln!("{} styles → {}", pack.styles().len(), output.display());
+    Ok(())
+}

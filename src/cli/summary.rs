@@ -1,0 +1,77 @@
+//! What a run came to, for people and for programs.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use allaprima::pipeline::{Report, StageSummary};
+use serde::Serialize;
+
+/// The JSON summary of a run.
+#[derive(Debug, Serialize)]
+pub struct Summary<'a> {
+    frames: u64,
+    seconds: f64,
+    fps: f64,
+    dropped: u64,
+    peak_rss_mib: Option<f64>,
+    stages: BTreeMap<&'static str, StageSummary>,
+    output: &'a Path,
+    stopped: bool,
+    notes: &'a [String],
+}
+
+impl<'a> Summary<'a> {
+    /// Of the run that wrote `output`.
+    pub fn new(report: &'a Report, output: &'a Path) -> Self {
+        let seconds = report.wall.as_secs_f64();
+        Self {
+            frames: report.frames,
+            seconds,
+            fps: report.frames as f64 / seconds.max(1e-9),
+            dropped: 0,
+            peak_rss_mib: peak_rss_mib(),
+            stages: report.stages.iter().copied().collect(),
+            output,
+            stopped: report.stopped,
+            notes: &report.notes,
+        }
+    }
+
+    /// The sentence for a person.
+    pub fn sentence(&self) -> String {
+        format!(
+            "{} {} frames in {:.1} s ({:.1} frames/s) → {}",
+            if self.stopped {
+                "stopped after"
+            } else {
+                "painted"
+            },
+            self.frames,
+            self.seconds,
+            self.fps,
+            self.output.display()
+        )
+    }
+}
+
+/// The most memory the program has held so far, in MiB, where the system says.
+pub fn peak_rss_mib() -> Option<f64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_memory_held_is_known() {
+        let before = super::peak_rss_mib().unwrap();
+        let block = vec![1u8; 64 << 20];
+        assert!(block.iter().map(|&b| u64::from(b)).sum::<u64>() > 0);
+        let after = super::peak_rss_mib().unwrap();
+        assert!(after >= before && after >= 64.0, "{before} → {after} MiB");
+    }
+}

@@ -1,0 +1,96 @@
+//! `allaprima video`: a video with sound becomes a painted one.
+
+use std::sync::Arc;
+
+use allaprima::{
+    pipeline::{self, Control},
+    sink::{VideoFileSink, VideoSinkSettings},
+    source::{FrameSource, StreamInfo, VideoFileSource, VideoSourceSettings},
+    stylize::MAX_PIXELS,
+};
+use anyhow::{Context, Result, bail};
+
+use super::{
+    args::VideoArgs,
+    interrupt,
+    progress::Progress,
+    settings::{Painter, threads},
+    summary::Summary,
+    usage,
+};
+
+pub fn run(args: VideoArgs) -> Result<()> {
+    let quiet = args.talk.quiet;
+    let painter = Painter::from_args(&args.paint)?;
+    let threads = threads(args.paint.threads);
+    let sink_settings = VideoSinkSettings {
+        codec: args.codec,
+        crf: args.crf,
+        preset: args.preset,
+        lossless: args.lossless,
+        overwrite: args.overwrite,
+        threads,
+    };
+    let source = VideoFileSource::open(
+        &args.input,
+        VideoSourceSettings {
+            size: args.paint.sizing(),
+            start: args.start,
+            duration: args.duration,
+            keep_tracks: !args.no_audio,
+            threads,
+        },
+    )?;
+    check_pixels(source.info())?;
+    let sink = VideoFileSink::create(
+        &args.output,
+        source.info(),
+        source.description(),
+        sink_settings,
+    )
+    .map_err(|error| {
+        if error.is_usage() {
+            usage(error)
+        } else {
+            error.into()
+        }
+    })?;
+
+    let control = Arc::new(Control::default());
+    interrupt::install(
+        control.clone(),
+        sink.temporary_path().map(ToOwned::to_owned),
+        quiet,
+    )?;
+    let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
+    let report = pipeline::run(source, Box::new(painter.stylizer()?), sink, &control);
+    drop(progress);
+    let report = report.with_context(|| format!("{} was not painted", args.input.display()))?;
+
+    if !quiet {
+        for note in &report.notes {
+            eprintln!("note: {note}");
+        }
+    }
+    let summary = Summary::new(&report, &args.output);
+    if args.talk.json {
+        println!("{}", serde_json::to_string(&summary)?);
+    }
+    if !quiet {
+        eprintln!("{}", summary.sentence());
+    }
+    Ok(())
+}
+
+/// Refuses pictures that memory does not hold.
+fn check_pixels(info: &StreamInfo) -> Result<()> {
+    if info.width * info.height > MAX_PIXELS {
+        bail!(
+            "pictures of {}x{} are more than is painted at once ({} megapixels): use --max-size",
+            info.width,
+            info.height,
+            MAX_PIXELS / 1_000_000
+        );
+    }
+    Ok(())
+}

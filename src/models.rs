@@ -1,0 +1,268 @@
+//! Where the model files are, and whether they are what they should be.
+//!
+//! Models are looked for in the folder that the user names, else beside the program, else in the repository around it
+//! (`target/release/allaprima` finds `models/` two folders up). The default style pack and the manifest are also
+//! compiled in, so the program works alone. Every file is checked against the sha256 of the manifest when it is read.
+
+use std::{
+    borrow::Cow,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// File of the default style pack.
+pub const STYLE_PACK: &str = "multistyle26.safetensors";
+
+const MANIFEST: &str = "manifest.json";
+const EMBEDDED_MANIFEST: &str = include_str!("../models/manifest.json");
+const EMBEDDED_STYLE_PACK: &[u8] = include_bytes!("../models/multistyle26.safetensors");
+
+/// What the manifest says, as far as the program needs it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Manifest {
+    /// Every model file.
+    pub files: Vec<ManifestFile>,
+    /// The styles of the default pack.
+    pub styles: ManifestStyles,
+}
+
+/// The styles of a pack.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ManifestStyles {
+    /// Every style, in the order of the numbers.
+    pub list: Vec<ManifestStyle>,
+}
+
+/// One model file.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ManifestFile {
+    /// File name inside the models folder.
+    #[serde(rename = "file")]
+    pub name: String,
+    /// Hexadecimal digest of the file.
+    pub sha256: String,
+    /// Licence of the weights, as an SPDX expression.
+    pub licence: String,
+}
+
+/// One style of the default pack.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ManifestStyle {
+    /// Row of its scales and shifts, from 0.
+    pub number: usize,
+    /// Short name, as `--style` takes it.
+    pub name: String,
+    /// What it paints like, in one line.
+    pub description: String,
+    /// Other names that `--style` takes.
+    pub aliases: Vec<String>,
+}
+
+/// Why a model file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The folder that the user named holds no models.
+    #[error("no models in {}: it has no {MANIFEST} (name the project's models folder with --models or ALLAPRIMA_MODELS)", .0.display())]
+    NoModels(PathBuf),
+    /// A file that the manifest names is not there.
+    #[error("model file {} cannot be read (models/README.md says how to make it again)", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not the one that the manifest describes.
+    #[error("model file {} is damaged: its sha256 is not the one in {MANIFEST} (models/README.md says how to make it again)", .0.display())]
+    Damaged(PathBuf),
+    /// The manifest itself cannot be understood.
+    #[error("{} is not a manifest of models", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The manifest knows no such file.
+    #[error("{MANIFEST} names no file {0}")]
+    Unknown(String),
+    /// The file holds other tensors than the network needs.
+    #[error("model file {file} does not hold the network: {reason}")]
+    Content {
+        /// File name.
+        file: String,
+        /// What is missing or has a wrong shape.
+        reason: String,
+    },
+}
+
+/// A folder of models, or the models compiled in.
+#[derive(Clone, Debug)]
+pub struct ModelStore {
+    folder: Option<PathBuf>,
+    manifest: Manifest,
+}
+
+impl ModelStore {
+    /// Opens the models in `chosen` (what the user named), else beside the program, in the repository around it, or
+    /// those compiled in.
+    ///
+    /// # Errors
+    /// When `chosen` holds no models or a manifest cannot be understood.
+    pub fn open(chosen: Option<&Path>) -> Result<Self, ModelError> {
+        let folder = match chosen {
+            Some(folder) if folder.join(MANIFEST).is_file() => Some(folder.to_owned()),
+            Some(folder) => return Err(ModelError::NoModels(folder.to_owned())),
+            None => std::env::current_exe()
+                .ok()
+                .and_then(|program| near(&program)),
+        };
+        let path = folder
+            .as_ref()
+            .map_or(PathBuf::from("the embedded manifest"), |folder| {
+                folder.join(MANIFEST)
+            });
+        let text =
+            match &folder {
+                Some(_) => Cow::Owned(fs::read_to_string(&path).map_err(|source| {
+                    ModelError::Unreadable {
+                        path: path.clone(),
+                        source,
+                    }
+                })?),
+                None => Cow::Borrowed(EMBEDDED_MANIFEST),
+            };
+        let manifest =
+            serde_json::from_str(&text).map_err(|source| ModelError::Manifest { path, source })?;
+        Ok(Self { folder, manifest })
+    }
+
+    /// The models compiled into the program, whatever lies around it.
+    ///
+    /// # Errors
+    /// Never in a program that passes its tests.
+    pub fn embedded() -> Result<Self, ModelError> {
+        let manifest =
+            serde_json::from_str(EMBEDDED_MANIFEST).map_err(|source| ModelError::Manifest {
+                path: "the embedded manifest".into(),
+                source,
+            })?;
+        Ok(Self {
+            folder: None,
+            manifest,
+        })
+    }
+
+    /// The folder, or `None` for the models compiled in.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// What the manifest says.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Reads the file `name` and checks it.
+    ///
+    /// # Errors
+    /// When it is missing or damaged; the text names the file.
+    pub fn read(&self, name: &str) -> Result<Cow<'static, [u8]>, ModelError> {
+        let entry = self
+            .manifest
+            .files
+            .iter()
+            .find(|file| file.name == name)
+            .ok_or_else(|| ModelError::Unknown(name.to_owned()))?;
+        let (path, bytes) = match &self.folder {
+            Some(folder) => {
+                let path = folder.join(name);
+                let bytes = fs::read(&path).map_err(|source| ModelError::Unreadable {
+                    path: path.clone(),
+                    source,
+                })?;
+                (path, Cow::Owned(bytes))
+            }
+            None if name == STYLE_PACK => (name.into(), Cow::Borrowed(EMBEDDED_STYLE_PACK)),
+            None => {
+                let source = io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "only the default style pack is built in",
+                );
+                return Err(ModelError::Unreadable {
+                    path: name.into(),
+                    source,
+                });
+            }
+        };
+        if hex(&Sha256::digest(&bytes)) != entry.sha256 {
+            return Err(ModelError::Damaged(path));
+        }
+        Ok(bytes)
+    }
+}
+
+/// The models folder beside `program` or beside one of the three folders above it (`target/release/` in a repository,
+/// `target/release/deps/` for its tests).
+fn near(program: &Path) -> Option<PathBuf> {
+    program
+        .ancestors()
+        .skip(1)
+        .take(4)
+        .map(|folder| folder.join("models"))
+        .find(|f| f.join(MANIFEST).is_file())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_pack_is_the_one_of_the_manifest() {
+        let store = ModelStore::embedded().unwrap();
+        assert_eq!(
+            store.read(STYLE_PACK).unwrap().len(),
+            EMBEDDED_STYLE_PACK.len()
+        );
+        assert_eq!(store.manifest().styles.list.len(), 26);
+    }
+
+    #[test]
+    fn a_damaged_and_a_missing_file_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(MANIFEST), EMBEDDED_MANIFEST).unwrap();
+        let store = ModelStore::open(Some(folder.path())).unwrap();
+        let missing = store.read(STYLE_PACK).unwrap_err();
+        assert!(
+            matches!(missing, ModelError::Unreadable { .. })
+                && missing.to_string().contains(STYLE_PACK)
+        );
+        let mut bytes = EMBEDDED_STYLE_PACK.to_vec();
+        bytes[1000] ^= 1;
+        fs::write(folder.path().join(STYLE_PACK), bytes).unwrap();
+        let damaged = store.read(STYLE_PACK).unwrap_err();
+        assert!(
+            matches!(damaged, ModelError::Damaged(_)) && damaged.to_string().contains(STYLE_PACK)
+        );
+    }
+
+    #[test]
+    fn a_folder_without_models_is_told_with_the_option() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(
+            ModelStore::open(Some(folder.path()))
+                .unwrap_err()
+                .to_string()
+                .contains("--models")
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! Networks as candle tensors, on any device candle knows, and the files their weights come from.
+//!
+//! Here stands the reference: every layer written as the paper states it. On the processor the feed-forward network
+//! runs on [`crate::kernels`] instead, which is checked against this.
+
+pub mod layers;
+pub mod transform_net;
+pub mod weights;

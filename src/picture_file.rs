@@ -1,0 +1,401 @@
+//! Pictures in files: PNG, JPEG and WebP in and out, turned upright, with their transparency and colour profile.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat,
+    ImageReader, Limits,
+    codecs::{
+        jpeg::JpegEncoder,
+        png::{CompressionType, FilterType as PngFilter, PngEncoder},
+        webp::WebPEncoder,
+    },
+    imageops::FilterType,
+};
+
+use crate::{
+    frame::Picture,
+    source::Sizing,
+    stylize::{MAX_PIXELS, MIN_SIDE},
+};
+
+/// JPEG quality, 1..100: at 92 the brush strokes show no blocks.
+const JPEG_QUALITY: u8 = 92;
+
+/// A picture with what its file says beside the pixels.
+#[derive(Clone, Debug)]
+pub struct PictureFile {
+    /// The colours; what is transparent stands over white.
+    pub picture: Picture,
+    /// Opacity of each pixel, 0..255, if any is below 255.
+    pub alpha: Option<Vec<u8>>,
+    /// The ICC colour profile.
+    pub profile: Option<Vec<u8>>,
+}
+
+/// Why a picture cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// It cannot be opened.
+    #[error("{} cannot be opened", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It is no picture, or a broken one.
+    #[error("{} cannot be read as a picture (PNG, JPEG and WebP are)", path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ImageError,
+    },
+    /// It has too many pixels.
+    #[error(
+        "{} has {width}x{height} pixels, more than are painted at once ({} megapixels): use --max-size {suggestion}",
+        path.display(), MAX_PIXELS / 1_000_000
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+        /// A longest side that fits.
+        suggestion: usize,
+    },
+    /// It has too few pixels.
+    #[error(
+        "{} would be painted at {width}x{height} pixels, and both sides need {MIN_SIDE} or more: use --size",
+        path.display()
+    )]
+    TooSmall {
+        /// The file.
+        path: PathBuf,
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+    },
+    /// The extension is of no format that is written.
+    #[error("{} has no extension that is written: use .png, .jpg or .webp", .0.display())]
+    Extension(PathBuf),
+    /// It is there already.
+    #[error("{} exists: use --overwrite to replace it", .0.display())]
+    Exists(PathBuf),
+    /// It cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It cannot be encoded.
+    #[error("{} cannot be encoded", path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// What the encoder said.
+        #[source]
+        source: ImageError,
+    },
+}
+
+impl PictureFile {
+    /// Reads `path`, turned upright by its EXIF orientation, brought to `size`, 16 bits brought to 8.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is too large or too small to be painted.
+    pub fn read(path: &Path, size: Sizing) -> Result<Self, PictureError> {
+        let open = |source| PictureError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let decode = |source| PictureError::Decode {
+            path: path.to_owned(),
+            source,
+        };
+        if path.is_dir() {
+            return Err(open(io::Error::new(
+                io::ErrorKind::IsADirectory,
+                "it is a folder",
+            )));
+        }
+        let file = BufReader::new(File::open(path).map_err(open)?);
+        let mut reader = ImageReader::new(file).with_guessed_format().map_err(open)?;
+        // The picture is let in whatever its size: the decoder's own limit would name no option.
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(4 << 30);
+        reader.limits(limits);
+        let mut decoder = reader.into_decoder().map_err(decode)?;
+        let orientation = decoder.orientation().map_err(decode)?;
+        let profile = decoder.icc_profile().map_err(decode)?;
+        let (width, height) = decoder.dimensions();
+        check_size(path, size, width as usize, height as usize)?;
+        let mut image = DynamicImage::from_decoder(decoder).map_err(decode)?;
+        image.apply_orientation(orientation);
+        let (width, height) = size.apply(image.width() as usize, image.height() as usize);
+        if (width, height) != (image.width() as usize, image.height() as usize) {
+            image = image.resize_exact(width as u32, height as u32, FilterType::Lanczos3);
+        }
+        Ok(Self::from_image(image, profile))
+    }
+
+    fn from_image(image: DynamicImage, profile: Option<Vec<u8>>) -> Self {
+        let (width, height) = (image.width() as usize, image.height() as usize);
+        let mut alpha = None;
+        let rgb = if image.color().has_alpha() {
+            let rgba = image.into_rgba8().into_raw();
+            if rgba.chunks_exact(4).any(|pixel| pixel[3] < 255) {
+                alpha = Some(rgba.chunks_exact(4).map(|pixel| pixel[3]).collect());
+            }
+            rgba.chunks_exact(4)
+                .flat_map(|p| over_white([p[0], p[1], p[2]], p[3]))
+                .collect()
+        } else {
+            image.into_rgb8().into_raw()
+        };
+        let picture = Picture::new(width, height, rgb).expect("the image crate fills its pictures");
+        Self {
+            picture,
+            alpha,
+            profile,
+        }
+    }
+
+    /// Writes the picture to `path`, in the format of its extension: first under another name in the same folder, then
+    /// renamed. Transparency is kept where the format has it, else flattened over white. Returns what the user should
+    /// know.
+    ///
+    /// # Errors
+    /// When the extension is unknown, the file exists and `overwrite` is not set, or writing fails.
+    pub fn write(&self, path: &Path, overwrite: bool) -> Result<Option<String>, PictureError> {
+        let format = writable_format(path)?;
+        if !overwrite && path.exists() {
+            return Err(PictureError::Exists(path.to_owned()));
+        }
+        let io_error = |source| PictureError::Write {
+            path: path.to_owned(),
+            source,
+        };
+        let folder = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".allaprima-");
+        #[cfg(unix)]
+        {
+            // As any program would create it: readable by others where the umask allows.
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let mut temporary = builder.tempfile_in(folder).map_err(io_error)?;
+        let mut out = BufWriter::new(temporary.as_file_mut());
+        self.encode(format, &mut out).map_err(|error| match error {
+            ImageError::IoError(source) => PictureError::Write {
+                path: path.to_owned(),
+                source,
+            },
+            source => PictureError::Encode {
+                path: path.to_owned(),
+                source,
+            },
+        })?;
+        out.flush().map_err(io_error)?;
+        drop(out);
+        let persisted = if overwrite {
+            temporary.persist(path)
+        } else {
+            temporary.persist_noclobber(path)
+        };
+        persisted.map_err(|error| io_error(error.error))?;
+        let flattened = format == ImageFormat::Jpeg && self.alpha.is_some();
+        Ok(flattened.then(|| {
+            format!(
+                "{}: JPEG has no transparency, it was flattened over white",
+                path.display()
+            )
+        }))
+    }
+
+    fn encode(&self, format: ImageFormat, out: &mut impl Write) -> Result<(), ImageError> {
+        let (width, height) = (self.picture.width() as u32, self.picture.height() as u32);
+        let with_alpha = self
+            .alpha
+            .as_ref()
+            .filter(|_| format != ImageFormat::Jpeg)
+            .map(|alpha| {
+                let pixels = self.picture.rgb().chunks_exact(3).zip(alpha);
+                pixels
+                    .flat_map(|(rgb, &a)| [rgb[0], rgb[1], rgb[2], a])
+                    .collect::<Vec<u8>>()
+            });
+        let (pixels, color): (&[u8], _) = match &with_alpha {
+            Some(rgba) => (rgba, ExtendedColorType::Rgba8),
+            None => (self.picture.rgb(), ExtendedColorType::Rgb8),
+        };
+        match format {
+            ImageFormat::Png => {
+                let encoder =
+                    PngEncoder::new_with_quality(out, CompressionType::Fast, PngFilter::Adaptive);
+                self.write_with(encoder, pixels, width, height, color)
+            }
+            ImageFormat::WebP => {
+                self.write_with(WebPEncoder::new_lossless(out), pixels, width, height, color)
+            }
+            _ => self.write_with(
+                JpegEncoder::new_with_quality(out, JPEG_QUALITY),
+                pixels,
+                width,
+                height,
+                color,
+            ),
+        }
+    }
+
+    fn write_with(
+        &self,
+        mut encoder: impl ImageEncoder,
+        pixels: &[u8],
+        width: u32,
+        height: u32,
+        color: ExtendedColorType,
+    ) -> Result<(), ImageError> {
+        if let Some(profile) = &self.profile {
+            // A format without profiles shows the picture as sRGB, which is what it had without one.
+            let _ = encoder.set_icc_profile(profile.clone());
+        }
+        encoder.write_image(pixels, width, height, color)
+    }
+}
+
+/// The format that the extension of `path` stands for, among those that are written.
+///
+/// # Errors
+/// [`PictureError::Extension`] for any other.
+pub fn writable_format(path: &Path) -> Result<ImageFormat, PictureError> {
+    ImageFormat::from_path(path)
+        .ok()
+        .filter(|format| {
+            matches!(
+                format,
+                ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP
+            )
+        })
+        .ok_or_else(|| PictureError::Extension(path.to_owned()))
+}
+
+fn check_size(path: &Path, size: Sizing, width: usize, height: usize) -> Result<(), PictureError> {
+    let (painted_width, painted_height) = size.apply(width, height);
+    if painted_width * painted_height > MAX_PIXELS {
+        let shrink = (MAX_PIXELS as f64 / (painted_width * painted_height) as f64).sqrt();
+        let suggestion = (painted_width.max(painted_height) as f64 * shrink) as usize / 64 * 64;
+        return Err(PictureError::TooLarge {
+            path: path.to_owned(),
+            width,
+            height,
+            suggestion,
+        });
+    }
+    if painted_width.min(painted_height) < MIN_SIDE {
+        return Err(PictureError::TooSmall {
+            path: path.to_owned(),
+            width: painted_width,
+            height: painted_height,
+        });
+    }
+    Ok(())
+}
+
+fn over_white(rgb: [u8; 3], alpha: u8) -> [u8; 3] {
+    let alpha = u32::from(alpha);
+    rgb.map(|c| ((u32::from(c) * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transparency_survives_png_and_webp_and_is_flattened_for_jpeg() {
+        let folder = tempfile::tempdir().unwrap();
+        let alpha: Vec<u8> = (0..32 * 40).map(|i| (i % 256) as u8).collect();
+        let picture = Picture::new(40, 32, vec![255; 40 * 32 * 3]).unwrap();
+        let original = PictureFile {
+            picture,
+            alpha: Some(alpha),
+            profile: None,
+        };
+        for name in ["a.png", "a.webp"] {
+            let path = folder.path().join(name);
+            assert_eq!(original.write(&path, false).unwrap(), None);
+            let back = PictureFile::read(&path, Sizing::Native).unwrap();
+            assert_eq!(back.alpha, original.alpha, "{name}");
+            assert_eq!(back.picture, original.picture, "{name}");
+        }
+        let note = original.write(&folder.path().join("a.jpg"), false).unwrap();
+        assert!(note.unwrap().contains("flattened"));
+    }
+
+    #[test]
+    fn an_existing_file_is_kept_unless_told_otherwise() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let file = PictureFile {
+            picture: Picture::black(32, 32),
+            alpha: None,
+            profile: None,
+        };
+        std::fs::write(&path, "mine").unwrap();
+        assert!(matches!(
+            file.write(&path, false),
+            Err(PictureError::Exists(_))
+        ));
+        assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+        file.write(&path, true).unwrap();
+        assert_eq!(
+            PictureFile::read(&path, Sizing::Native).unwrap().picture,
+            file.picture
+        );
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "no temporary file is left"
+        );
+    }
+
+    #[test]
+    fn sizes_out_of_bounds_name_the_option() {
+        let path = Path::new("p.png");
+        let large = check_size(path, Sizing::Native, 11_000, 9_000).unwrap_err();
+        assert!(large.to_string().contains("--max-size 6336"), "{large}");
+        assert!(check_size(path, Sizing::MaxSide(6336), 11_000, 9_000).is_ok());
+        assert!(
+            check_size(path, Sizing::Native, 31, 100)
+                .unwrap_err()
+                .to_string()
+                .contains("--size")
+        );
+        // A banner that --max-size makes too thin.
+        assert!(check_size(path, Sizing::MaxSide(400), 4000, 200).is_err());
+    }
+
+    #[test]
+    fn white_shows_through() {
+        assert_eq!(over_white([0, 100, 255], 0), [255, 255, 255]);
+        assert_eq!(over_white([0, 100, 255], 255), [0, 100, 255]);
+        assert_eq!(over_white([0, 0, 0], 128), [127, 127, 127]);
+    }
+}

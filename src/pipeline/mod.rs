@@ -1,0 +1,22 @@
+//! The pipeline: stages that are threads, joined by bounded channels.
+//!
+//! ```text
+//! decode ──► paint ──► encode
+//! ```
+//!
+//! A stage takes its receiver and its sender by value, so leaving the stage closes both and is the whole shut-down
+//! protocol: the stages around it see a closed channel and leave too. A closed channel without
+//! [`Packet::End`](crate::frame::Packet::End) means that the stage before died; only `End` completes the output.
+//! Every thread is named and joined, what each came to is ranked (panicked before failed before cut off), and the one
+//! cause is reported. The channels hold [`LINK_CAPACITY`] packets, so a fast decoder waits for a slow painter and
+//! memory stays flat however long the clip is.
+
+mod control;
+mod run;
+mod stage;
+mod stats;
+
+pub use control::Control;
+pub use run::{LINK_CAPACITY, PipelineError, Report, run};
+pub use stage::Outcome;
+pub use stats::{StageStats, StageSummary};

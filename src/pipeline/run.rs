@@ -1,0 +1,280 @@
+//! Runs a source, a stylizer and a sink to the end, or to the first cause of failure.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::{
+    Control, Outcome, StageStats, StageSummary,
+    stage::{self},
+};
+use crate::{
+    frame::Packet,
+    sink::{FrameSink, SinkError},
+    source::{FrameSource, SourceError},
+    stylize::{StylizeError, Stylizer},
+};
+
+/// Packets that wait between two stages at most. Enough to even out an encoder that takes frames in bursts, few enough
+/// that a 4K frame (25 MB) in every place stays far below a decoder's own buffers.
+pub const LINK_CAPACITY: usize = 3;
+
+/// Why a run failed: the one cause, of whichever stage.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The source failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The stylizer failed.
+    #[error(transparent)]
+    Stylize(#[from] StylizeError),
+    /// The sink failed.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// A stage panicked.
+    #[error("internal error in stage {stage}: {message} (please report this)")]
+    Panicked {
+        /// Name of the stage.
+        stage: &'static str,
+        /// What the panic said.
+        message: String,
+    },
+    /// The system gave no thread.
+    #[error("the system gives no thread for stage {stage}")]
+    Thread {
+        /// Name of the stage.
+        stage: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A stage left without its work done and no other stage says why: an error in this program.
+    #[error("internal error: stage {0} was cut off without a cause (please report this)")]
+    CutOff(&'static str),
+}
+
+/// What a run that reached its end has to say.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Frames written.
+    pub frames: u64,
+    /// How long it took.
+    pub wall: Duration,
+    /// Times of each stage, in the order of the data.
+    pub stages: Vec<(&'static str, StageSummary)>,
+    /// What the user should know, in full sentences.
+    pub notes: Vec<String>,
+    /// Whether the run was stopped before the source's end.
+    pub stopped: bool,
+}
+
+const DECODE: &str = "decode";
+const PAINT: &str = "paint";
+const ENCODE: &str = "encode";
+
+/// Runs all of `source` through `stylizer` into `sink`, until its end or until `control` asks to stop.
+///
+/// # Errors
+/// The cause of the failure of whichever stage is most to blame. The sink is then dropped unfinished.
+pub fn run<Source, Sink>(
+    source: Source,
+    stylizer: Box<dyn Stylizer>,
+    sink: Sink,
+    control: &Control,
+) -> Result<Report, PipelineError>
+where
+    Source: FrameSource,
+    Sink: FrameSink,
+{
+    let started = Instant::now();
+    let (to_paint, from_decode) = bounded(LINK_CAPACITY);
+    let (to_encode, from_paint) = bounded(LINK_CAPACITY);
+    let (decoded, painted, encoded) = std::thread::scope(|scope| {
+        // Closures own the channel ends, so a thread that could not be started closes them as one that failed does.
+        let decode = stage::spawn(scope, DECODE, move || decode(source, to_paint, control));
+        let paint = stage::spawn(scope, PAINT, move || {
+            paint(from_decode, stylizer, to_encode)
+        });
+        let encode = stage::spawn(scope, ENCODE, move || encode(from_paint, sink, control));
+        (
+            join(DECODE, decode),
+            join(PAINT, paint),
+            join(ENCODE, encode),
+        )
+    });
+
+    match (decoded?, painted?, encoded?) {
+        (Outcome::Finished(decoded), Outcome::Finished(painted), Outcome::Finished(encoded)) => {
+            let wall = started.elapsed();
+            Ok(Report {
+                frames: encoded.frames,
+                wall,
+                stages: vec![
+                    (DECODE, decoded.stats.summary(wall)),
+                    (PAINT, painted.summary(wall)),
+                    (ENCODE, encoded.stats.summary(wall)),
+                ],
+                notes: [decoded.notes, encoded.notes].concat(),
+                stopped: decoded.stopped,
+            })
+        }
+        (decoded, painted, encoded) => Err(cause([
+            (DECODE, decoded.forget()),
+            (PAINT, painted.forget()),
+            (ENCODE, encoded.forget()),
+        ])),
+    }
+}
+
+/// The error of the stage that is most to blame; of equals the first, since what follows is a consequence.
+fn cause(outcomes: [(&'static str, Outcome<(), PipelineError>); 3]) -> PipelineError {
+    let (stage, outcome) = outcomes
+        .into_iter()
+        .reduce(|worst, next| {
+            if next.1.rank() > worst.1.rank() {
+                next
+            } else {
+                worst
+            }
+        })
+        .expect("there are three stages");
+    match outcome {
+        Outcome::Panicked(message) => PipelineError::Panicked { stage, message },
+        Outcome::Failed(error) => error,
+        Outcome::Disconnected | Outcome::Finished(()) => PipelineError::CutOff(stage),
+    }
+}
+
+impl<T> Outcome<T, PipelineError> {
+    fn forget(self) -> Outcome<(), PipelineError> {
+        match self {
+            Self::Finished(_) => Outcome::Finished(()),
+            Self::Disconnected => Outcome::Disconnected,
+            Self::Failed(error) => Outcome::Failed(error),
+            Self::Panicked(message) => Outcome::Panicked(message),
+        }
+    }
+}
+
+fn join<T>(
+    stage: &'static str,
+    handle: io::Result<std::thread::ScopedJoinHandle<'_, Outcome<T, PipelineError>>>,
+) -> Result<Outcome<T, PipelineError>, PipelineError> {
+    let handle = handle.map_err(|source| PipelineError::Thread { stage, source })?;
+    // The stage catches its own panics; one that still comes through is reported the same way.
+    Ok(handle
+        .join()
+        .unwrap_or_else(|_| Outcome::Panicked("the thread died".into())))
+}
+
+struct Decoded {
+    stats: StageStats,
+    notes: Vec<String>,
+    stopped: bool,
+}
+
+fn decode<S: FrameSource>(
+    mut source: S,
+    next: Sender<Packet>,
+    control: &Control,
+) -> Outcome<Decoded, PipelineError> {
+    let mut stats = StageStats::default();
+    let mut stopped = false;
+    loop {
+        let started = Instant::now();
+        let packet = if control.is_stopping() {
+            stopped = true;
+            Packet::End
+        } else {
+            match source.next() {
+                Ok(packet) => packet,
+                Err(error) => return Outcome::Failed(error.into()),
+            }
+        };
+        if matches!(packet, Packet::Frame(_)) {
+            stats.frame(started.elapsed());
+        }
+        let end = matches!(packet, Packet::End);
+        if next.send(packet).is_err() {
+            return Outcome::Disconnected;
+        }
+        if end {
+            return Outcome::Finished(Decoded {
+                stats,
+                notes: source.notes(),
+                stopped,
+            });
+        }
+    }
+}
+
+fn paint(
+    previous: Receiver<Packet>,
+    mut stylizer: Box<dyn Stylizer>,
+    next: Sender<Packet>,
+) -> Outcome<StageStats, PipelineError> {
+    let mut stats = StageStats::default();
+    for mut packet in &previous {
+        match &mut packet {
+            Packet::Frame(frame) => {
+                if let Err(error) = stats.time_frame(|| stylizer.paint(&mut frame.picture)) {
+                    return Outcome::Failed(error.into());
+                }
+            }
+            Packet::Reset(_) => stylizer.reset(),
+            Packet::Track(_) | Packet::End => {}
+        }
+        let end = matches!(packet, Packet::End);
+        if next.send(packet).is_err() {
+            return Outcome::Disconnected;
+        }
+        if end {
+            return Outcome::Finished(stats);
+        }
+    }
+    Outcome::Disconnected
+}
+
+struct Encoded {
+    stats: StageStats,
+    notes: Vec<String>,
+    frames: u64,
+}
+
+fn encode<S: FrameSink>(
+    previous: Receiver<Packet>,
+    mut sink: S,
+    control: &Control,
+) -> Outcome<Encoded, PipelineError> {
+    let mut stats = StageStats::default();
+    let mut frames = 0;
+    for packet in &previous {
+        let result = match packet {
+            Packet::Frame(frame) => {
+                let result = stats.time_frame(|| sink.frame(frame));
+                frames += 1;
+                control.count_finished();
+                result
+            }
+            Packet::Track(packet) => stats.busy(|| sink.track(packet)),
+            Packet::Reset(_) => Ok(()),
+            Packet::End => {
+                return match stats.busy(|| sink.finish()) {
+                    Ok(()) => Outcome::Finished(Encoded {
+                        stats,
+                        notes: sink.notes(),
+                        frames,
+                    }),
+                    Err(error) => Outcome::Failed(error.into()),
+                };
+            }
+        };
+        if let Err(error) = result {
+            return Outcome::Failed(error.into());
+        }
+    }
+    Outcome::Disconnected
+}

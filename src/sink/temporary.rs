@@ -1,0 +1,130 @@
+//! The file that is written until the output is complete.
+//!
+//! It stands beside the output's final name (so that renaming is atomic and cannot fail for want of space), under a
+//! name that starts with a dot and does not end in a video's extension, and it is removed when it is dropped.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use tempfile::{NamedTempFile, TempPath};
+
+use super::SinkError;
+
+/// The unfinished output.
+pub(super) struct Temporary {
+    file: TempPath,
+    target: PathBuf,
+    overwrite: bool,
+}
+
+impl Temporary {
+    /// Checks that the output may be written, and makes the temporary file.
+    ///
+    /// # Errors
+    /// When the output exists (and `overwrite` is not given), is the input or a folder, or cannot be made.
+    pub(super) fn create(
+        target: &Path,
+        input: Option<&Path>,
+        overwrite: bool,
+    ) -> Result<Self, SinkError> {
+        let path = target.to_owned();
+        if target.is_dir() {
+            return Err(SinkError::Directory { path });
+        }
+        if input.is_some_and(|input| is_same_file(input, target)) {
+            return Err(SinkError::SameAsInput { path });
+        }
+        if !overwrite && target.symlink_metadata().is_ok() {
+            return Err(SinkError::Exists { path });
+        }
+        let folder = match target.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        if !folder.is_dir() {
+            return Err(SinkError::NoFolder { path, folder });
+        }
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        // A name of more than 255 bytes is refused by most file systems.
+        let short: String = name.chars().take(40).collect();
+        let mut builder = tempfile::Builder::new();
+        let prefix = format!(".{short}.");
+        builder.prefix(&prefix).suffix(".part");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // As any new file has them: what the user's mask leaves of read and write for all.
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        match builder.tempfile_in(&folder) {
+            Ok(file) => Ok(Self {
+                file: NamedTempFile::into_temp_path(file),
+                target: path,
+                overwrite,
+            }),
+            Err(source) => Err(SinkError::Folder {
+                path,
+                folder,
+                source,
+            }),
+        }
+    }
+
+    /// Where it stands.
+    pub(super) fn path(&self) -> &Path {
+        &self.file
+    }
+
+    /// Gives the complete file its name.
+    ///
+    /// # Errors
+    /// When it cannot be renamed, or another file took the name meanwhile: then the finished video is kept under its
+    /// temporary name, for it may have taken hours.
+    pub(super) fn publish(self) -> Result<(), SinkError> {
+        let Self {
+            file,
+            target,
+            overwrite,
+        } = self;
+        let result = if overwrite {
+            file.persist(&target)
+        } else {
+            file.persist_noclobber(&target)
+        };
+        result.map_err(|error| {
+            if !overwrite && error.error.kind() == io::ErrorKind::AlreadyExists {
+                match error.path.keep() {
+                    Ok(kept) => SinkError::NameTaken { path: target, kept },
+                    Err(error) => SinkError::Rename {
+                        path: target,
+                        source: error.error,
+                    },
+                }
+            } else {
+                SinkError::Rename {
+                    path: target,
+                    source: error.error,
+                }
+            }
+        })
+    }
+}
+
+/// Whether two names lead to the same file (through links too).
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let (Ok(a), Ok(b)) = (fs::metadata(one), fs::metadata(other)) else {
+        return false;
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        (a.dev(), a.ino()) == (b.dev(), b.ino())
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (a, b);
+        matches!((one.canonicalize(), other.canonicalize()), (Ok(x), Ok(y)) if x == y)
+    }
+}

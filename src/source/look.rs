@@ -1,0 +1,242 @@
+//! From a decoded frame to an upright picture of square pixels in display RGB.
+//!
+//! A decoder yields what is stored: any of two hundred pixel formats, any of a dozen colour systems, pixels that are not
+//! square, pictures that lie on their side, half pictures woven together. A [`Look`] is everything about a frame that
+//! decides how it is turned into RGB; from it follows the text of a filter graph, and as long as the look of the frames
+//! stays the same the graph stays too.
+
+use crate::media::edge::{ColourTags, PixelFormat};
+
+/// A quarter turn and a mirror image: what a display matrix says, rounded to right angles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Orientation {
+    /// Width and height change places (done first).
+    pub(super) transpose: bool,
+    /// Then left and right change places.
+    pub(super) flip_x: bool,
+    /// Then top and bottom change places.
+    pub(super) flip_y: bool,
+}
+
+impl Orientation {
+    /// Reads a display matrix: rows (a b u) (c d v) (x y w), of which a, b, c, d turn and mirror a stored point (p, q)
+    /// into (a·p + c·q, b·p + d·q) on the display.
+    pub(super) fn from_matrix(matrix: &[i32; 9]) -> Self {
+        let [a, b, c, d] = [matrix[0], matrix[1], matrix[3], matrix[4]].map(i64::from);
+        let transpose = b.abs() + c.abs() > a.abs() + d.abs();
+        let (along_x, along_y) = if transpose { (c, b) } else { (a, d) };
+        Self {
+            transpose,
+            flip_x: along_x < 0,
+            flip_y: along_y < 0,
+        }
+    }
+
+    /// The filters, each with a comma in front.
+    fn filters(self) -> String {
+        let mut filters = String::new();
+        if self.transpose {
+            // `cclock_flip` is the plain transposition.
+            filters += ",transpose=cclock_flip";
+        }
+        if self.flip_x {
+            filters += ",hflip";
+        }
+        if self.flip_y {
+            filters += ",vflip";
+        }
+        filters
+    }
+
+    /// Width and height on the display.
+    pub(super) fn turn(self, (width, height): (u32, u32)) -> (u32, u32) {
+        if self.transpose {
+            (height, width)
+        } else {
+            (width, height)
+        }
+    }
+}
+
+/// Everything about a frame that decides how it becomes RGB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    /// Stored width in pixels.
+    pub(super) width: u32,
+    /// Stored height in pixels.
+    pub(super) height: u32,
+    /// Pixel format.
+    pub(super) format: PixelFormat,
+    /// Colour tags.
+    pub(super) colour: ColourTags,
+    /// Two half pictures are woven together.
+    pub(super) interlaced: bool,
+}
+
+/// PQ, SMPTE ST 2084.
+const TRANSFER_PQ: u32 = 16;
+/// Hybrid log-gamma, ARIB STD-B67.
+const TRANSFER_HLG: u32 = 18;
+/// BT.2020 primaries.
+const PRIMARIES_BT2020: u32 = 9;
+
+impl Look {
+    /// High dynamic range: needs tone mapping to be shown on an ordinary screen.
+    pub(super) fn is_hdr(&self) -> bool {
+        matches!(self.colour.transfer, TRANSFER_PQ | TRANSFER_HLG)
+    }
+
+    /// The name of the transfer function of HDR.
+    pub(super) fn transfer_name(&self) -> &'static str {
+        if self.colour.transfer == TRANSFER_HLG {
+            "HLG"
+        } else {
+            "PQ"
+        }
+    }
+
+    /// More colours than BT.709 has, at ordinary dynamic range.
+    pub(super) fn is_wide_gamut(&self) -> bool {
+        self.colour.primaries == PRIMARIES_BT2020 && !self.is_hdr()
+    }
+
+    /// The name of the matrix for the `scale` filter. Without a tag: BT.709 for high definition, BT.601 below, as
+    /// players do.
+    fn matrix(&self) -> &'static str {
+        match self.colour.matrix {
+            1 => "bt709",
+            4 => "fcc",
+            5 | 6 => "bt601",
+            7 => "smpte240m",
+            9 | 10 => "bt2020",
+            _ if self.width >= 1280 || self.height > 576 => "bt709",
+            _ => "bt601",
+        }
+    }
+
+    /// The name of the range for the `scale` filter.
+    fn range(&self) -> &'static str {
+        match self.colour.range {
+            2 => "pc",
+            1 => "tv",
+            _ if self.format.full_range || self.format.rgb => "pc",
+            _ => "tv",
+        }
+    }
+
+    /// The same names as the `zscale` filter spells them.
+    fn zscale_input(&self) -> String {
+        let transfer = match self.colour.transfer {
+            TRANSFER_PQ => "smpte2084",
+            TRANSFER_HLG => "arib-std-b67",
+            _ => "bt2020-10",
+        };
+        let range = if self.range() == "pc" {
+            "full"
+        } else {
+            "limited"
+        };
+        if self.format.rgb {
+            return format!("min=gbr:pin=bt2020:tin={transfer}:rin=full");
+        }
+        let matrix = match self.colour.matrix {
+            1 => "709",
+            5 | 6 => "170m",
+            10 => "2020_cl",
+            _ => "2020_ncl",
+        };
+        format!("min={matrix}:pin=bt2020:tin={transfer}:rin={range}")
+    }
+
+    /// The filter graph that makes `width` x `height` RGB24 pictures (as displayed) of frames that look like this.
+    ///
+    /// HDR is made linear light with 100 cd/m² as 1, brought to BT.709 primaries and rolled off with the Hable curve;
+    /// alpha is flattened over black, by premultiplying and leaving it out.
+    pub(super) fn filters(&self, orientation: Orientation, (width, height): (u32, u32)) -> String {
+        let (width, height) = orientation.turn((width, height));
+        let mut filters = String::new();
+        if self.interlaced {
+            filters += "bwdif=mode=send_frame:parity=auto:deint=interlaced,";
+        }
+        let flags = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp";
+        if self.is_hdr() {
+            filters += &format!(
+                "zscale=w={width}:h={height}:f=bicubic:{}:p=bt2020:m=gbr:t=linear:npl=100:r=full,format=gbrpf32le,\
+                 zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709:r=full,format=gbrp,format=rgb24",
+                self.zscale_input()
+            );
+        } else if self.is_wide_gamut() {
+            filters += &format!(
+                "zscale=w={width}:h={height}:f=bicubic:{}:p=bt709:t=bt709:m=gbr:r=full,format=gbrp,format=rgb24",
+                self.zscale_input()
+            );
+        } else {
+            filters += &format!("scale=w={width}:h={height}:flags={flags}");
+            if !self.format.rgb && !self.format.grey {
+                filters += &format!(
+                    ":in_color_matrix={}:in_range={}",
+                    self.matrix(),
+                    self.range()
+                );
+            }
+            if self.format.alpha {
+                filters += ",format=gbrap,premultiply=inplace=1";
+            }
+            filters += ",format=rgb24";
+        }
+        filters + &orientation.filters()
+    }
+}
+
+/// Stored size and pixel aspect to displayed size with square pixels: the shorter side of the pixel grows, so that no
+/// detail is lost.
+pub(super) fn display_size(
+    (width, height): (u32, u32),
+    pixel_aspect: Option<(u32, u32)>,
+) -> (u32, u32) {
+    let Some((num, den)) = pixel_aspect else {
+        return (width, height);
+    };
+    let (num, den) = (f64::from(num), f64::from(den));
+    let even = |side: f64| ((side / 2.0).round() as u32 * 2).max(2);
+    if num > den {
+        (even(f64::from(width) * num / den), height)
+    } else {
+        (width, even(f64::from(height) * den / num))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: i32 = 1 << 16;
+
+    fn matrix(a: i32, b: i32, c: i32, d: i32) -> [i32; 9] {
+        [a * ONE, b * ONE, 0, c * ONE, d * ONE, 0, 0, 0, 1 << 30]
+    }
+
+    #[test]
+    fn the_eight_orientations() {
+        let read = |a, b, c, d| {
+            let o = Orientation::from_matrix(&matrix(a, b, c, d));
+            (o.transpose, o.flip_x, o.flip_y)
+        };
+        assert_eq!(read(1, 0, 0, 1), (false, false, false));
+        assert_eq!(read(-1, 0, 0, 1), (false, true, false));
+        assert_eq!(read(1, 0, 0, -1), (false, false, true));
+        assert_eq!(read(-1, 0, 0, -1), (false, true, true));
+        // A phone held upright: a quarter turn clockwise, (p, q) -> (-q, p).
+        assert_eq!(read(0, 1, -1, 0), (true, true, false));
+        assert_eq!(read(0, -1, 1, 0), (true, false, true));
+        assert_eq!(read(0, 1, 1, 0), (true, false, false));
+        assert_eq!(read(0, -1, -1, 0), (true, true, true));
+    }
+
+    #[test]
+    fn square_pixels_keep_all_detail() {
+        assert_eq!(display_size((720, 576), Some((64, 45))), (1024, 576));
+        assert_eq!(display_size((720, 480), Some((8, 9))), (720, 540));
+        assert_eq!(display_size((641, 359), None), (641, 359));
+    }
+}

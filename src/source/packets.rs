@@ -1,0 +1,112 @@
+//! The clock of a file's packets, before anything is decoded.
+//!
+//! Sound and pictures share one clock, and it must be mended for all of them at once, or they drift apart: where a
+//! recording was glued behind another without being restamped, every track jumps back by the same amount, and the same
+//! amount is added to all that follows. Formats with an absolute clock (MPEG-TS) may also jump ahead by hours.
+
+use ffmpeg_next::{Packet, Rational, Rescale};
+
+/// Mends the common clock of all tracks.
+pub(super) struct PacketClock {
+    /// The unit of `offset`: the time base of the video.
+    unit: Rational,
+    /// Ticks per second of that unit.
+    second: i64,
+    /// Added to every stamp.
+    offset: i64,
+    /// May the clock jump ahead?
+    absolute: bool,
+    /// Where the next packet of each stream is expected, in `unit`.
+    expected: Vec<Option<i64>>,
+    /// How often the clock jumped.
+    pub(super) jumps: u64,
+}
+
+/// A jump ahead of an absolute clock by more seconds than this is closed (FFmpeg's own threshold).
+const LONGEST_GAP_SECONDS: i64 = 10;
+
+impl PacketClock {
+    pub(super) fn new(unit: Rational, absolute: bool) -> Self {
+        let second = (1.0 / f64::from(unit)).round() as i64;
+        Self {
+            unit,
+            second: second.max(1),
+            offset: 0,
+            absolute,
+            expected: Vec::new(),
+            jumps: 0,
+        }
+    }
+
+    /// Restamps a packet of a sound or video stream in place.
+    pub(super) fn mend(&mut self, packet: &mut Packet, time_base: Rational) {
+        let stream = packet.stream();
+        if self.expected.len() <= stream {
+            self.expected.resize(stream + 1, None);
+        }
+        if let Some(stamp) = packet.dts().or(packet.pts()) {
+            let mut at = stamp
+                .rescale(time_base, self.unit)
+                .saturating_add(self.offset);
+            if let Some(expected) = self.expected[stream] {
+                let back = expected.saturating_sub(at) > self.second / 2;
+                let ahead = self.absolute
+                    && at.saturating_sub(expected) > LONGEST_GAP_SECONDS * self.second;
+                if back || ahead {
+                    self.offset = self.offset.saturating_add(expected.saturating_sub(at));
+                    self.jumps += 1;
+                    at = expected;
+                }
+            }
+            let duration = packet.duration().max(0).rescale(time_base, self.unit);
+            self.expected[stream] = Some(at.saturating_add(duration));
+        }
+        let offset = self.offset.rescale(self.unit, time_base);
+        packet.set_pts(packet.pts().map(|pts| pts.saturating_add(offset)));
+        packet.set_dts(packet.dts().map(|dts| dts.saturating_add(offset)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(stream: usize, dts: i64, duration: i64) -> Packet {
+        let mut packet = Packet::empty();
+        packet.set_stream(stream);
+        packet.set_pts(Some(dts));
+        packet.set_dts(Some(dts));
+        packet.set_duration(duration);
+        packet
+    }
+
+    #[test]
+    fn both_tracks_are_moved_by_the_same_amount() {
+        let unit = Rational(1, 100);
+        let sound = Rational(1, 1000);
+        let mut clock = PacketClock::new(unit, true);
+        let mut mend = |stream, dts, duration, base| {
+            let mut packet = packet(stream, dts, duration);
+            clock.mend(&mut packet, base);
+            packet.dts().unwrap()
+        };
+        assert_eq!(mend(0, 1000, 4, unit), 1000);
+        assert_eq!(mend(1, 10_000, 40, sound), 10_000);
+        // The second recording starts at 1 s: the video notices first, the sound follows.
+        assert_eq!(mend(0, 100, 4, unit), 1004);
+        assert_eq!(mend(1, 1010, 40, sound), 10_050);
+        assert_eq!(clock.jumps, 1);
+    }
+
+    #[test]
+    fn a_gap_stays_unless_the_clock_is_absolute() {
+        let unit = Rational(1, 100);
+        for (absolute, wanted) in [(false, 9000), (true, 4)] {
+            let mut clock = PacketClock::new(unit, absolute);
+            clock.mend(&mut packet(0, 0, 4), unit);
+            let mut late = packet(0, 9000, 4);
+            clock.mend(&mut late, unit);
+            assert_eq!(late.dts(), Some(wanted));
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! A video file as a source: demux, decode, convert, one frame at a time.
+//!
+//! The file is read packet by packet. Packets of sound and subtitles are handed on as they come; packets of the painted
+//! video go through the decoder and a filter graph (see `look`) and come out as upright RGB pictures of one size. Only
+//! one decoded frame is in hand at any time: memory does not grow with the length of the clip.
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+};
+
+use ffmpeg_next::{
+    self as ff, Error, Rational, Rescale, decoder, error::EAGAIN, format::context, frame,
+};
+
+use super::{
+    FrameSource, Ratio, SourceError, StreamInfo, VideoSourceSettings,
+    convert::Converter,
+    look::{Orientation, display_size},
+    notes::Seen,
+    open,
+    packets::PacketClock,
+    timeline::Timeline,
+};
+use crate::{
+    frame::Packet,
+    media::{SourceDescription, TrackKind, TrackPacket, edge},
+    stylize::MIN_SIDE,
+};
+
+/// So many packets of other tracks are kept while the first picture is looked for: more than half an hour of sound.
+const MOST_PACKETS_AHEAD: usize = 100_000;
+
+/// The largest side, in pixels: what the encoders take.
+const MAX_SIDE: usize = 16384;
+
+/// A video file. See the module's text.
+pub struct VideoFileSource {
+    path: PathBuf,
+    info: StreamInfo,
+    description: SourceDescription,
+    input: context::Input,
+    decoder: decoder::Video,
+    video: usize,
+    time_base: Rational,
+    /// For each stream of the file, its number among the tracks that travel along.
+    track_of: Vec<Option<usize>>,
+    clock: PacketClock,
+    timeline: Timeline,
+    cut: Cut,
+    converter: Converter,
+    decoded: frame::Video,
+    ready: VecDeque<Packet>,
+    stage: Stage,
+    /// Where the header says that the video ends, in seconds on the file's clock.
+    promised_end: Option<f64>,
+    seen: Seen,
+}
+
+/// What part of the file is wanted, in ticks of the video on the shifted clock (0 is the start of the part).
+struct Cut {
+    /// Taken from every stamp of the file, in ticks of the video.
+    zero: i64,
+    /// Where the part ends.
+    end: Option<i64>,
+    /// Whether frames before 0 are left out (a start was asked for).
+    from_zero: bool,
+    /// Which tracks have passed the end.
+    passed: Vec<bool>,
+}
+
+/// How far the reading has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Packets are read and decoded.
+    Reading,
+    /// The file is at its end; the decoder gives what it still holds.
+    Draining,
+    /// The wanted part has ended for the pictures, not yet for the sound.
+    TracksOnly,
+    /// The decoder is empty; the graph gives what it still holds.
+    Flushing,
+    /// Nothing follows.
+    Done,
+}
+
+/// One step of the decoder.
+enum Step {
+    /// A frame of the wanted part lies in `decoded`; its time stamp and duration.
+    Frame(i64, i64),
+    /// Something else happened.
+    Again,
+    /// No more frames.
+    End,
+}
+
+impl VideoFileSource {
+    /// Opens a file, chooses its video stream and decodes the first frame, so that the size is certain.
+    ///
+    /// # Errors
+    /// When the file cannot be read or shows nothing, when the wanted part is empty or the pictures would be too small.
+    pub fn open(path: &Path, settings: VideoSourceSettings) -> Result<Self, SourceError> {
+        open::check_times(settings.start, settings.duration)?;
+        let mut source = Self::assemble(path, open::open(path, &settings)?, &settings);
+        if settings.start.is_some_and(|start| start > 0.0) {
+            // A scout goes first: what it does to decoder and clock does not matter.
+            let scout = Self::assemble(path, open::open(path, &settings)?, &settings);
+            if scout.can_seek_to_start() {
+                source
+                    .seek_to_start()
+                    .map_err(|source| SourceError::Media {
+                        path: path.to_owned(),
+                        action: "going to the start",
+                        source,
+                    })?;
+            }
+        }
+        source.first_frame(&settings)?;
+        Ok(source)
+    }
+
+    fn assemble(path: &Path, opened: open::Opened, settings: &VideoSourceSettings) -> Self {
+        let time_base = opened.time_base;
+        let (start, passed) = (opened.zero, vec![false; opened.description.tracks.len()]);
+        let seconds = |seconds: f64| (seconds / f64::from(time_base)).round() as i64;
+        let rate = opened.frame_rate;
+        let step = rate.map_or(0, |rate| seconds(1.0 / f64::from(rate)));
+        let cut = Cut {
+            zero: start + settings.start.map_or(0, seconds),
+            end: settings.duration.map(seconds),
+            from_zero: settings.start.is_some(),
+            passed,
+        };
+        let mut timeline = Timeline::new(step, 1.0 / f64::from(time_base));
+        timeline.shift(cut.zero);
+        Self {
+            path: path.to_owned(),
+            info: StreamInfo {
+                width: 0,
+                height: 0,
+                time_base: time_base.into(),
+                frame_rate: rate.map(Ratio::from),
+                expected_frames: opened.expected_frames,
+            },
+            description: opened.description,
+            clock: PacketClock::new(time_base, edge::has_absolute_clock(&opened.input)),
+            input: opened.input,
+            decoder: opened.decoder,
+            video: opened.video,
+            time_base,
+            track_of: opened.track_of,
+            timeline,
+            cut,
+            converter: Converter::new(path, (0, 0), Orientation::default(), settings.threads),
+            decoded: frame::Video::empty(),
+            ready: VecDeque::new(),
+            stage: Stage::Reading,
+            promised_end: opened.promised_end,
+            seen: Seen {
+                fixed: opened.notes,
+                ..Seen::default()
+            },
+        }
+    }
+
+    /// What a sink needs to keep all that is not painted.
+    pub fn description(&self) -> &SourceDescription {
+        &self.description
+    }
+
+    /// Decodes until the first frame of the wanted part, which fixes the size of all pictures.
+    fn first_frame(&mut self, settings: &VideoSourceSettings) -> Result<(), SourceError> {
+        let (pts, duration) = loop {
+            match self.step() {
+                Step::Frame(pts, duration) => break (pts, duration),
+                Step::Again if self.ready.len() > MOST_PACKETS_AHEAD => {
+                    return Err(SourceError::NothingDecoded {
+                        path: self.path.clone(),
+                        detail: format!("none among {MOST_PACKETS_AHEAD} packets of sound"),
+                    });
+                }
+                Step::Again => {}
+                Step::End => return Err(self.nothing(settings)),
+            }
+        };
+        let matrix = self
+            .input
+            .stream(self.video)
+            .and_then(|stream| edge::display_matrix(&stream, &self.decoded));
+        let orientation =
+            matrix.map_or_else(Orientation::default, |m| Orientation::from_matrix(&m));
+        let aspect = edge::pixel_aspect(&mut self.input, self.video, &mut self.decoded);
+        let stored = (self.decoded.width(), self.decoded.height());
+        let native = orientation.turn(display_size(stored, aspect));
+        let (width, height) = settings.size.apply(native.0 as usize, native.1 as usize);
+        self.info.width = width;
+        self.info.height = height;
+        if self.info.width.min(self.info.height) < MIN_SIDE {
+            return Err(SourceError::TooSmall {
+                path: self.path.clone(),
+                width: self.info.width,
+                height: self.info.height,
+            });
+        }
+        if self.info.width.max(self.info.height) > MAX_SIDE {
+            return Err(SourceError::TooLarge {
+                path: self.path.clone(),
+                width: self.info.width,
+                height: self.info.height,
+            });
+        }
+        self.converter = Converter::new(
+            &self.path,
+            (self.info.width, self.info.height),
+            orientation,
+            settings.threads,
+        );
+        if let Some((num, den)) = aspect {
+            self.seen.fixed.push(format!(
+                "The pixels of the input are {num}:{den} and not square: pictures of {}x{} were stretched to square pixels, {}x{}.",
+                stored.0, stored.1, native.0, native.1
+            ));
+        }
+        let bent = (width as f64) * f64::from(native.1) / ((height as f64) * f64::from(native.0));
+        if !(0.98..1.02).contains(&bent) {
+            self.seen.fixed.push(format!(
+                "Pictures of {}x{} were stretched to the {width}x{height} that --size asks for.",
+                native.0, native.1
+            ));
+        }
+        // Converted at once, so that a picture that cannot be converted is known before any work.
+        self.convert(pts, duration)
+    }
+
+    /// Why there is no first frame.
+    fn nothing(&self, settings: &VideoSourceSettings) -> SourceError {
+        let path = self.path.clone();
+        match settings.start {
+            Some(start) if self.seen.last_end != 0 || self.seen.broken_packets == 0 => {
+                SourceError::StartBehindEnd { path, start }
+            }
+            _ => SourceError::NothingDecoded {
+                path,
+                detail: match self.seen.broken_packets {
+                    0 => "it ends before the first one".to_owned(),
+                    n => format!("{n} broken packets"),
+                },
+            },
+        }
+    }
+
+    /// Goes to the last key frame half a second or more before the start of the wanted part.
+    fn seek_to_start(&mut self) -> Result<(), Error> {
+        let second = (1.0 / f64::from(self.time_base)) as i64;
+        edge::seek_before(&mut self.input, self.video, self.cut.zero - second / 2)
+    }
+
+    /// Tries whether seeking leads to a frame at or before the start: in a file with a wrong index, or none, or without
+    /// time stamps it may lead anywhere.
+    fn can_seek_to_start(mut self) -> bool {
+        self.cut.from_zero = false;
+        if self.seek_to_start().is_err() {
+            return false;
+        }
+        loop {
+            match self.step() {
+                Step::Frame(pts, _) => return pts <= 0 && self.timeline.missing == 0,
+                Step::Again => {}
+                Step::End => return false,
+            }
+        }
+    }
+
+    /// Takes one frame from the decoder, or gives it one packet.
+    fn step(&mut self) -> Step {
+        if matches!(self.stage, Stage::Reading | Stage::Draining) {
+            match self.decoder.receive_frame(&mut self.decoded) {
+                Ok(()) => return self.placed(),
+                Err(Error::Eof) => {
+                    self.stage = Stage::Flushing;
+                    return Step::End;
+                }
+                Err(Error::Other { errno: EAGAIN }) => {}
+                Err(_) => self.seen.broken_packets += 1,
+            }
+        }
+        match self.stage {
+            Stage::Reading | Stage::TracksOnly => {
+                self.read();
+                Step::Again
+            }
+            Stage::Draining => Step::Again,
+            Stage::Flushing | Stage::Done => Step::End,
+        }
+    }
+
+    /// Places the frame in `decoded` in time, and decides whether it is wanted.
+    fn placed(&mut self) -> Step {
+        let reported = self.decoded.timestamp().or(self.decoded.pts());
+        let duration = edge::duration(&self.decoded);
+        let pts = self.timeline.place(reported);
+        if self.cut.from_zero && pts < 0 {
+            self.seen.last_end = pts;
+            return Step::Again;
+        }
+        if self.cut.end.is_some_and(|end| pts >= end) {
+            self.stage = Stage::TracksOnly;
+            self.skip_passed_tracks();
+            return Step::Again;
+        }
+        let shown = if duration > 0 {
+            duration
+        } else {
+            self.timeline.step()
+        };
+        self.seen.last_end = pts + shown;
+        let damaged = self.decoded.is_corrupt() || self.decoded.has_decode_errors();
+        self.seen.damaged_frames += u64::from(damaged);
+        let duration = match self.cut.end {
+            Some(end) => shown.min(end - pts),
+            None => shown,
+        };
+        Step::Frame(pts, duration)
+    }
+
+    /// Reads one packet and gives it to the decoder or to the track it belongs to.
+    fn read(&mut self) {
+        let mut packet = ff::Packet::empty();
+        match packet.read(&mut self.input) {
+            Ok(()) => {}
+            Err(Error::Other { errno: EAGAIN }) => return,
+            Err(error) => {
+                if error != Error::Eof {
+                    self.seen.read_error = Some(error);
+                }
+                self.seen.file_ended = self.stage == Stage::Reading;
+                self.stage = match self.stage {
+                    Stage::Reading if self.decoder.send_eof().is_ok() => Stage::Draining,
+                    _ => Stage::Flushing,
+                };
+                return;
+            }
+        }
+        let stream = packet.stream();
+        if stream == self.video {
+            if self.stage == Stage::Reading {
+                self.clock.mend(&mut packet, self.time_base);
+                if self.decoder.send_packet(&packet).is_err() {
+                    self.seen.broken_packets += 1;
+                }
+            }
+        } else if let Some(&Some(track)) = self.track_of.get(stream) {
+            self.pass(track, packet);
+        }
+    }
+
+    /// After the last frame: is much of what the header promises missing?
+    fn look_for_cut(&mut self) {
+        let Some(promised) = self.promised_end else {
+            return;
+        };
+        let tick = f64::from(self.time_base);
+        let came = (self.seen.last_end + self.cut.zero) as f64 * tick;
+        if self.seen.file_ended && promised - came > (0.02 * promised).max(0.5) {
+            self.seen.cut_off = Some((promised, came));
+        }
+    }
+
+    /// Hands a packet of sound or subtitles on, if it belongs to the wanted part.
+    fn pass(&mut self, track: usize, mut packet: ff::Packet) {
+        let Some(about) = self.description.tracks.get(track) else {
+            return;
+        };
+        let base = Rational::from(about.time_base);
+        if about.kind == TrackKind::Audio {
+            self.clock.mend(&mut packet, base);
+        }
+        let zero = self.cut.zero.rescale(self.time_base, base);
+        packet.set_pts(packet.pts().map(|pts| pts - zero));
+        packet.set_dts(packet.dts().map(|dts| dts - zero));
+        if let Some(at) = packet.pts().or(packet.dts()) {
+            if self.cut.from_zero && at < 0 {
+                return;
+            }
+            let end = self.cut.end.map(|end| end.rescale(self.time_base, base));
+            if end.is_some_and(|end| at >= end) {
+                if let Some(passed) = self.cut.passed.get_mut(track) {
+                    *passed = true;
+                }
+                self.skip_passed_tracks();
+                return;
+            }
+        }
+        self.ready
+            .push_back(Packet::Track(TrackPacket { track, packet }));
+    }
+
+    /// Sends the frame in `decoded` on its way to RGB.
+    fn convert(&mut self, pts: i64, duration: i64) -> Result<(), SourceError> {
+        self.converter.push(
+            &mut self.decoded,
+            pts,
+            duration,
+            &mut self.seen,
+            &mut self.ready,
+        )
+    }
+
+    /// Ends the reading once pictures and sound have passed the end of the wanted part. Subtitles are not waited for:
+    /// their next packet may be minutes away.
+    fn skip_passed_tracks(&mut self) {
+        let waiting = self
+            .description
+            .tracks
+            .iter()
+            .zip(&self.cut.passed)
+            .any(|(track, passed)| track.kind == TrackKind::Audio && !passed);
+        if self.stage == Stage::TracksOnly && !waiting {
+            self.stage = Stage::Flushing;
+        }
+    }
+}
+
+impl FrameSource for VideoFileSource {
+    fn info(&self) -> &StreamInfo {
+        &self.info
+    }
+
+    fn next(&mut self) -> Result<Packet, SourceError> {
+        loop {
+            if let Some(packet) = self.ready.pop_front() {
+                return Ok(packet);
+            }
+            if self.stage == Stage::Done {
+                return Ok(Packet::End);
+            }
+            match self.step() {
+                Step::Frame(pts, duration) => self.convert(pts, duration)?,
+                Step::Again => {}
+                Step::End => {
+                    self.look_for_cut();
+                    self.converter.end(&mut self.ready)?;
+                    self.stage = Stage::Done;
+                }
+            }
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = self.seen.fixed.clone();
+        notes.extend(self.seen.told(&self.timeline, self.clock.jumps));
+        notes
+    }
+}

@@ -1,0 +1,174 @@
+//! What `--style` says: a name, a number, or a blend of several with weights.
+
+use super::Style;
+
+/// Styles of a pack with their weights, which are positive and sum to 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StyleChoice {
+    weights: Vec<(usize, f32)>,
+}
+
+/// Why `--style` cannot be understood.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum ChoiceError {
+    /// No style has this name.
+    #[error("no style is called '{name}'{} (`allaprima styles` lists all)", suggestion(.nearest.as_deref()))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// A name that looks like it.
+        nearest: Option<String>,
+    },
+    /// No style has this number.
+    #[error(
+        "no style has the number {number}: --style takes 0 to {last} (`allaprima styles` lists all)"
+    )]
+    OutOfRange {
+        /// What was asked for.
+        number: usize,
+        /// The highest number there is.
+        last: usize,
+    },
+    /// A weight that is no positive number.
+    #[error(
+        "'{0}' is no weight: a blend is written as name:weight,name:weight with weights above 0, as in --style starry:0.6,7:0.4"
+    )]
+    Weight(String),
+    /// Nothing stands between two commas.
+    #[error(
+        "--style is empty or has an empty part: write a name, a number, or name:weight,name:weight"
+    )]
+    Empty,
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    nearest
+        .map(|name| format!(", did you mean '{name}'?"))
+        .unwrap_or_default()
+}
+
+impl StyleChoice {
+    /// Reads `text` (`starry`, `19`, `starry:0.6,7:0.4`; a part without a weight counts 1) against `styles`.
+    ///
+    /// # Errors
+    /// [`ChoiceError`], which names what was wrong.
+    pub fn parse(text: &str, styles: &[Style]) -> Result<Self, ChoiceError> {
+        let mut weights = text
+            .split(',')
+            .map(|part| {
+                let (name, weight) = match part.split_once(':') {
+                    Some((name, weight)) => (name.trim(), Some(weight.trim())),
+                    None => (part.trim(), None),
+                };
+                if name.is_empty() {
+                    return Err(ChoiceError::Empty);
+                }
+                let weight = match weight {
+                    None => 1.0,
+                    Some(text) => text
+                        .parse::<f32>()
+                        .ok()
+                        .filter(|w| w.is_finite() && *w > 0.0)
+                        .ok_or_else(|| ChoiceError::Weight(text.to_owned()))?,
+                };
+                Ok((find(name, styles)?, weight))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let sum: f32 = weights.iter().map(|(_, weight)| weight).sum();
+        weights.iter_mut().for_each(|(_, weight)| *weight /= sum);
+        Ok(Self { weights })
+    }
+
+    /// The choice of one style by its number.
+    pub fn single(number: usize) -> Self {
+        Self {
+            weights: vec![(number, 1.0)],
+        }
+    }
+
+    /// Numbers of styles with their weights.
+    pub fn weights(&self) -> &[(usize, f32)] {
+        &self.weights
+    }
+}
+
+fn find(name: &str, styles: &[Style]) -> Result<usize, ChoiceError> {
+    if let Ok(number) = name.parse::<usize>() {
+        let last = styles.len().saturating_sub(1);
+        return if number <= last {
+            Ok(number)
+        } else {
+            Err(ChoiceError::OutOfRange { number, last })
+        };
+    }
+    styles
+        .iter()
+        .position(|style| style.names().any(|n| n.eq_ignore_ascii_case(name)))
+        .ok_or_else(|| {
+            let wanted = name.to_lowercase();
+            let nearest = styles
+                .iter()
+                .flat_map(Style::names)
+                .map(|name| (strsim::jaro_winkler(name, &wanted), name))
+                .max_by(|a, b| a.0.total_cmp(&b.0))
+                .filter(|(likeness, _)| *likeness > 0.75)
+                .map(|(_, name)| name.to_owned());
+            ChoiceError::Unknown {
+                name: name.to_owned(),
+                nearest,
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Vec<(usize, f32)>, ChoiceError> {
+        let styles = ["starry", "ink", "mosaic"].map(|name| Style {
+            name: name.into(),
+            description: String::new(),
+            aliases: vec![format!("{name}-too")],
+        });
+        StyleChoice::parse(text, &styles).map(|choice| choice.weights)
+    }
+
+    #[test]
+    fn names_numbers_and_blends() {
+        assert_eq!(parse("ink"), Ok(vec![(1, 1.0)]));
+        assert_eq!(parse("Starry"), Ok(vec![(0, 1.0)]));
+        assert_eq!(parse("ink-too"), Ok(vec![(1, 1.0)]));
+        assert_eq!(parse("2"), Ok(vec![(2, 1.0)]));
+        assert_eq!(parse("starry:3, 1:1"), Ok(vec![(0, 0.75), (1, 0.25)]));
+        assert_eq!(parse("starry,ink"), Ok(vec![(0, 0.5), (1, 0.5)]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let near = ChoiceError::Unknown {
+            name: "stary".into(),
+            nearest: Some("starry".into()),
+        };
+        assert_eq!(parse("stary"), Err(near));
+        assert_eq!(
+            parse("qqqq"),
+            Err(ChoiceError::Unknown {
+                name: "qqqq".into(),
+                nearest: None
+            })
+        );
+        assert_eq!(
+            parse("3"),
+            Err(ChoiceError::OutOfRange { number: 3, last: 2 })
+        );
+        for weight in ["0", "-1", "nan", "inf", "x", ""] {
+            assert_eq!(
+                parse(&format!("ink:{weight}")),
+                Err(ChoiceError::Weight(weight.into()))
+            );
+        }
+        for text in ["", ",", "ink,", ":0.5"] {
+            assert_eq!(parse(text), Err(ChoiceError::Empty), "{text:?}");
+        }
+    }
+}

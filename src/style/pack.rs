@@ -1,0 +1,158 @@
+//! A style pack: one network and, for each of its styles, the scales and shifts of its normalisations.
+
+use safetensors::SafeTensors;
+
+use super::StyleChoice;
+use crate::{
+    kernels::{StyleParameters, TransformWeights},
+    models::{ModelError, ModelStore, STYLE_PACK},
+    nn::{
+        transform_net::{LAYERS, STYLE_LEN},
+        weights::{floats, transform_weights},
+    },
+};
+
+/// A style of a pack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Short name, as `--style` takes it.
+    pub name: String,
+    /// What it paints like, in one line.
+    pub description: String,
+    /// Other names that `--style` takes.
+    pub aliases: Vec<String>,
+}
+
+impl Style {
+    /// Its name, then its aliases.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name)
+            .chain(&self.aliases)
+            .map(String::as_str)
+    }
+}
+
+/// A network with its styles.
+#[derive(Clone, Debug)]
+pub struct StylePack {
+    styles: Vec<Style>,
+    network: TransformWeights,
+    parameters: Vec<StyleParameters>,
+}
+
+impl StylePack {
+    /// Loads the default pack from `store`.
+    ///
+    /// # Errors
+    /// When the file is missing, damaged or holds something else.
+    pub fn load(store: &ModelStore) -> Result<Self, ModelError> {
+        let content = |reason: String| ModelError::Content {
+            file: STYLE_PACK.into(),
+            reason,
+        };
+        let bytes = store.read(STYLE_PACK)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| content(e.to_string()))?;
+        let network = transform_weights(&file).map_err(content)?;
+        let styles: Vec<_> = store
+            .manifest()
+            .styles
+            .list
+            .iter()
+            .map(|s| Style {
+                name: s.name.clone(),
+                description: s.description.clone(),
+                aliases: s.aliases.clone(),
+            })
+            .collect();
+        let mut parameters = vec![
+            StyleParameters {
+                scale: Vec::with_capacity(STYLE_LEN),
+                shift: Vec::with_capacity(STYLE_LEN)
+            };
+            styles.len()
+        ];
+        for config in &LAYERS {
+            let shape = [styles.len(), config.out_channels];
+            let scale =
+                floats(&file, &format!("{}.norm.scale", config.name), &shape).map_err(content)?;
+            let shift =
+                floats(&file, &format!("{}.norm.shift", config.name), &shape).map_err(content)?;
+            let rows = scale
+                .chunks_exact(config.out_channels)
+                .zip(shift.chunks_exact(config.out_channels));
+            for (style, (scale, shift)) in parameters.iter_mut().zip(rows) {
+                style.scale.extend_from_slice(scale);
+                style.shift.extend_from_slice(shift);
+            }
+        }
+        Ok(Self {
+            styles,
+            network,
+            parameters,
+        })
+    }
+
+    /// The styles, in the order of their numbers.
+    pub fn styles(&self) -> &[Style] {
+        &self.styles
+    }
+
+    /// The convolutions, which all styles share.
+    pub fn network(&self) -> &TransformWeights {
+        &self.network
+    }
+
+    /// The scales and shifts of `choice`: the weighted sum of those of its styles.
+    pub fn parameters(&self, choice: &StyleChoice) -> StyleParameters {
+        let mut sum = StyleParameters {
+            scale: vec![0.0; STYLE_LEN],
+            shift: vec![0.0; STYLE_LEN],
+        };
+        for &(number, weight) in choice.weights() {
+            let style = &self.parameters[number];
+            let add = |sum: &mut [f32], style: &[f32]| {
+                sum.iter_mut()
+                    .zip(style)
+                    .for_each(|(s, x)| *s += weight * x)
+            };
+            add(&mut sum.scale, &style.scale);
+            add(&mut sum.shift, &style.shift);
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_pack_blends_by_adding_numbers() {
+        let pack = StylePack::load(&ModelStore::embedded().unwrap()).unwrap();
+        let (a, b) = (
+            pack.parameters(&StyleChoice::single(3)),
+            pack.parameters(&StyleChoice::single(12)),
+        );
+        assert_eq!((a.scale.len(), a.shift.len()), (STYLE_LEN, STYLE_LEN));
+        let blend = pack.parameters(&StyleChoice::parse("3:1,12:3", pack.styles()).unwrap());
+        for i in 0..STYLE_LEN {
+            assert!((blend.shift[i] - (0.25 * a.shift[i] + 0.75 * b.shift[i])).abs() < 1e-5);
+        }
+        assert_ne!(a.scale, b.scale);
+    }
+
+    #[test]
+    fn every_style_has_its_own_short_name() {
+        let pack = StylePack::load(&ModelStore::embedded().unwrap()).unwrap();
+        let mut names: Vec<_> = pack.styles().iter().flat_map(Style::names).collect();
+        assert!(
+            names
+                .iter()
+                .all(|n| n.len() <= 14 && n.chars().all(|c| c.is_ascii_lowercase() || c == '-'))
+        );
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "two styles share a name");
+    }
+}

@@ -1,0 +1,50 @@
+//! Painting: a [`Stylizer`] turns a picture into a painting of it.
+
+mod feed_forward;
+mod finish;
+mod passthrough;
+
+pub use feed_forward::{FeedForward, FeedForwardSettings};
+pub use finish::{Finish, InvalidStrength};
+pub use passthrough::Passthrough;
+
+use crate::frame::Picture;
+
+/// Paints pictures, one after the other. What it remembers from one to the next (if anything) is dropped by `reset`.
+pub trait Stylizer: Send {
+    /// Paints `picture` in place; its size stays.
+    ///
+    /// # Errors
+    /// When the picture cannot be painted (too small, the device is out of memory).
+    fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError>;
+
+    /// The next picture does not continue the last one.
+    fn reset(&mut self) {}
+}
+
+/// Why a picture could not be painted.
+#[derive(Debug, thiserror::Error)]
+pub enum StylizeError {
+    /// A side is under what the network can take.
+    #[error(
+        "a picture of {width}x{height} is too small to paint: both sides need {MIN_SIDE} pixels or more (use --size)"
+    )]
+    TooSmall {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+    },
+    /// The network failed on its device.
+    #[error("the network failed on this device")]
+    Device(#[from] candle_core::Error),
+    /// The processor's kernels refused.
+    #[error("the network failed on the processor")]
+    Kernel(#[from] crate::kernels::KernelError),
+}
+
+/// The smallest side that the networks paint, in pixels: at a quarter of the size, reflection needs pixels to reflect.
+pub const MIN_SIDE: usize = 32;
+
+/// Pixels that are painted at most: 8K UHD, for which the network takes some 4 GiB.
+pub const MAX_PIXELS: usize = 7680 * 4320;
