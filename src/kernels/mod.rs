@@ -39,7 +39,7 @@ pub use instruction_set::InstructionSet;
 pub use network::{
     ConvolutionWeights, LAYERS, MINIMUM_SIDE, STYLE_CHANNELS, StyleParameters, TransformWeights,
 };
-pub use peak::multiply_add_peak;
+pub use peak::multiply_adds;
 pub(crate) use vectorised::vectorised;
 pub use wide::WideWeights;
 

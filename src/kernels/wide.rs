@@ -3,7 +3,8 @@
 //! The input of a tile is copied once into blocks of 64 channels, [block][row][column][64], padded; then the register
 //! tile of the direct convolution (12 pixels × 32 output channels in AVX-512) runs over one block after the other, its
 //! sums resting in a tile-sized buffer in between. So the distance between pixels is a constant 256 bytes whatever the
-//! channel count, and the weights of one block and 32 outputs (74 KB) stay in the second-level cache for the whole tile.
+//! channel count, and the weights of one block, kernel row and 32 outputs (24 KB) stay in the first-level cache for the
+//! whole tile.
 //!
 //! With frozen weights the gradient with respect to the input is such a convolution too, with the kernel turned by 180°
 //! and its channels exchanged: [`WideWeights::turned`].
@@ -20,7 +21,7 @@ const BLOCK: usize = 64;
 const GROUP: usize = 32;
 const TAPS: usize = 9;
 /// Output pixels of a tile: rows and columns.
-const TILE_ROWS: usize = 8;
+const TILE_ROWS: usize = 16;
 const TILE_COLUMNS: usize = 48;
 
 /// Packed weights of a 3×3 convolution.
@@ -192,7 +193,7 @@ impl Kernel for WideTile<'_> {
         // SAFETY: patch and sums were sized for the largest tile; weights hold every group and block; the tile lies in
         // the output.
         unsafe {
-            self.fill(rows, columns);
+            self.fill::<S>(rows, columns);
             for group in self.groups.0..self.groups.1 {
                 for pixel in 0..rows * columns {
                     let bias = self.weights.bias.as_ptr().add(group * GROUP);
@@ -204,8 +205,9 @@ impl Kernel for WideTile<'_> {
                     let patch = self.patch.add(block * (rows + 2) * (columns + 2) * BLOCK);
                     // The last block may be partly empty (three channels of a picture).
                     let channels = (self.weights.in_channels - block * BLOCK).min(BLOCK);
-                    for row in 0..rows {
-                        let patch = patch.add(row * (columns + 2) * BLOCK);
+                    for (kernel_row, row) in (0..3 * rows).map(|step| (step / rows, step % rows)) {
+                        let patch = patch.add((row + kernel_row) * (columns + 2) * BLOCK);
+                        let weights = weights.add(kernel_row * 3 * BLOCK * GROUP);
                         let sums = self.sums.add(row * columns * GROUP);
                         for part in (0..GROUP).step_by(S::LANES * if S::PAIRS { 2 } else { 1 }) {
                             let (weights, sums) = (weights.add(part), sums.add(part));
@@ -217,7 +219,7 @@ impl Kernel for WideTile<'_> {
                         }
                     }
                 }
-                self.store(group, rows, columns);
+                self.store::<S>(group, rows, columns);
             }
         }
     }
@@ -226,30 +228,41 @@ impl Kernel for WideTile<'_> {
 impl WideTile<'_> {
     /// Copies the tile's input, with one pixel around it (zero outside), to [block][row][column][64].
     #[inline(always)]
-    unsafe fn fill(&self, rows: usize, columns: usize) {
+    unsafe fn fill<S: Simd>(&self, rows: usize, columns: usize) {
         let (height, width) = self.size;
         let (patch_rows, patch_columns) = (rows + 2, columns + 2);
-        let channels = self.weights.in_channels;
-        for first in (0..channels).step_by(16) {
-            let some = (channels - first).min(16);
+        let (channels, plane) = (self.weights.in_channels, height * width);
+        // Patch columns that lie inside the picture.
+        let inner = usize::from(self.left == 0)..patch_columns.min(width + 1 - self.left);
+        for first in (0..channels).step_by(S::LANES) {
+            let some = (channels - first).min(S::LANES);
             for row in 0..patch_rows {
                 // SAFETY: as for `run`.
                 unsafe {
                     let offset =
                         (first / BLOCK * patch_rows + row) * patch_columns * BLOCK + first % BLOCK;
                     let out = self.patch.add(offset);
-                    let inside = (1..=height).contains(&(self.top + row));
-                    for column in 0..patch_columns {
-                        let out = out.add(column * BLOCK);
-                        if inside && (1..=width).contains(&(self.left + column)) {
-                            let pixel = (self.top + row - 1) * width + self.left + column - 1;
-                            let mut input = self.input.as_ptr().add(first * height * width + pixel);
-                            for channel in 0..some {
-                                *out.add(channel) = *input;
-                                input = input.wrapping_add(height * width);
-                            }
-                        } else {
-                            out.write_bytes(0, some);
+                    if !(1..=height).contains(&(self.top + row)) {
+                        (0..patch_columns)
+                            .for_each(|column| out.add(column * BLOCK).write_bytes(0, some));
+                        continue;
+                    }
+                    for column in (0..inner.start).chain(inner.end..patch_columns) {
+                        out.add(column * BLOCK).write_bytes(0, some);
+                    }
+                    let start =
+                        first * plane + (self.top + row - 1) * width + self.left + inner.start - 1;
+                    let input = self.input.as_ptr().add(start);
+                    let out = out.add(inner.start * BLOCK);
+                    let mut done = 0;
+                    while some == S::LANES && inner.len() - done >= S::LANES {
+                        S::transpose(input.add(done), plane, out.add(done * BLOCK), BLOCK);
+                        done += S::LANES;
+                    }
+                    for channel in 0..some {
+                        for column in done..inner.len() {
+                            *out.add(column * BLOCK + channel) =
+                                *input.add(channel * plane + column);
                         }
                     }
                 }
@@ -259,18 +272,29 @@ impl WideTile<'_> {
 
     /// Copies the sums of one group to the output planes.
     #[inline(always)]
-    unsafe fn store(&self, group: usize, rows: usize, columns: usize) {
+    unsafe fn store<S: Simd>(&self, group: usize, rows: usize, columns: usize) {
         let (height, width) = self.size;
+        let plane = height * width;
         let channels = (self.weights.out_channels - group * GROUP).min(GROUP);
         for row in 0..rows {
-            for channel in 0..channels {
+            for first in (0..channels).step_by(S::LANES) {
+                let some = (channels - first).min(S::LANES);
                 // SAFETY: as for `run`.
                 unsafe {
-                    let sums = self.sums.add(row * columns * GROUP + channel);
-                    let plane = (group * GROUP + channel) * height + self.top + row;
-                    let out = self.output.0.add(plane * width + self.left);
-                    for column in 0..columns {
-                        *out.add(column) = *sums.add(column * GROUP);
+                    let sums = self.sums.add(row * columns * GROUP + first);
+                    let start =
+                        (group * GROUP + first) * plane + (self.top + row) * width + self.left;
+                    let out = self.output.0.add(start);
+                    let mut done = 0;
+                    while some == S::LANES && columns - done >= S::LANES {
+                        S::transpose(sums.add(done * GROUP), GROUP, out.add(done), plane);
+                        done += S::LANES;
+                    }
+                    for channel in 0..some {
+                        for column in done..columns {
+                            *out.add(channel * plane + column) =
+                                *sums.add(column * GROUP + channel);
+                        }
                     }
                 }
             }
@@ -278,7 +302,7 @@ impl WideTile<'_> {
     }
 }
 
-/// Adds one block's products to a row of sums, [column][32].
+/// Adds one block's products with one kernel row to a row of sums, [column][32].
 #[inline(always)]
 unsafe fn row_of<S: Simd, const VECTORS: usize>(
     patch: *const f32,
@@ -287,7 +311,6 @@ unsafe fn row_of<S: Simd, const VECTORS: usize>(
     weights: *const f32,
     sums: *mut f32,
 ) {
-    let row_values = (columns + 2) * BLOCK;
     let mut done = 0;
     macro_rules! tiles {
         ($($pixels:literal),*) => {$(
@@ -296,25 +319,24 @@ unsafe fn row_of<S: Simd, const VECTORS: usize>(
                     // SAFETY: `done + $pixels` pixels lie inside the row.
                     unsafe {
                         let (patch, sums) = (patch.add(done * BLOCK), sums.add(done * GROUP));
-                        tile_of::<S, VECTORS, $pixels>(patch, row_values, channels, weights, sums);
+                        tile_of::<S, VECTORS, $pixels>(patch, channels, weights, sums);
                     }
                     done += $pixels;
                 }
             }
         )*};
     }
-    tiles!(12, 6, 4, 2, 1);
+    tiles!(12, 8, 6, 4, 2, 1);
 }
 
 #[inline(always)]
 unsafe fn tile_of<S: Simd, const VECTORS: usize, const PIXELS: usize>(
     patch: *const f32,
-    row_values: usize,
     channels: usize,
     weights: *const f32,
     out: *mut f32,
 ) {
-    // SAFETY: nine taps of each pixel lie inside the patch; the weights hold all taps of the block.
+    // SAFETY: three taps of each pixel lie inside the patch row; the weights hold them.
     unsafe {
         let mut sums = [[S::splat(0.0); VECTORS]; PIXELS];
         for (p, sums) in sums.iter_mut().enumerate() {
@@ -322,8 +344,8 @@ unsafe fn tile_of<S: Simd, const VECTORS: usize, const PIXELS: usize>(
                 *sum = S::load(out.add(p * GROUP + v * S::LANES));
             }
         }
-        for tap in 0..TAPS {
-            let mut values = patch.add(tap / 3 * row_values + tap % 3 * BLOCK);
+        for tap in 0..3 {
+            let mut values = patch.add(tap * BLOCK);
             let mut weights = weights.add(tap * BLOCK * GROUP);
             let end = values.add(channels);
             while values < end {

@@ -124,4 +124,52 @@ impl<const DOT: bool> Simd for Avx512<DOT> {
     unsafe fn pow2(a: __m512) -> __m512 {
         unsafe { _mm512_scalef_ps(_mm512_set1_ps(1.0), a) }
     }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+        unsafe {
+            // Within 128-bit lanes: pairs, then fours; then whole lanes, twice.
+            let mut rows = [_mm512_setzero_ps(); 16];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = _mm512_loadu_ps(from.add(i * from_step));
+            }
+            let mut fours = [_mm512_setzero_pd(); 16];
+            for i in (0..16).step_by(4) {
+                let low = |a, b| _mm512_castps_pd(_mm512_unpacklo_ps(a, b));
+                let high = |a, b| _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
+                let (a, b) = (low(rows[i], rows[i + 1]), low(rows[i + 2], rows[i + 3]));
+                let (c, d) = (high(rows[i], rows[i + 1]), high(rows[i + 2], rows[i + 3]));
+                fours[i] = _mm512_unpacklo_pd(a, b);
+                fours[i + 1] = _mm512_unpackhi_pd(a, b);
+                fours[i + 2] = _mm512_unpacklo_pd(c, d);
+                fours[i + 3] = _mm512_unpackhi_pd(c, d);
+            }
+            for i in 0..4 {
+                let [a, b, c, d] = [0, 4, 8, 12].map(|row| _mm512_castpd_ps(fours[i + row]));
+                let (ab_even, ab_odd) = (
+                    _mm512_shuffle_f32x4::<0x88>(a, b),
+                    _mm512_shuffle_f32x4::<0xdd>(a, b),
+                );
+                let (cd_even, cd_odd) = (
+                    _mm512_shuffle_f32x4::<0x88>(c, d),
+                    _mm512_shuffle_f32x4::<0xdd>(c, d),
+                );
+                _mm512_storeu_ps(
+                    to.add(i * to_step),
+                    _mm512_shuffle_f32x4::<0x88>(ab_even, cd_even),
+                );
+                _mm512_storeu_ps(
+                    to.add((i + 4) * to_step),
+                    _mm512_shuffle_f32x4::<0x88>(ab_odd, cd_odd),
+                );
+                _mm512_storeu_ps(
+                    to.add((i + 8) * to_step),
+                    _mm512_shuffle_f32x4::<0xdd>(ab_even, cd_even),
+                );
+                _mm512_storeu_ps(
+                    to.add((i + 12) * to_step),
+                    _mm512_shuffle_f32x4::<0xdd>(ab_odd, cd_odd),
+                );
+            }
+        }
+    }
 }

@@ -78,6 +78,15 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn from_whole(_a: Self::F) -> Self::F {
         unreachable!("this instruction set has no byte products")
     }
+    /// Transposes [`Simd::LANES`] rows of as many values: `to[j * to_step + i] = from[i * from_step + j]`.
+    unsafe fn transpose(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+        for i in 0..Self::LANES {
+            for j in 0..Self::LANES {
+                // SAFETY: the caller's rows are that far apart and that long.
+                unsafe { *to.add(j * to_step + i) = *from.add(i * from_step + j) };
+            }
+        }
+    }
     /// The same value in every lane.
     unsafe fn splat(value: f32) -> Self::F;
     /// `a + b`.
