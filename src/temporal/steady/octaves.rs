@@ -1,12 +1,15 @@
 //! Octaves: a picture as a sum of bands, each half as fine as the one before (Burt and Adelson 1983).
 //!
 //! Averaging paintings along the motion loses texture: the parts that differ from frame to frame cancel, and every
-//! resampling blurs. The loss differs from octave to octave, so it is paid back per octave: the mean magnitude of an
-//! octave in a cell of 16×16 of its pixels is compared between painting and blend, and the blend's octave is multiplied
-//! by the quotient. With B_k the blend at octave k, `up` the step to the next finer size and g_k the gain,
+//! resampling blurs. The loss differs from octave to octave, so it is paid back per octave: the energy (mean square) of
+//! an octave in a cell of 16×16 of its pixels is to be that of the painting. With b the octave of the blend and p that of
+//! the painting, the result is g·b + s·p. The gain g is the root of the energies' quotient, up to a bound; beyond the
+//! bound s solves ⟨(g·b + s·p)²⟩ = ⟨p²⟩. With B_k the blend at octave k, P_k the painting and `up` the step to the next
+//! finer size,
 //!
 //! ```text
-//! correction_k = (g_k − 1)·(B_k − up(B_{k+1})) + up(correction_{k+1})        result = B_0 + correction_0
+//! correction_k = (g_k − 1)·(B_k − up(B_{k+1})) + s_k·(P_k − up(P_{k+1})) + up(correction_{k+1})
+//! result       = B_0 + correction_0
 //! ```
 //!
 //! Sizes halve with the kernel (1 3 3 1)/8 and double with (1 3)/4: cell-centred, so any size works.
@@ -90,14 +93,18 @@ pub(super) struct Level {
     pub(super) blend: Vec<Rgby>,
     /// Luma of the blend.
     pub(super) blend_luma: Vec<f32>,
+    /// The painting; empty at full size, where it stands elsewhere.
+    pub(super) painting: Vec<Rgby>,
     /// Luma of the painting.
     pub(super) painting_luma: Vec<f32>,
     /// What is to be added to the blend; empty at full size.
     pub(super) correction: Vec<Rgby>,
-    /// Mean magnitude of the octave in the blend, then its gain.
+    /// Energy of the octave in the blend, then its gain.
     pub(super) gain: Grid,
-    /// Mean magnitude of the octave in the painting.
-    pub(super) wanted: Grid,
+    /// Energy of the octave in the painting, then the share of the painting's octave that is added.
+    pub(super) share: Grid,
+    /// Mean product of both octaves.
+    pub(super) common: Grid,
 }
 
 impl Level {
@@ -109,18 +116,28 @@ impl Level {
         self.painting_luma.resize(area, 0.0);
         if pixels {
             self.blend.resize(area, [0.0; 4]);
+            self.painting.resize(area, [0.0; 4]);
             self.correction.resize(area, [0.0; 4]);
         }
-        self.gain.fit(width, height);
-        self.wanted.fit(width, height);
+        for grid in [&mut self.gain, &mut self.share, &mut self.common] {
+            grid.fit(width, height);
+        }
     }
 
-    /// Turns the two energies into a gain within `least..=most`; `noise` (in 0..255) is what counts as no texture.
+    /// Turns the energies into a gain within `least..=most` and the painting's share; `noise` is the energy that counts
+    /// as no texture.
     pub(super) fn pay_back(&mut self, noise: f32, least: f32, most: f32) {
-        self.gain.smooth();
-        self.wanted.smooth();
-        for (gain, wanted) in self.gain.cells.iter_mut().zip(&self.wanted.cells) {
-            *gain = ((wanted + noise) / (*gain + noise)).clamp(least, most);
+        for grid in [&mut self.gain, &mut self.share, &mut self.common] {
+            grid.smooth();
+        }
+        let cells = self.gain.cells.iter_mut().zip(&mut self.share.cells);
+        for ((gain, share), common) in cells.zip(&self.common.cells) {
+            let (has, wanted) = (*gain + noise, *share + noise);
+            *gain = (wanted / has).sqrt().clamp(least, most);
+            // wanted = gain²·has + 2·gain·share·common + share²·wanted; nothing is missing where the gain suffices.
+            let half = *gain * common;
+            let missing = (wanted - *gain * *gain * has).max(0.0);
+            *share = (((half * half + wanted * missing).sqrt() - half) / wanted).clamp(0.0, 1.0);
         }
     }
 }
@@ -176,8 +193,8 @@ fn three_to_one(near: f32, far: f32) -> f32 {
 }
 
 vectorised! {
-    /// Rows of a halved picture of colours, from row `first`; `sums` holds one row of the source.
-    pub(super) fn halve_colours(source: &[Rgby], width: usize, height: usize, first: usize, halved: &mut [Rgby], luma: &mut [f32], sums: &mut [Rgby]) {
+    /// Rows of a halved picture and its luma, from row `first`; `sums` holds one row of the source.
+    pub(super) fn halve(source: &[Rgby], width: usize, height: usize, first: usize, halved: &mut [Rgby], luma: &mut [f32], sums: &mut [Rgby]) {
         let narrow = width.div_ceil(2);
         for (i, (out, luma)) in halved.chunks_exact_mut(narrow).zip(luma.chunks_exact_mut(narrow)).enumerate() {
             let [a, b, c, d] = four_rows(first + i, height).map(|y| source[y * width..][..width].as_flattened());
@@ -202,76 +219,63 @@ vectorised! {
         }
     }
 
-    /// Rows of a halved picture of luma, from row `first`; `sums` holds one row of the source.
-    pub(super) fn halve_luma(source: &[f32], width: usize, height: usize, first: usize, halved: &mut [f32], sums: &mut [f32]) {
-        let narrow = width.div_ceil(2);
-        for (i, out) in halved.chunks_exact_mut(narrow).enumerate() {
-            let [a, b, c, d] = four_rows(first + i, height).map(|y| &source[y * width..][..width]);
-            for ((((sum, a), b), c), d) in sums[..width].iter_mut().zip(a).zip(b).zip(c).zip(d) {
-                *sum = 0.125 * (a + d) + 0.375 * (b + c);
+    /// Energies of an octave in one row of cells: mean squares of the octave of `fine[0]` (the blend) and `fine[1]` (the
+    /// painting), and the mean of their product. The octave is what the rows (which start at row `first`) have less the
+    /// doubled `coarse`; `scratch` holds four rows.
+    pub(super) fn energies(fine: [&[f32]; 2], width: usize, first: usize, coarse: &Level, cells: [&mut [f32]; 3], scratch: &mut [f32]) {
+        let rows = fine[0].len() / width;
+        let (blend_scratch, painting_scratch) = scratch.split_at_mut(2 * width);
+        let [has, wanted, common] = cells;
+        has.fill(0.0);
+        wanted.fill(0.0);
+        common.fill(0.0);
+        for i in 0..rows {
+            let blend_smooth = double_luma(&coarse.blend_luma, coarse.width, coarse.height, first + i, width, blend_scratch);
+            let painting_smooth = double_luma(&coarse.painting_luma, coarse.width, coarse.height, first + i, width, painting_scratch);
+            let [blend, painting] = fine.map(|plane| &plane[i * width..][..width]);
+            let blend = blend.chunks(CELL).zip(blend_smooth[..width].chunks(CELL));
+            let painting = painting.chunks(CELL).zip(painting_smooth[..width].chunks(CELL));
+            for (x, ((blend, blend_smooth), (painting, painting_smooth))) in blend.zip(painting).enumerate() {
+                let mut sums = [0.0_f32; 3];
+                for (((b, bs), p), ps) in blend.iter().zip(blend_smooth).zip(painting).zip(painting_smooth) {
+                    let (b, p) = (b - bs, p - ps);
+                    sums[0] += b * b;
+                    sums[1] += p * p;
+                    sums[2] += b * p;
+                }
+                has[x] += sums[0];
+                wanted[x] += sums[1];
+                common[x] += sums[2];
             }
-            let last = width - 1;
-            let at = |x: usize, sums: &[f32]| 0.125 * (sums[(2 * x).saturating_sub(1)] + sums[(2 * x + 2).min(last)]) + 0.375 * (sums[2 * x] + sums[(2 * x + 1).min(last)]);
-            out[0] = at(0, sums);
-            for (value, window) in out[1..].iter_mut().zip(sums[1..width].windows(4).step_by(2)) {
-                *value = 0.125 * (window[0] + window[3]) + 0.375 * (window[1] + window[2]);
-            }
-            out[narrow - 1] = at(narrow - 1, sums);
+        }
+        for x in 0..has.len() {
+            let pixels = (rows * CELL.min(width - x * CELL)) as f32;
+            has[x] /= pixels;
+            wanted[x] /= pixels;
+            common[x] /= pixels;
         }
     }
 
-    /// Mean magnitude of an octave in one row of cells: of the rows of `fine` (which start at row `first`) less the
-    /// doubled `coarse`, a picture of `coarse_width` by `coarse_height`; `scratch` holds two rows.
-    pub(super) fn magnitude(fine: &[f32], width: usize, first: usize, coarse: &[f32], coarse_width: usize, coarse_height: usize, cells: &mut [f32], scratch: &mut [f32]) {
-        let (vertical, detail) = scratch.split_at_mut(width);
-        let (vertical, detail) = (&mut vertical[..coarse_width], &mut detail[..width]);
-        let rows = fine.len() / width;
-        cells.fill(0.0);
-        for (i, fine) in fine.chunks_exact(width).enumerate() {
-            let [near, far] = two_rows(first + i, coarse_height).map(|y| &coarse[y * coarse_width..][..coarse_width]);
-            for ((sum, &near), &far) in vertical.iter_mut().zip(near).zip(far) {
-                *sum = three_to_one(near, far);
-            }
-            double_sideways(vertical, width, three_to_one, |x, value| detail[x] = value);
-            for (detail, fine) in detail.iter_mut().zip(fine) {
-                *detail = (fine - *detail).abs();
-            }
-            for (cell, detail) in cells.iter_mut().zip(detail.chunks(CELL)) {
-                *cell += detail.iter().sum::<f32>();
-            }
-        }
-        for (x, cell) in cells.iter_mut().enumerate() {
-            *cell /= (rows * CELL.min(width - x * CELL)) as f32;
-        }
-    }
-
-    /// Rows of the correction of one octave, from row `first`: see the module's formula. `scratch` holds three rows.
-    pub(super) fn correct(blend: &[Rgby], width: usize, first: usize, gain: &Grid, coarse: &Level, out: &mut [Rgby], scratch: &mut Scratch) {
-        let Scratch { smooth, offset, gains, .. } = scratch;
-        let gains = &mut gains[..width];
-        for (i, (blend, out)) in blend.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate() {
-            gain.row(first + i, CELL, gains);
-            double(&coarse.blend, coarse, first + i, width, smooth);
-            double(&coarse.correction, coarse, first + i, width, offset);
-            for ((((out, blend), smooth), offset), gain) in out.iter_mut().zip(blend).zip(smooth.row()).zip(offset.row()).zip(gains.iter()) {
+    /// Rows of the correction of one octave, from row `first`: see the module's formula. `repair` is gain and share.
+    pub(super) fn correct(blend: &[Rgby], painting: &[Rgby], width: usize, first: usize, repair: [&Grid; 2], coarse: &Level, out: &mut [Rgby], scratch: &mut Scratch) {
+        for (i, ((blend, painting), out)) in blend.chunks_exact(width).zip(painting.chunks_exact(width)).zip(out.chunks_exact_mut(width)).enumerate() {
+            let rows = scratch.prepare(width, first + i, repair, coarse);
+            for ((((((out, blend), painting), smooth), base), offset), [gain, share]) in out.iter_mut().zip(blend).zip(painting).zip(rows.smooth).zip(rows.base).zip(rows.offset).zip(rows.repair) {
                 for lane in 0..4 {
-                    out[lane] = (gain - 1.0) * (blend[lane] - smooth[lane]) + offset[lane];
+                    out[lane] = (gain - 1.0) * (blend[lane] - smooth[lane]) + share * (painting[lane] - base[lane]) + offset[lane];
                 }
             }
         }
     }
 
     /// As [`correct`] at full size: `blend` becomes the corrected picture (0..255), `rgb` its bytes.
-    pub(super) fn finish(blend: &mut [Rgby], width: usize, first: usize, gain: &Grid, coarse: &Level, rgb: &mut [u8], scratch: &mut Scratch) {
-        let Scratch { smooth, offset, gains, .. } = scratch;
-        let gains = &mut gains[..width];
-        for (i, (blend, rgb)) in blend.chunks_exact_mut(width).zip(rgb.chunks_exact_mut(width * 3)).enumerate() {
-            gain.row(first + i, CELL, gains);
-            double(&coarse.blend, coarse, first + i, width, smooth);
-            double(&coarse.correction, coarse, first + i, width, offset);
-            for (((blend, smooth), offset), gain) in blend.iter_mut().zip(smooth.row()).zip(offset.row()).zip(gains.iter()) {
+    pub(super) fn finish(blend: &mut [Rgby], painting: &[Rgby], width: usize, first: usize, repair: [&Grid; 2], coarse: &Level, rgb: &mut [u8], scratch: &mut Scratch) {
+        for (i, ((blend, painting), rgb)) in blend.chunks_exact_mut(width).zip(painting.chunks_exact(width)).zip(rgb.chunks_exact_mut(width * 3)).enumerate() {
+            let rows = scratch.prepare(width, first + i, repair, coarse);
+            for (((((blend, painting), smooth), base), offset), [gain, share]) in blend.iter_mut().zip(painting).zip(rows.smooth).zip(rows.base).zip(rows.offset).zip(rows.repair) {
                 for lane in 0..4 {
-                    blend[lane] = (smooth[lane] + gain * (blend[lane] - smooth[lane]) + offset[lane]).clamp(0.0, 255.0);
+                    let value = smooth[lane] + gain * (blend[lane] - smooth[lane]) + share * (painting[lane] - base[lane]) + offset[lane];
+                    blend[lane] = value.clamp(0.0, 255.0);
                 }
             }
             for (rgb, pixel) in rgb.chunks_exact_mut(3).zip(blend.iter()) {
@@ -287,23 +291,58 @@ vectorised! {
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     smooth: Doubled,
+    base: Doubled,
     offset: Doubled,
     gains: Vec<f32>,
-    /// Two rows of numbers.
+    repair: Vec<[f32; 2]>,
+    /// Four rows of numbers.
     pub(super) numbers: Vec<f32>,
     /// One row of pixels.
     pub(super) pixels: Vec<Rgby>,
 }
 
+/// What a row is corrected with, pixel by pixel.
+struct Rows<'a> {
+    /// The coarser blend.
+    smooth: &'a [Rgby],
+    /// The coarser painting.
+    base: &'a [Rgby],
+    /// The coarser correction.
+    offset: &'a [Rgby],
+    /// Gain and share.
+    repair: &'a [[f32; 2]],
+}
+
 impl Scratch {
     /// Takes the width of the full size.
     pub(super) fn fit(&mut self, width: usize) {
-        self.gains.resize(width, 0.0);
-        self.numbers.resize(2 * width, 0.0);
+        self.gains.resize(2 * width, 0.0);
+        self.repair.resize(width, [0.0; 2]);
+        self.numbers.resize(4 * width, 0.0);
         self.pixels.resize(width, [0.0; 4]);
-        for doubled in [&mut self.smooth, &mut self.offset] {
+        for doubled in [&mut self.smooth, &mut self.base, &mut self.offset] {
             doubled.vertical.resize(width.div_ceil(2), [0.0; 4]);
             doubled.pixels.resize(width, [0.0; 4]);
+        }
+    }
+
+    /// Row `y` of `width` pixels, from what is `coarse`.
+    #[inline(always)]
+    fn prepare(&mut self, width: usize, y: usize, repair: [&Grid; 2], coarse: &Level) -> Rows<'_> {
+        double(&coarse.blend, coarse, y, width, &mut self.smooth);
+        double(&coarse.painting, coarse, y, width, &mut self.base);
+        double(&coarse.correction, coarse, y, width, &mut self.offset);
+        let (gains, shares) = self.gains.split_at_mut(width);
+        repair[0].row(y, CELL, gains);
+        repair[1].row(y, CELL, &mut shares[..width]);
+        for ((out, &gain), &share) in self.repair.iter_mut().zip(gains.iter()).zip(shares.iter()) {
+            *out = [gain, share];
+        }
+        Rows {
+            smooth: &self.smooth.pixels[..width],
+            base: &self.base.pixels[..width],
+            offset: &self.offset.pixels[..width],
+            repair: &self.repair[..width],
         }
     }
 }
@@ -313,13 +352,6 @@ impl Scratch {
 struct Doubled {
     vertical: Vec<Rgby>,
     pixels: Vec<Rgby>,
-}
-
-impl Doubled {
-    #[inline(always)]
-    fn row(&self) -> &[Rgby] {
-        &self.pixels
-    }
 }
 
 /// Row `y` of the doubled `pixels`, which have the size of `coarse`.
@@ -369,11 +401,10 @@ mod tests {
     fn halving_and_doubling_keep_a_flat_picture_at_any_size() {
         for (width, height) in [(33, 35), (34, 40), (17, 2), (2, 17), (3, 3), (640, 4)] {
             let source = vec![[7.0, 8.0, 9.0, 10.0]; width * height];
-            let (narrow, low) = (width.div_ceil(2), height.div_ceil(2));
             let mut level = Level::default();
-            level.fit(narrow, low, true);
+            level.fit(width.div_ceil(2), height.div_ceil(2), true);
             let mut sums = vec![[0.0; 4]; width];
-            halve_colours(
+            halve(
                 &source,
                 width,
                 height,
@@ -382,39 +413,78 @@ mod tests {
                 &mut level.blend_luma,
                 &mut sums,
             );
-            for pixel in &level.blend {
-                assert_eq!(*pixel, [7.0, 8.0, 9.0, 10.0]);
-            }
-            let luma = vec![10.0; width * height];
-            let mut halved = vec![0.0; narrow * low];
-            halve_luma(&luma, width, height, 0, &mut halved, &mut vec![0.0; width]);
-            assert_eq!(halved, level.blend_luma);
-            let mut grid = Grid::default();
-            grid.fit(width, height);
-            let mut cells = vec![1.0; grid.width];
-            let rows = height.min(CELL);
-            magnitude(
-                &luma[..rows * width],
+            assert!(
+                level
+                    .blend
+                    .iter()
+                    .all(|pixel| *pixel == [7.0, 8.0, 9.0, 10.0])
+            );
+            level.painting_luma.copy_from_slice(&level.blend_luma);
+            let luma = vec![10.0; width * height.min(CELL)];
+            let mut cells = [(); 3].map(|()| vec![1.0; width.div_ceil(CELL)]);
+            let [has, wanted, common] = &mut cells;
+            let mut numbers = vec![0.0; 4 * width];
+            energies(
+                [&luma, &luma],
                 width,
                 0,
-                &halved,
-                narrow,
-                low,
-                &mut cells,
-                &mut vec![0.0; 2 * width],
+                &level,
+                [has, wanted, common],
+                &mut numbers,
             );
-            assert!(cells.iter().all(|&cell| cell == 0.0), "{cells:?}");
+            assert!(cells.iter().flatten().all(|&cell| cell == 0.0), "{cells:?}");
         }
     }
 
     #[test]
     fn halving_a_ramp_gives_the_mean_of_each_pair() {
         let width = 12;
-        let source: Vec<f32> = (0..width * 4).map(|i| (i % width) as f32).collect();
-        let mut halved = vec![0.0; 6 * 2];
-        halve_luma(&source, width, 4, 0, &mut halved, &mut vec![0.0; width]);
+        let source: Vec<Rgby> = (0..width * 4).map(|i| [(i % width) as f32; 4]).collect();
+        let (mut halved, mut luma) = (vec![[0.0; 4]; 6 * 2], vec![0.0; 6 * 2]);
+        halve(
+            &source,
+            width,
+            4,
+            0,
+            &mut halved,
+            &mut luma,
+            &mut vec![[0.0; 4]; width],
+        );
         // Away from the border a symmetric kernel returns the ramp's value at its centre.
-        assert_eq!(&halved[1..5], [2.5, 4.5, 6.5, 8.5]);
+        assert_eq!(&luma[1..5], [2.5, 4.5, 6.5, 8.5]);
+        assert!(
+            halved
+                .iter()
+                .zip(&luma)
+                .all(|(pixel, luma)| *pixel == [*luma; 4])
+        );
+    }
+
+    #[test]
+    fn energy_is_paid_back_by_gain_first_and_by_the_painting_beyond_its_bound() {
+        // (has, wanted, common) of three cells: nothing is missing; a little; most of it, uncorrelated.
+        let mut level = Level::default();
+        level.fit(CELL, CELL, false);
+        for (has, wanted, common) in [
+            (100.0, 100.0, 90.0),
+            (100.0, 104.0, 90.0),
+            (50.0, 100.0, 0.0),
+        ] {
+            level.gain.cells[0] = has;
+            level.share.cells[0] = wanted;
+            level.common.cells[0] = common;
+            level.pay_back(0.0, 0.8, 1.03);
+            let (gain, share) = (level.gain.cells[0], level.share.cells[0]);
+            let energy = gain * gain * has + 2.0 * gain * share * common + share * share * wanted;
+            assert!(
+                (energy - wanted).abs() < 0.01,
+                "{energy} in place of {wanted}"
+            );
+            assert!(
+                gain <= 1.03 && (share > 0.0) == (has < 90.0),
+                "{gain} {share}"
+            );
+        }
     }
 
     #[test]
