@@ -21,7 +21,7 @@ use super::{
 };
 use crate::kernels::InstructionSet;
 use linearise::{Linearise, Unsplit, Warp};
-use solve::{Assemble, Relax, Smoothness};
+use solve::{Assemble, Part, Relax, Smoothness};
 use std::ops::Range;
 
 /// How much is refined.
@@ -261,23 +261,33 @@ pub(super) fn refine(
                     },
                 );
             });
-            for half in 0..2 * effort.sweeps {
-                each(&|direction, rows| {
-                    let (shared, colour) = (shared[direction], half & 1);
-                    enter(
-                        set,
-                        Relax {
-                            shared,
-                            colour,
-                            rows,
-                        },
-                    );
-                });
-            }
+            let halves = 2 * effort.sweeps;
+            each(&|direction, rows| {
+                let (shared, part) = (shared[direction], Part::Stripe(rows));
+                enter(
+                    set,
+                    Relax {
+                        shared,
+                        halves,
+                        part,
+                    },
+                );
+            });
+            each(&|direction, rows| {
+                let (shared, part) = (shared[direction], Part::Seam(rows.end));
+                enter(
+                    set,
+                    Relax {
+                        shared,
+                        halves,
+                        part,
+                    },
+                );
+            });
         }
         let outputs: Vec<[Rows<f32>; 2]> = fields
             .iter_mut()
-            .map(|field| [&mut *field.u, &mut *field.v].map(|plane| Rows::of(plane)))
+            .map(|field| [Rows::of(field.u), Rows::of(field.v)])
             .collect();
         each(&|direction, rows| {
             // SAFETY: these rows belong to this tile alone.
