@@ -330,7 +330,7 @@ impl FlowEstimator {
         for (flow, direction) in flows.iter_mut().zip(&self.directions) {
             (flow.width, flow.height) = size;
             for (values, output) in [(&direction.u, &mut flow.u), (&direction.v, &mut flow.v)] {
-                output.resize(size.0 * size.1, 0.0);
+                make_room(output, size);
                 let source = Source {
                     values,
                     width: direction.width,
@@ -386,9 +386,9 @@ impl FlowEstimator {
             confidence,
             ..
         } = motion;
-        consistent.resize(size.0 * size.1, 0);
-        boundary.resize(size.0 * size.1, 0);
-        confidence.resize(size.0 * size.1, 0.0);
+        make_room(consistent, size);
+        make_room(boundary, size);
+        make_room(confidence, size);
         let (consistent, boundary) = (Rows::of(consistent), Rows::of(boundary));
         let confidence = Rows::of(confidence);
         each_stripe(&mut self.threads, size.1, |rows| {
@@ -436,4 +436,12 @@ fn enlarge(
             },
         );
     });
+}
+
+/// Gives a plane its size. A new one comes zeroed from the system, so that its pages are first touched by the threads
+/// that fill it.
+fn make_room<T: Clone + Default>(plane: &mut Vec<T>, (width, height): (usize, usize)) {
+    if plane.len() != width * height {
+        *plane = vec![T::default(); width * height];
+    }
 }

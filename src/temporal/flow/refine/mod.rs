@@ -3,7 +3,7 @@
 //! Around the field W that the patches gave, the energy
 //! Σ δ·Ψ(brightness) + γ·Ψ(gradients) + α·Ψ(|∇u|² + |∇v|²), Ψ(s²) = √(s² + ε²), is minimised as in Brox et al. 2004
 //! with the normalised data terms of Zimmer et al. 2011 (the terms of OpenCV's `VariationalRefinement`): the target
-//! picture is warped once, the robust weights are fixed in turn (outer iterations), and the linear system between is
+//! picture is warped (twice at the finest level), the robust weights are fixed in turn (outer iterations), and the linear system between is
 //! solved by red-black successive over-relaxation. The unknown is the field itself, not its increment: the constant
 //! parts of the linearised terms are moved to zero motion once, and the smoothness term needs no divergence of W. The
 //! target is read by bicubic interpolation: bilinear blurs it against the template, and costs a tenth of the accuracy.

@@ -312,9 +312,11 @@ mod tests {
                 }
             }
             for set in InstructionSet::ALL {
-                let mut refiner = Refiner::default();
-                refiner.shape = shape;
-                refiner.planes = planes.concat();
+                let mut refiner = Refiner {
+                    shape,
+                    planes: planes.concat(),
+                    ..Refiner::default()
+                };
                 let shared = refiner.shared();
                 let stripes = height.div_ceil(STRIPE);
                 // The last stripe first: the order of tiles does not matter.
