@@ -3,10 +3,10 @@
 use super::{
     Flow, FlowPreset, FlowSettings, Luma, Motion,
     densify::Densify,
-    mask::Mask,
+    mask::{Masks, Ratios},
     pyramid::{Pyramid, each_stripe},
     refine::{Effort, Field, Refiner, Weights, refine},
-    resample::Enlarge,
+    resample::{Enlarge, MOST, Source},
     search::{Grid, PATCH, Patch, STRIPES, Search},
     simd::enter,
     threads::{Rows, STRIPE, Threads, slice_rows, stripe},
@@ -198,50 +198,36 @@ impl FlowEstimator {
 
     /// Brings the field of the coarser level to this one.
     fn enlarge_start(&mut self, level: usize, count: usize) {
-        let (width, height) = {
+        let size = {
             let level = &self.current.levels[level];
             (level.width, level.height)
         };
-        let set = self.set;
         let mut jobs = Vec::with_capacity(2 * count);
         for direction in &mut self.directions[..count] {
-            direction.start_u.resize(width * height, 0.0);
-            direction.start_v.resize(width * height, 0.0);
+            let Direction {
+                start_u, start_v, ..
+            } = direction;
+            start_u.resize(size.0 * size.1, 0.0);
+            start_v.resize(size.0 * size.1, 0.0);
             if direction.width == 0 {
-                direction.start_u.fill(0.0);
-                direction.start_v.fill(0.0);
-            } else {
-                let (source_width, source_height) = (direction.width, direction.height);
-                for (source, output) in [
-                    (&direction.u, &mut direction.start_u),
-                    (&direction.v, &mut direction.start_v),
-                ] {
-                    jobs.push((source, source_width, source_height, Rows::of(output)));
-                }
+                start_u.fill(0.0);
+                start_v.fill(0.0);
+                continue;
             }
-        }
-        let stripes = height.div_ceil(STRIPE);
-        self.threads.run(jobs.len() * stripes, |tile| {
-            let (source, source_width, source_height, output) = &jobs[tile / stripes];
-            let rows = stripe(tile % stripes, height);
-            // SAFETY: these rows belong to this tile alone.
-            let output = unsafe { slice_rows(*output, width, &rows) };
-            enter(
-                set,
-                Enlarge {
-                    source,
-                    source_width: *source_width,
-                    source_height: *source_height,
+            for (values, output) in [(&direction.u, start_u), (&direction.v, start_v)] {
+                let source = Source {
+                    values,
+                    width: direction.width,
+                    height: direction.height,
                     factor: 2,
                     scale: 2.0,
-                    width,
-                    rows,
-                    output,
-                },
-            );
-        });
+                };
+                jobs.push((source, Rows::of(output)));
+            }
+        }
+        enlarge(&mut self.threads, self.set, &jobs, size);
         for direction in &mut self.directions[..count] {
-            (direction.width, direction.height) = (width, height);
+            (direction.width, direction.height) = size;
         }
     }
 
@@ -338,74 +324,124 @@ impl FlowEstimator {
     }
 
     /// Brings the finest level's fields to the size of the picture.
-    fn hand_out(&mut self, (width, height): (usize, usize), flows: &mut [&mut Flow]) {
-        let factor = 1 << self.plan((width, height)).0;
-        let set = self.set;
+    fn hand_out(&mut self, size: (usize, usize), flows: &mut [&mut Flow]) {
+        let factor = 1 << self.plan(size).0;
         let mut jobs = Vec::with_capacity(2 * flows.len());
         for (flow, direction) in flows.iter_mut().zip(&self.directions) {
-            (flow.width, flow.height) = (width, height);
-            for (source, output) in [(&direction.u, &mut flow.u), (&direction.v, &mut flow.v)] {
-                output.resize(width * height, 0.0);
-                jobs.push((source, direction.width, direction.height, Rows::of(output)));
-            }
-        }
-        let stripes = height.div_ceil(STRIPE);
-        self.threads.run(jobs.len() * stripes, |tile| {
-            let (source, source_width, source_height, output) = &jobs[tile / stripes];
-            let rows = stripe(tile % stripes, height);
-            // SAFETY: these rows belong to this tile alone.
-            let output = unsafe { slice_rows(*output, width, &rows) };
-            enter(
-                set,
-                Enlarge {
-                    source,
-                    source_width: *source_width,
-                    source_height: *source_height,
+            (flow.width, flow.height) = size;
+            for (values, output) in [(&direction.u, &mut flow.u), (&direction.v, &mut flow.v)] {
+                make_room(output, size);
+                let source = Source {
+                    values,
+                    width: direction.width,
+                    height: direction.height,
                     factor,
                     scale: factor as f32,
-                    width,
-                    rows,
-                    output,
-                },
-            );
-        });
+                };
+                jobs.push((source, Rows::of(output)));
+            }
+        }
+        enlarge(&mut self.threads, self.set, &jobs, size);
     }
 
+    /// Fills the masks of a motion from its flow and the finest level's fields.
     fn mask(&mut self, motion: &mut Motion) {
-        let Motion {
-            backward,
-            forward,
-            consistent,
-            boundary,
-            confidence,
-        } = motion;
-        let (width, height) = (backward.width, backward.height);
-        consistent.resize(width * height, 0);
-        boundary.resize(width * height, 0);
-        confidence.resize(width * height, 0.0);
-        let (consistent, boundary) = (Rows::of(consistent), Rows::of(boundary));
-        let confidence = Rows::of(confidence);
+        let size = (motion.backward.width, motion.backward.height);
+        let factor = 1 << self.plan(size).0;
+        let [first, second] = &mut self.directions;
+        let (width, height) = (first.width, first.height);
+        let flows = [&first.u[..], &first.v, &second.u, &second.v];
+        // The fields of the coarser level have served.
+        let ratios = [&mut first.start_u, &mut first.start_v].map(|plane| Rows::of(plane));
         let set = self.set;
         each_stripe(&mut self.threads, height, |rows| {
             // SAFETY: these rows belong to this tile alone.
-            let (consistent, boundary, confidence) = unsafe {
-                (
-                    slice_rows(consistent, width, &rows),
-                    slice_rows(boundary, width, &rows),
-                    slice_rows(confidence, width, &rows),
-                )
-            };
+            let [disagreement, slope] =
+                ratios.map(|plane| unsafe { slice_rows(plane, width, &rows) });
             enter(
                 set,
-                Mask {
-                    backward,
-                    forward,
+                Ratios {
+                    flows,
+                    width,
+                    height,
+                    factor,
                     rows,
-                    consistent,
-                    boundary,
-                    confidence,
+                    disagreement,
+                    slope,
                 },
             );
         });
+        let source = |values| Source {
+            values,
+            width,
+            height,
+            factor,
+            scale: 1.0,
+        };
+        let [disagreement, slope] = [source(&first.start_u[..]), source(&first.start_v[..])];
+        let Motion {
+            backward,
+            consistent,
+            boundary,
+            confidence,
+            ..
+        } = motion;
+        make_room(consistent, size);
+        make_room(boundary, size);
+        make_room(confidence, size);
+        let (consistent, boundary) = (Rows::of(consistent), Rows::of(boundary));
+        let confidence = Rows::of(confidence);
+        each_stripe(&mut self.threads, size.1, |rows| {
+            let packed = rows.start * size.0..rows.end * size.0;
+            // SAFETY: these rows belong to this tile alone.
+            let masks = unsafe {
+                Masks {
+                    disagreement,
+                    slope,
+                    size,
+                    u: &backward.u[packed.clone()],
+                    v: &backward.v[packed],
+                    consistent: slice_rows(consistent, size.0, &rows),
+                    boundary: slice_rows(boundary, size.0, &rows),
+                    confidence: slice_rows(confidence, size.0, &rows),
+                    rows,
+                }
+            };
+            enter(set, masks);
+        });
+    }
+}
+
+/// Enlarges several planes to one size.
+fn enlarge(
+    threads: &mut Threads,
+    set: InstructionSet,
+    jobs: &[(Source<'_>, Rows<f32>)],
+    (width, height): (usize, usize),
+) {
+    const { assert!(MOST == 8, "the coarsest preset at half scale is 3 halvings") };
+    let stripes = height.div_ceil(STRIPE);
+    threads.run(jobs.len() * stripes, |tile| {
+        let (source, output) = jobs[tile / stripes];
+        let rows = stripe(tile % stripes, height);
+        // SAFETY: these rows belong to this tile alone.
+        let output = unsafe { slice_rows(output, width, &rows) };
+        enter(
+            set,
+            Enlarge {
+                source,
+                width,
+                rows,
+                output,
+            },
+        );
+    });
+}
+
+/// Gives a plane its size. A new one comes zeroed from the system, so that its pages are first touched by the threads
+/// that fill it.
+fn make_room<T: Clone + Default>(plane: &mut Vec<T>, (width, height): (usize, usize)) {
+    if plane.len() != width * height {
+        *plane = vec![T::default(); width * height];
     }
 }

@@ -354,3 +354,59 @@ impl Kernel for Gradient<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn levels_are_means_with_repeated_edges(
+            width in 8_usize..70, height in 8_usize..50, halvings in 0_usize..4, seed in 0_u32..1000,
+        ) {
+            let value = |i: usize| (((i as u32 ^ seed).wrapping_mul(2_654_435_761)) >> 24) as u8;
+            let luma = Luma { width, height, pixels: (0..width * height).map(value).collect() };
+            for set in InstructionSet::ALL {
+                let mut pyramid = Pyramid::default();
+                pyramid.build(&luma, halvings, 2, set, &mut Threads::new(2));
+                let first = &pyramid.levels[0];
+                let side = 1 << halvings;
+                for (y, x) in (0..first.height).flat_map(|y| (0..first.width).map(move |x| (y, x))) {
+                    let source = |dx: usize, dy: usize| {
+                        let (x, y) = ((x * side + dx).min(width - 1), (y * side + dy).min(height - 1));
+                        f32::from(luma.pixels[y * width + x])
+                    };
+                    let mean = (0..side * side).map(|i| source(i % side, i / side)).sum::<f32>()
+                        / (side * side) as f32;
+                    prop_assert!((first.image[first.at(x, y)] - mean).abs() < 1e-2);
+                }
+                let held = |x: isize, y: isize| {
+                    let x = x.clamp(0, first.width as isize - 1) as usize;
+                    let y = y.clamp(0, first.height as isize - 1) as usize;
+                    first.image[first.at(x, y)]
+                };
+                let smooth = |x: isize, y: isize| {
+                    [(-1, 1.0), (0, 2.0), (1, 1.0)].iter().flat_map(|&(dy, b)| {
+                        [(-1, 1.0), (0, 2.0), (1, 1.0)].map(|(dx, a)| a * b * held(x + dx, y + dy))
+                    }).sum::<f32>() / 16.0
+                };
+                for y in -9..first.height as isize + 9 {
+                    for x in -9..first.width as isize + 9 {
+                        let at = (y + BORDER as isize) as usize * first.stride + (x + BORDER as isize) as usize;
+                        prop_assert!((first.smooth[at] - smooth(x, y)).abs() < 1e-2);
+                    }
+                }
+                let second = &pyramid.levels[1];
+                for (y, x) in (0..second.height as isize).flat_map(|y| (0..second.width as isize).map(move |x| (y, x))) {
+                    let mean = (held(2 * x, 2 * y) + held(2 * x + 1, 2 * y)
+                        + held(2 * x, 2 * y + 1) + held(2 * x + 1, 2 * y + 1)) / 4.0;
+                    prop_assert!((second.image[second.at(x as usize, y as usize)] - mean).abs() < 1e-2);
+                    let slope = (smooth(x + 1, y) - smooth(x - 1, y)) / 2.0;
+                    let place = first.at(x as usize, y as usize);
+                    prop_assert!((first.gx[place] - slope).abs() < 1e-2);
+                }
+            }
+        }
+    }
+}

@@ -318,3 +318,74 @@ pub(super) unsafe fn place(level: &Level, x: f32, y: f32) -> (*const f32, f32, f
     let pointer = unsafe { level.smooth.as_ptr().add(top * level.stride + left) };
     (pointer, x - left as f32, y - top as f32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Luma, pyramid::Pyramid, simd::enter, threads::Threads},
+        *,
+    };
+    use crate::kernels::InstructionSet;
+    use proptest::prelude::*;
+
+    struct ProbeAt<'a>(&'a Level, &'a Level, usize, usize, f32, f32);
+    impl Kernel for ProbeAt<'_> {
+        type Output = Probe;
+        #[inline(always)]
+        unsafe fn run<V: Vector>(self) -> Probe {
+            let Self(template, target, x, y, u, v) = self;
+            // SAFETY: the test places the patch inside.
+            unsafe { Matcher::<V>::new(template, target, x, y).probe(u, v) }
+        }
+    }
+
+    /// The error of a patch, by its definition.
+    fn scalar(template: &Level, target: &Level, x: usize, y: usize, u: f32, v: f32) -> f32 {
+        let read = |x: f32, y: f32| {
+            let (fx, fy) = (x - x.floor(), y - y.floor());
+            let at = |dx: f32, dy: f32| {
+                let column = (x.floor() + dx) as isize + BORDER as isize;
+                let row = (y.floor() + dy) as isize + BORDER as isize;
+                target.smooth[row as usize * target.stride + column as usize]
+            };
+            (at(0.0, 0.0) * (1.0 - fx) + at(1.0, 0.0) * fx) * (1.0 - fy)
+                + (at(0.0, 1.0) * (1.0 - fx) + at(1.0, 1.0) * fx) * fy
+        };
+        let left = (x as f32 + u).clamp(-OUTSIDE, template.width as f32);
+        let top = (y as f32 + v).clamp(-OUTSIDE, template.height as f32);
+        let differences: Vec<f32> = (0..PATCH * PATCH)
+            .map(|i| {
+                let (column, row) = (i % PATCH, i / PATCH);
+                read(left + column as f32, top + row as f32)
+                    - template.smooth[template.at(x + column, y + row)]
+            })
+            .collect();
+        let mean = differences.iter().sum::<f32>() / differences.len() as f32;
+        differences.iter().map(|d| (d - mean).powi(2)).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn a_probe_is_the_sum_of_squared_differences(
+            width in 8_usize..40, height in 8_usize..40, place in (0.0_f32..1.0, 0.0_f32..1.0),
+            u in -60.0_f32..60.0, v in -60.0_f32..60.0, seed in 0_u32..1000,
+        ) {
+            let luma = |seed: u32| {
+                let value = |i: usize| (((i as u32 ^ seed).wrapping_mul(2_654_435_761)) >> 24) as u8;
+                Luma { width, height, pixels: (0..width * height).map(value).collect() }
+            };
+            for set in InstructionSet::ALL {
+                let mut threads = Threads::new(1);
+                let [mut template, mut target] = [Pyramid::default(), Pyramid::default()];
+                template.build(&luma(seed), 0, 1, set, &mut threads);
+                target.build(&luma(seed + 7), 0, 1, set, &mut threads);
+                let (template, target) = (&template.levels[0], &target.levels[0]);
+                let x = (place.0 * (width - PATCH) as f32) as usize;
+                let y = (place.1 * (height - PATCH) as f32) as usize;
+                let found = enter(set, ProbeAt(template, target, x, y, u, v)).error;
+                let expected = scalar(template, target, x, y, u, v);
+                prop_assert!((found - expected).abs() <= 2e-3 * expected + 1.0, "{set}: {found} {expected}");
+            }
+        }
+    }
+}

@@ -375,3 +375,113 @@ mod x86 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SIDE: usize = 16;
+
+    /// Every operation on two vectors and an image, in one line of numbers.
+    struct Everything<'a> {
+        a: [f32; LANES],
+        b: [f32; LANES],
+        image: &'a [f32],
+    }
+
+    impl Kernel for Everything<'_> {
+        type Output = Vec<f32>;
+        #[inline(always)]
+        unsafe fn run<V: Vector>(self) -> Vec<f32> {
+            // SAFETY: the arrays have eight values; positions are 1..14 in an image of 16x16.
+            unsafe {
+                let (a, b) = (V::load(self.a.as_ptr()), V::load(self.b.as_ptr()));
+                let (even, odd) = a.deinterleave(b);
+                let (first, next) = even.interleave(odd);
+                let vectors = [
+                    a + b,
+                    a - b,
+                    a * b,
+                    a / b,
+                    a.fma(b, a),
+                    a.max(b),
+                    a.min(b),
+                    a.sqrt(),
+                    even,
+                    odd,
+                    first,
+                    next,
+                    V::bilinear(self.image.as_ptr(), SIDE, a, b),
+                    V::bicubic(self.image.as_ptr(), SIDE, a, b),
+                ];
+                let mut values = vec![a.sum()];
+                for vector in vectors {
+                    let mut lanes = [0.0; LANES];
+                    vector.store(lanes.as_mut_ptr());
+                    values.extend(lanes);
+                }
+                values
+            }
+        }
+    }
+
+    fn expected(a: [f32; LANES], b: [f32; LANES], image: &[f32]) -> Vec<f32> {
+        let both = [a, b].concat();
+        let cubic = |t: f32| {
+            [
+                ((-0.5 * t + 1.0) * t - 0.5) * t,
+                (1.5 * t - 2.5) * t * t + 1.0,
+                ((-1.5 * t + 2.0) * t + 0.5) * t,
+                (0.5 * t - 0.5) * t * t,
+            ]
+        };
+        let linear = |t: f32| [0.0, 1.0 - t, t, 0.0];
+        let read = |x: f32, y: f32, weights: &dyn Fn(f32) -> [f32; 4]| {
+            let (wx, wy) = (weights(x.fract()), weights(y.fract()));
+            let mut sum = 0.0;
+            for (j, wy) in wy.iter().enumerate() {
+                for (i, wx) in wx.iter().enumerate() {
+                    sum += wx * wy * image[(y as usize + j - 1) * SIDE + x as usize + i - 1];
+                }
+            }
+            sum
+        };
+        let each = |f: &dyn Fn(f32, f32) -> f32| a.iter().zip(&b).map(|(&a, &b)| f(a, b)).collect();
+        let lists: [Vec<f32>; 15] = [
+            vec![a.iter().sum()],
+            each(&|a, b| a + b),
+            each(&|a, b| a - b),
+            each(&|a, b| a * b),
+            each(&|a, b| a / b),
+            each(&|a, b| a * b + a),
+            each(&f32::max),
+            each(&f32::min),
+            each(&|a, _| a.sqrt()),
+            both.iter().copied().step_by(2).collect(),
+            both.iter().copied().skip(1).step_by(2).collect(),
+            a.to_vec(),
+            b.to_vec(),
+            each(&|x, y| read(x, y, &linear)),
+            each(&|x, y| read(x, y, &cubic)),
+        ];
+        lists.concat()
+    }
+
+    proptest! {
+        #[test]
+        fn every_operation_is_the_scalar_one(
+            a in prop::array::uniform8(1.0_f32..13.9),
+            b in prop::array::uniform8(1.0_f32..13.9),
+            image in prop::collection::vec(0.0_f32..255.0, SIDE * SIDE),
+        ) {
+            let expected = expected(a, b, &image);
+            for set in InstructionSet::ALL {
+                let found = enter(set, Everything { a, b, image: &image });
+                for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                    prop_assert!((found - expected).abs() < 2e-3, "{set} {index}: {found} {expected}");
+                }
+            }
+        }
+    }
+}

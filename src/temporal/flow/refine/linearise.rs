@@ -101,8 +101,7 @@ impl Kernel for Linearise<'_> {
         let Self {
             shared, template, ..
         } = self;
-        let (width, height, stride) = (template.width, template.height, template.stride);
-        let ramp: [f32; LANES] = std::array::from_fn(|lane| lane as f32);
+        let (width, stride) = (template.width, template.stride);
         let mut line_u = vec![0.0; (2 * LANES) * shared.shape.vectors()];
         let mut line_v = line_u.clone();
         for y in self.rows {
@@ -127,20 +126,10 @@ impl Kernel for Linearise<'_> {
                         &line_u[x + LANES..],
                         &line_v[x + LANES..],
                     );
-                    // A pixel whose motion leads outside has nothing to compare with: only smoothness decides there.
-                    let inside = |x: usize| {
-                        let (zero, one) = (V::splat(0.0), V::splat(1.0));
-                        let px = V::splat(x as f32)
-                            + V::load(ramp.as_ptr())
-                            + V::load(line_u.as_ptr().add(x));
-                        let py = V::splat(y as f32) + V::load(line_v.as_ptr().add(x));
-                        let beyond = |p: V, side: usize| {
-                            let excess = (zero - p).max(p - V::splat((side - 1) as f32));
-                            one - excess.max(zero).min(one)
-                        };
-                        beyond(px, width) * beyond(py, height)
-                    };
-                    let (inside_first, inside_next) = (inside(x), inside(x + LANES));
+                    let (u, v) = (line_u.as_ptr().add(x), line_v.as_ptr().add(x));
+                    let inside_first = inside::<V>(template, x, y, u, v);
+                    let inside_next =
+                        inside::<V>(template, x + LANES, y, u.add(LANES), v.add(LANES));
                     let even = shared.shape.at(y as isize, 0) + vector * LANES;
                     let odd = even + shared.shape.half;
                     for plane in 0..8 {
@@ -158,6 +147,26 @@ impl Kernel for Linearise<'_> {
                 }
             }
         }
+    }
+}
+
+/// 1 where the motion of eight pixels from (x, y) leads inside the picture, 0 where it leads more than a pixel outside:
+/// there is nothing to compare with there, and only smoothness decides.
+///
+/// # Safety
+/// `u` and `v` are valid for eight values; the processor has the instructions of `V`.
+#[inline(always)]
+unsafe fn inside<V: Vector>(level: &Level, x: usize, y: usize, u: *const f32, v: *const f32) -> V {
+    const RAMP: [f32; LANES] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
+    // SAFETY: as for this function.
+    unsafe {
+        let (zero, one) = (V::splat(0.0), V::splat(1.0));
+        let px = V::splat(x as f32) + V::load(RAMP.as_ptr()) + V::load(u);
+        let py = V::splat(y as f32) + V::load(v);
+        let right = px - V::splat((level.width - 1) as f32);
+        let below = py - V::splat((level.height - 1) as f32);
+        let excess = (zero - px).max(right).max(zero - py).max(below);
+        one - excess.max(zero).min(one)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Around the field W that the patches gave, the energy
 //! Σ δ·Ψ(brightness) + γ·Ψ(gradients) + α·Ψ(|∇u|² + |∇v|²), Ψ(s²) = √(s² + ε²), is minimised as in Brox et al. 2004
 //! with the normalised data terms of Zimmer et al. 2011 (the terms of OpenCV's `VariationalRefinement`): the target
-//! picture is warped once, the robust weights are fixed in turn (outer iterations), and the linear system between is
+//! picture is warped (twice at the finest level), the robust weights are fixed in turn (outer iterations), and the linear system between is
 //! solved by red-black successive over-relaxation. The unknown is the field itself, not its increment: the constant
 //! parts of the linearised terms are moved to zero motion once, and the smoothness term needs no divergence of W. The
 //! target is read by bicubic interpolation: bilinear blurs it against the template, and costs a tenth of the accuracy.
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::kernels::InstructionSet;
 use linearise::{Linearise, Unsplit, Warp};
-use solve::{Assemble, Relax, Smoothness};
+use solve::{Assemble, Part, Relax, Smoothness};
 use std::ops::Range;
 
 /// How much is refined.
@@ -261,23 +261,33 @@ pub(super) fn refine(
                     },
                 );
             });
-            for half in 0..2 * effort.sweeps {
-                each(&|direction, rows| {
-                    let (shared, colour) = (shared[direction], half & 1);
-                    enter(
-                        set,
-                        Relax {
-                            shared,
-                            colour,
-                            rows,
-                        },
-                    );
-                });
-            }
+            let halves = 2 * effort.sweeps;
+            each(&|direction, rows| {
+                let (shared, part) = (shared[direction], Part::Stripe(rows));
+                enter(
+                    set,
+                    Relax {
+                        shared,
+                        halves,
+                        part,
+                    },
+                );
+            });
+            each(&|direction, rows| {
+                let (shared, part) = (shared[direction], Part::Seam(rows.end));
+                enter(
+                    set,
+                    Relax {
+                        shared,
+                        halves,
+                        part,
+                    },
+                );
+            });
         }
         let outputs: Vec<[Rows<f32>; 2]> = fields
             .iter_mut()
-            .map(|field| [&mut *field.u, &mut *field.v].map(|plane| Rows::of(plane)))
+            .map(|field| [Rows::of(field.u), Rows::of(field.v)])
             .collect();
         each(&|direction, rows| {
             // SAFETY: these rows belong to this tile alone.

@@ -1,7 +1,10 @@
 //! The linear system of the present robust weights, and its relaxation.
 
 use super::{
-    super::simd::{Kernel, LANES, Vector},
+    super::{
+        simd::{Kernel, LANES, Vector},
+        threads::STRIPE,
+    },
     COUPLING, DOWN, INVERSE_U, INVERSE_V, IX, IXX, IXY, IXZ, IY, IYY, IYZ, IZ, RIGHT, SIDE_U,
     SIDE_V, Shared, U, V_, Weights,
 };
@@ -143,53 +146,196 @@ impl Kernel for Assemble {
     }
 }
 
-/// One half sweep of successive over-relaxation.
+/// Which rows a tile relaxes.
+pub(super) enum Part {
+    /// A stripe, each half sweep a row less at each end that borders on another stripe: the row there would need what
+    /// the other stripe has not computed yet.
+    Stripe(Range<usize>),
+    /// What the stripes before and after this row left out.
+    Seam(usize),
+}
+
+/// Several half sweeps of red-black successive over-relaxation.
+///
+/// A half sweep reads nothing of a neighbouring row but what the half sweep before wrote there. So a stripe can do all
+/// its half sweeps while it is in the cache, and the triangles left at the seams follow when the stripes are done: two
+/// steps for the threads to wait for instead of one per half sweep, and the very same result as sweep after sweep over
+/// the whole picture. The stripe has more rows than half sweeps.
 pub(super) struct Relax {
     pub(super) shared: Shared,
-    /// 0 or 1: which pixels, by the parity of row plus column.
-    pub(super) colour: usize,
-    pub(super) rows: Range<usize>,
+    pub(super) halves: usize,
+    pub(super) part: Part,
 }
 
 impl Kernel for Relax {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Self { shared, .. } = self;
-        let shape = shared.shape;
-        for y in self.rows {
-            let parity = (y + self.colour) & 1;
-            let row = shape.at(y as isize, parity);
-            let right = shape.at(y as isize, 1 - parity) + parity;
-            let left = right - 1;
-            let above = shape.at(y as isize - 1, parity);
-            let below = shape.at(y as isize + 1, parity);
-            for k in (0..shape.vectors()).map(|vector| vector * LANES) {
-                // SAFETY: places inside the planes (rows -1 and `height` exist, and have weight 0); pixels of this
-                // colour in own rows are written, of the other colour read.
-                unsafe {
-                    let load = |plane: usize, at: usize| V::load(shared.plane(plane, at + k));
-                    let (to_right, to_left) = (load(RIGHT, row), load(RIGHT, left));
-                    let (to_below, to_above) = (load(DOWN, row), load(DOWN, above));
-                    let around = |plane: usize, side: V| {
-                        let horizontal =
-                            to_right.fma(load(plane, right), to_left.fma(load(plane, left), side));
-                        to_below.fma(
-                            load(plane, below),
-                            to_above.fma(load(plane, above), horizontal),
-                        )
+        debug_assert!(2 * self.halves <= STRIPE, "seams would meet");
+        let height = self.shared.shape.height;
+        for half in 0..self.halves {
+            let rows = match &self.part {
+                Part::Stripe(rows) => {
+                    let start = if rows.start == 0 {
+                        0
+                    } else {
+                        rows.start + half
                     };
-                    let (u, v) = (load(U, row), load(V_, row));
-                    let coupling = load(COUPLING, row);
-                    let omega = V::splat(OMEGA);
-                    let target =
-                        (around(U, load(SIDE_U, row)) - coupling * v) * load(INVERSE_U, row);
-                    let u = (target - u).fma(omega, u);
-                    let target =
-                        (around(V_, load(SIDE_V, row)) - coupling * u) * load(INVERSE_V, row);
-                    let v = (target - v).fma(omega, v);
-                    u.store(shared.plane(U, row + k));
-                    v.store(shared.plane(V_, row + k));
+                    let end = if rows.end == height {
+                        height
+                    } else {
+                        rows.end - half
+                    };
+                    start..end
+                }
+                Part::Seam(row) if *row < height => row - half..(row + half).min(height),
+                Part::Seam(_) => return,
+            };
+            for y in rows {
+                // SAFETY: as for this function.
+                unsafe { relax_row::<V>(&self.shared, y, half & 1) };
+            }
+        }
+    }
+}
+
+/// Relaxes the pixels of one colour (parity of row plus column) in one row.
+///
+/// # Safety
+/// The row is inside the planes; the processor has the instructions of `V`.
+#[inline(always)]
+unsafe fn relax_row<V: Vector>(shared: &Shared, y: usize, colour: usize) {
+    let shape = shared.shape;
+    let parity = (y + colour) & 1;
+    let row = shape.at(y as isize, parity);
+    let right = shape.at(y as isize, 1 - parity) + parity;
+    let left = right - 1;
+    let above = shape.at(y as isize - 1, parity);
+    let below = shape.at(y as isize + 1, parity);
+    for k in (0..shape.vectors()).map(|vector| vector * LANES) {
+        // SAFETY: places inside the planes (rows -1 and `height` exist, and have weight 0); pixels of this colour in
+        // this row are written, of the other colour read.
+        unsafe {
+            let load = |plane: usize, at: usize| V::load(shared.plane(plane, at + k));
+            let (to_right, to_left) = (load(RIGHT, row), load(RIGHT, left));
+            let (to_below, to_above) = (load(DOWN, row), load(DOWN, above));
+            let around = |plane: usize, side: V| {
+                let horizontal =
+                    to_right.fma(load(plane, right), to_left.fma(load(plane, left), side));
+                to_below.fma(
+                    load(plane, below),
+                    to_above.fma(load(plane, above), horizontal),
+                )
+            };
+            let (u, v) = (load(U, row), load(V_, row));
+            let coupling = load(COUPLING, row);
+            let omega = V::splat(OMEGA);
+            let target = (around(U, load(SIDE_U, row)) - coupling * v) * load(INVERSE_U, row);
+            let u = (target - u).fma(omega, u);
+            let target = (around(V_, load(SIDE_V, row)) - coupling * u) * load(INVERSE_V, row);
+            let v = (target - v).fma(omega, v);
+            u.store(shared.plane(U, row + k));
+            v.store(shared.plane(V_, row + k));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            super::{simd::enter, threads::stripe},
+            PLANES, Refiner, Shape,
+        },
+        *,
+    };
+    use crate::kernels::InstructionSet;
+    use proptest::prelude::*;
+
+    /// Red-black relaxation of the whole picture, pixel by pixel.
+    fn scalar(planes: &mut [Vec<f32>], shape: Shape, halves: usize) {
+        let (width, height) = (shape.width, shape.height);
+        for half in 0..halves {
+            for y in 0..height {
+                for x in (0..width).filter(|x| (x + y) & 1 == half & 1) {
+                    let at = shape.pixel(y, x);
+                    let mut sums = [planes[SIDE_U][at], planes[SIDE_V][at]];
+                    let mut add = |weight: f32, to: usize| {
+                        sums[0] += weight * planes[U][to];
+                        sums[1] += weight * planes[V_][to];
+                    };
+                    if x + 1 < width {
+                        add(planes[RIGHT][at], shape.pixel(y, x + 1));
+                    }
+                    if x > 0 {
+                        let to = shape.pixel(y, x - 1);
+                        add(planes[RIGHT][to], to);
+                    }
+                    if y + 1 < height {
+                        add(planes[DOWN][at], shape.pixel(y + 1, x));
+                    }
+                    if y > 0 {
+                        let to = shape.pixel(y - 1, x);
+                        add(planes[DOWN][to], to);
+                    }
+                    let (u, v, coupling) = (planes[U][at], planes[V_][at], planes[COUPLING][at]);
+                    let u = u + OMEGA * ((sums[0] - coupling * v) * planes[INVERSE_U][at] - u);
+                    let v = v + OMEGA * ((sums[1] - coupling * u) * planes[INVERSE_V][at] - v);
+                    (planes[U][at], planes[V_][at]) = (u, v);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn stripes_and_seams_are_plain_sweeps(width in 8_usize..70, height in 8_usize..130, seed in 1_u32..9999) {
+            let shape = Shape::new(width, height);
+            let mut state = seed;
+            let mut random = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1 << 24) as f32
+            };
+            let mut planes = vec![vec![0.0; shape.len()]; PLANES];
+            for y in 0..height {
+                for x in 0..width {
+                    let at = shape.pixel(y, x);
+                    planes[RIGHT][at] = if x + 1 < width { random() } else { 0.0 };
+                    planes[DOWN][at] = if y + 1 < height { random() } else { 0.0 };
+                    planes[INVERSE_U][at] = 0.2 + 0.05 * random();
+                    planes[INVERSE_V][at] = 0.2 + 0.05 * random();
+                    planes[COUPLING][at] = random();
+                    for plane in [SIDE_U, SIDE_V, U, V_] {
+                        planes[plane][at] = random() - 0.5;
+                    }
+                }
+            }
+            for set in InstructionSet::ALL {
+                let mut refiner = Refiner {
+                    shape,
+                    planes: planes.concat(),
+                    ..Refiner::default()
+                };
+                let shared = refiner.shared();
+                let stripes = height.div_ceil(STRIPE);
+                // The last stripe first: the order of tiles does not matter.
+                for tile in (0..stripes).rev() {
+                    let part = Part::Stripe(stripe(tile, height));
+                    enter(set, Relax { shared, halves: 10, part });
+                }
+                for tile in 0..stripes {
+                    let part = Part::Seam(stripe(tile, height).end);
+                    enter(set, Relax { shared, halves: 10, part });
+                }
+                let mut expected = planes.clone();
+                scalar(&mut expected, shape, 10);
+                for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+                    for plane in [U, V_] {
+                        let at = shape.pixel(y, x);
+                        let (found, expected) = (refiner.planes[plane * shape.len() + at], expected[plane][at]);
+                        prop_assert!((found - expected).abs() < 1e-3, "({x}, {y}) {found} {expected}");
+                    }
                 }
             }
         }
