@@ -29,6 +29,7 @@ mod reference;
 mod simd;
 mod statistics;
 mod wide;
+mod winograd;
 
 use std::{fmt, str::FromStr};
 
