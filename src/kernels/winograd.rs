@@ -191,6 +191,7 @@ unsafe fn transform_output<S: Simd>(m: [S::F; 6]) -> [S::F; 4] {
 }
 
 /// One piece, some of its channels, to [position], `PIECES * CHANNELS` values apart.
+#[expect(clippy::needless_range_loop, reason = "a column of six arrays")]
 #[inline(always)]
 unsafe fn spread<S: Simd>(input: *const f32, row_values: usize, to: *mut f32) {
     // SAFETY: the caller's piece lies inside the patch, and work memory holds all positions.
@@ -213,6 +214,7 @@ unsafe fn spread<S: Simd>(input: *const f32, row_values: usize, to: *mut f32) {
 }
 
 /// One piece's products, some of its channels, to 4×4 outputs.
+#[expect(clippy::needless_range_loop, reason = "a column of six arrays")]
 #[inline(always)]
 unsafe fn gather<S: Simd>(from: *const f32, out: *mut f32, out_stride: usize) {
     // SAFETY: work memory holds all positions; the caller's output has room for the piece.
