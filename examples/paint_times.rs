@@ -10,7 +10,7 @@ use allaprima::kernels::{
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-fn main() {
+fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let argument = |index: usize, default: &str| {
         arguments
@@ -18,10 +18,8 @@ fn main() {
             .cloned()
             .unwrap_or_else(|| default.to_owned())
     };
-    let (width, height): (usize, usize) = (
-        argument(0, "640").parse().unwrap(),
-        argument(1, "360").parse().unwrap(),
-    );
+    let (width, height): (usize, usize) =
+        (argument(0, "640").parse()?, argument(1, "360").parse()?);
     let precision = match argument(2, "f32").as_str() {
         "auto" => Precision::Auto,
         "bf16" => Precision::Bf16,
@@ -35,7 +33,7 @@ fn main() {
         "avx512" => Some(InstructionSet::Avx512),
         _ => None,
     };
-    let runs: usize = argument(4, "10").parse().unwrap();
+    let runs: usize = argument(4, "10").parse()?;
 
     let mut seed = 1_u32;
     let mut noise = move || {
@@ -54,43 +52,38 @@ fn main() {
         let weight = (0..out_channels * in_channels * kernel_size * kernel_size)
             .map(|_| noise() * 0.1)
             .collect();
-        Ok::<_, ()>(ConvolutionWeights {
+        Ok::<_, anyhow::Error>(ConvolutionWeights {
             out_channels,
             in_channels,
             kernel_size,
             weight,
         })
-    })
-    .unwrap();
-    let threads = std::env::var("PAINT_THREADS").map_or(2, |threads| threads.parse().unwrap());
+    })?;
+    let threads = std::env::var("PAINT_THREADS").map_or(Ok(2), |threads| threads.parse())?;
     let config = TransformConfig {
         threads,
         precision,
         instruction_set,
     };
-    let mut engine = TransformEngine::new(&weights, config).unwrap();
-    engine
-        .set_style(&StyleParameters {
-            scale: vec![1.0; STYLE_CHANNELS],
-            shift: vec![0.1; STYLE_CHANNELS],
-        })
-        .unwrap();
+    let mut engine = TransformEngine::new(&weights, config)?;
+    engine.set_style(&StyleParameters {
+        scale: vec![1.0; STYLE_CHANNELS],
+        shift: vec![0.1; STYLE_CHANNELS],
+    })?;
     let picture: Vec<u8> = (0..width * height * 3)
         .map(|i| (i * 7919 % 251) as u8)
         .collect();
     let mut painting = vec![0; picture.len()];
-    let mut paint = || {
+    let mut paint = || -> anyhow::Result<()> {
         let start = Instant::now();
-        engine
-            .paint(&picture, width, height, &mut painting)
-            .unwrap();
+        engine.paint(&picture, width, height, &mut painting)?;
         println!("{:.3}", start.elapsed().as_secs_f64() * 1e3);
-        std::io::stdout().flush().unwrap();
+        Ok(std::io::stdout().flush()?)
     };
-    paint();
+    paint()?;
     if runs == 0 {
-        std::io::stdin().lock().lines().for_each(|_| paint());
+        std::io::stdin().lock().lines().try_for_each(|_| paint())
     } else {
-        (0..runs).for_each(|_| paint());
+        (0..runs).try_for_each(|_| paint())
     }
 }

@@ -279,6 +279,7 @@ impl TileConvolution {
 impl RowConvolution for TileConvolution {
     type Format = Bf16;
     const OVERRUNS: bool = true;
+    const ROWS: usize = 1;
 
     fn out_channels(&self) -> usize {
         self.out_channels
@@ -314,6 +315,8 @@ impl RowConvolution for TileConvolution {
         row_values: usize,
         pixels: usize,
         out: *mut f32,
+        _out_stride: usize,
+        _work: *mut f32,
     ) {
         let mut offsets = [0; STEPS];
         for (offset, (row, inside)) in offsets.iter_mut().zip(&self.steps) {

@@ -6,6 +6,7 @@ use super::format::{Bf16, F32, Format, Int8};
 use super::instruction_set::InstructionSet;
 use super::network::ConvolutionWeights;
 use super::simd::Simd;
+use super::winograd::WinogradConvolution;
 
 /// A convolution over patch rows.
 pub(crate) trait RowConvolution: Sync {
@@ -13,6 +14,8 @@ pub(crate) trait RowConvolution: Sync {
     type Format: Format;
     /// Whether [`RowConvolution::row`] writes behind the row.
     const OVERRUNS: bool;
+    /// Rows that are made at once.
+    const ROWS: usize;
 
     /// Output channels.
     fn out_channels(&self) -> usize;
@@ -37,22 +40,27 @@ pub(crate) trait RowConvolution: Sync {
     #[inline(always)]
     unsafe fn end(&self) {}
 
-    /// One row of raw outputs, [pixels][out_channels], to `out`.
+    /// [`RowConvolution::ROWS`] rows of raw outputs, [pixels][out_channels] each, to `out`, `out_stride` values apart.
     ///
     /// `input` is the patch row where the kernel's first row lies, `row_values` the length of a patch row.
     ///
     /// # Safety
-    /// The patch holds `kernel` rows of `(pixels - 1) * stride + kernel` columns from `input` on and [`SLACK`] values
-    /// behind its end; `out` has room for the pixels and [`SLACK`] values; `S` is what the weights were packed
-    /// for.
+    /// The patch holds `kernel` rows (and those for the further rows made at once) of
+    /// `(pixels - 1) * stride + kernel` columns from `input` on and [`SLACK`] values behind its end; `out` has room for
+    /// the pixels and [`SLACK`] values; `work` for [`WORK`] values; `S` is what the weights were packed for.
     unsafe fn row<S: Simd>(
         &self,
         input: *const u8,
         row_values: usize,
         pixels: usize,
         out: *mut f32,
+        out_stride: usize,
+        work: *mut f32,
     );
 }
+
+/// Values of the work memory that a convolution may use.
+pub(crate) const WORK: usize = WinogradConvolution::WORK;
 
 /// Values that a convolution may read behind a patch (the first 64 bytes of them finite) and write behind a row of
 /// outputs.
@@ -71,6 +79,7 @@ pub(crate) enum Method {
 /// The packed weights of a layer.
 pub(crate) enum Convolution {
     F32(DirectConvolution<F32>),
+    Winograd(WinogradConvolution),
     Bf16(DirectConvolution<Bf16>),
     Int8(DirectConvolution<Int8>),
     Tiles(TileConvolution),
@@ -86,6 +95,9 @@ impl Convolution {
         set: InstructionSet,
     ) -> Self {
         match method {
+            Method::F32 if WinogradConvolution::suits(weights, stride) => {
+                Self::Winograd(WinogradConvolution::new(weights))
+            }
             Method::F32 => Self::F32(DirectConvolution::new(weights, stride, set)),
             Method::Bf16 => Self::Bf16(DirectConvolution::new(weights, stride, set)),
             Method::Int8 => Self::Int8(DirectConvolution::new(weights, stride, set)),

@@ -192,6 +192,7 @@ impl<D: Format> DirectConvolution<D> {
 impl<D: Format> RowConvolution for DirectConvolution<D> {
     type Format = D;
     const OVERRUNS: bool = false;
+    const ROWS: usize = 1;
 
     fn out_channels(&self) -> usize {
         self.out_channels
@@ -204,6 +205,8 @@ impl<D: Format> RowConvolution for DirectConvolution<D> {
         row_values: usize,
         pixels: usize,
         out: *mut f32,
+        _out_stride: usize,
+        _work: *mut f32,
     ) {
         let row_bytes = row_values * D::BYTES;
         // SAFETY: as the caller guarantees. The step between pixels is a constant in each arm, which lets the compiler

@@ -7,7 +7,7 @@
 //! by that bound use all 16 bits (half precision would leave three times the error).
 
 use super::aligned::AlignedBuffer;
-use super::convolution::{Method, SLACK};
+use super::convolution::{Method, SLACK, WORK};
 use super::last::LastConvolution;
 use super::network::{MINIMUM_SIDE, StyleParameters, TransformWeights, layer_shape, style_offset};
 use super::packed::{LastLayer, PackedNetwork};
@@ -124,7 +124,7 @@ impl TransformEngine {
         let scratch: usize = self
             .scratch
             .iter()
-            .map(|scratch| scratch.patch.len() + scratch.row.len())
+            .map(|scratch| scratch.patch.len() + scratch.row.len() + scratch.work.len())
             .sum();
         self.first_region.len() + self.second_region.len() + scratch
     }
@@ -202,14 +202,15 @@ impl TransformEngine {
                 row = row.max(3 * (columns + LastConvolution::SLACK));
                 patch = patch.max(4 * (tiling.tile_rows + kernel) * row_values);
             }
-            row = row.max(columns * 32);
-            patch = patch.max(tiling.patch_pixels() * in_channels);
+            row = row.max(columns.next_multiple_of(4) * 32 * 4);
+            patch = patch.max((tiling.patch_pixels() + 4 * (columns + kernel)) * in_channels);
             partials = partials.max(tiling.count() * 32);
         }
         let (patch, row) = (patch + SLACK, row + SLACK);
         for scratch in &mut self.scratch {
             scratch.patch.reserve(patch * 4);
             scratch.row.reserve(row * 4);
+            scratch.work.reserve(WORK * 4);
         }
         self.partials.resize(partials, Moments::default());
         plan

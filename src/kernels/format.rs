@@ -41,25 +41,28 @@ pub(crate) struct Bf16;
 #[derive(Clone, Copy)]
 pub(crate) struct Int8;
 
-// SAFETY (all three): the caller guarantees the instruction set and the room.
 impl Format for F32 {
     const BYTES: usize = 4;
     const QUANTISED: bool = false;
 
     #[inline(always)]
     unsafe fn put<S: Simd>(patch: *mut u8, index: usize, value: S::F) {
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { S::store(patch.cast::<f32>().add(index), value) }
     }
     #[inline(always)]
     unsafe fn put_one(patch: *mut u8, index: usize, value: f32) {
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { *patch.cast::<f32>().add(index) = value }
     }
     #[inline(always)]
     unsafe fn put_byte(patch: *mut u8, index: usize, byte: u8) {
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { *patch.cast::<f32>().add(index) = f32::from(byte) - 128.0 }
     }
     #[inline(always)]
     unsafe fn dot<S: Simd>(input: S::F, weights: S::F, sums: S::F) -> S::F {
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { S::fma(input, weights, sums) }
     }
     fn weight(value: f32) -> [u8; 4] {
@@ -73,20 +76,24 @@ impl Format for Bf16 {
 
     #[inline(always)]
     unsafe fn put<S: Simd>(patch: *mut u8, index: usize, value: S::F) {
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { S::store_bf16(patch.cast::<u16>().add(index), value) }
     }
     #[inline(always)]
     unsafe fn put_one(patch: *mut u8, index: usize, value: f32) {
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { *patch.cast::<u16>().add(index) = half::bf16::from_f32(value).to_bits() }
     }
     #[inline(always)]
     unsafe fn put_byte(patch: *mut u8, index: usize, byte: u8) {
         // Exact: eight bits fit.
         let bits = ((f32::from(byte) - 128.0).to_bits() >> 16) as u16;
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { *patch.cast::<u16>().add(index) = bits }
     }
     #[inline(always)]
     unsafe fn dot<S: Simd>(input: S::F, weights: S::F, sums: S::F) -> S::F {
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { S::dot_bf16(input, weights, sums) }
     }
     fn weight(value: f32) -> [u8; 4] {
@@ -101,19 +108,23 @@ impl Format for Int8 {
 
     #[inline(always)]
     unsafe fn put<S: Simd>(patch: *mut u8, index: usize, value: S::F) {
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { S::store_u8(patch.add(index), value) }
     }
     #[inline(always)]
     unsafe fn put_one(patch: *mut u8, index: usize, value: f32) {
         // `as` saturates.
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { *patch.add(index) = value.round_ties_even() as u8 }
     }
     #[inline(always)]
     unsafe fn put_byte(patch: *mut u8, index: usize, byte: u8) {
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { *patch.add(index) = byte }
     }
     #[inline(always)]
     unsafe fn dot<S: Simd>(input: S::F, weights: S::F, sums: S::F) -> S::F {
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { S::dot_bytes(input, weights, sums) }
     }
     fn weight(value: f32) -> [u8; 4] {

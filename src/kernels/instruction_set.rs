@@ -70,6 +70,21 @@ impl InstructionSet {
         }
     }
 
+    /// Whether the set's bf16 products outrun its `f32` ones: AMD multiplies twice as many of them, Intel's vector unit
+    /// (not its matrix unit) half as many.
+    pub(crate) fn prefers_bf16(self) -> bool {
+        match self {
+            Self::Amx => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Dot => {
+                let vendor = std::arch::x86_64::__cpuid(0);
+                let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
+                name.as_flattened() == b"AuthenticAMD"
+            }
+            _ => false,
+        }
+    }
+
     /// Runs a kernel compiled for this set.
     ///
     /// # Safety

@@ -30,6 +30,7 @@ mod simd;
 mod statistics;
 mod vectorised;
 mod wide;
+mod winograd;
 
 use std::{fmt, str::FromStr};
 

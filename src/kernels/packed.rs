@@ -36,13 +36,17 @@ pub(crate) struct PackedNetwork {
 
 /// How a set computes in a precision.
 fn method(precision: Precision, set: InstructionSet) -> Result<Method, KernelError> {
-    match (precision, set) {
-        (Precision::Auto | Precision::Bf16, InstructionSet::Amx) => Ok(Method::Tiles),
-        (Precision::Auto | Precision::Bf16, InstructionSet::Avx512Dot) => Ok(Method::Bf16),
-        (Precision::Int8, InstructionSet::Avx512Dot | InstructionSet::Amx) => Ok(Method::Int8),
-        (Precision::Auto | Precision::F32, _) => Ok(Method::F32),
-        (Precision::Bf16, _) => Err(KernelError::MissingPrecision("bf16")),
-        (Precision::Int8, _) => Err(KernelError::MissingPrecision("int8")),
+    let bf16 = || match set {
+        InstructionSet::Amx => Ok(Method::Tiles),
+        InstructionSet::Avx512Dot => Ok(Method::Bf16),
+        _ => Err(KernelError::MissingPrecision("bf16")),
+    };
+    match precision {
+        Precision::Auto if set.prefers_bf16() => bf16(),
+        Precision::Auto | Precision::F32 => Ok(Method::F32),
+        Precision::Bf16 => bf16(),
+        Precision::Int8 if set >= InstructionSet::Avx512Dot => Ok(Method::Int8),
+        Precision::Int8 => Err(KernelError::MissingPrecision("int8")),
     }
 }
 

@@ -14,8 +14,10 @@ use super::statistics::{Affine, LaneSums, Moments};
 pub(crate) struct Scratch {
     /// The tile's input.
     pub(crate) patch: AlignedBuffer,
-    /// One row of raw outputs.
+    /// Rows of raw outputs.
     pub(crate) row: AlignedBuffer,
+    /// What a convolution keeps between its steps.
+    pub(crate) work: AlignedBuffer,
 }
 
 /// What a layer reads.
@@ -81,6 +83,11 @@ impl Kernel for ConvolutionTile<'_> {
                         self.run_with::<S, _>(convolution);
                     }
                 }
+                Convolution::Winograd(convolution) => {
+                    if !S::DOTS {
+                        self.run_with::<S, _>(convolution);
+                    }
+                }
                 Convolution::Bf16(convolution) => {
                     if S::DOTS {
                         self.run_with::<S, _>(convolution);
@@ -112,6 +119,7 @@ impl ConvolutionTile<'_> {
             let scratch = &mut *pass.scratch.add(self.worker);
             let patch = scratch.patch.as_mut_ptr::<u8>();
             let row = scratch.row.as_mut_ptr::<f32>();
+            let work = scratch.work.as_mut_ptr::<f32>();
             let in_channels = match &pass.source {
                 Source::Picture(picture) => {
                     picture.fill::<C::Format>(&tile, patch);
@@ -123,19 +131,23 @@ impl ConvolutionTile<'_> {
                 }
             };
             let row_values = tile.patch_columns * in_channels;
-            // What a convolution reads behind the patch meets zero weights, but must be finite for that.
+            // What a convolution reads behind the patch does not count, but only if it is finite.
             patch
                 .add(tile.patch_rows * row_values * C::Format::BYTES)
-                .write_bytes(0, 128);
+                .write_bytes(0, 1024 + (C::ROWS - 1) * row_values * C::Format::BYTES);
             let (x, pixels) = (tile.columns.start, tile.columns.len());
             let outputs = convolution.out_channels() / convolution.pixels_at_once();
             let units = pixels.div_ceil(convolution.pixels_at_once());
             let mut sums = LaneSums::new();
             convolution.begin();
+            let values = pixels * outputs;
+            let row_stride = pixels.next_multiple_of(4) * outputs;
             for y in tile.rows.clone() {
                 let patch_row = (y - tile.rows.start) * pass.tiling.stride;
                 let input = patch.add(patch_row * row_values * C::Format::BYTES);
-                let values = pixels * outputs;
+                // Rows that are made at once rest behind one another.
+                let turn = (y - tile.rows.start) % C::ROWS;
+                let row = row.add(turn * row_stride);
                 // Straight into the tensor where the row fits exactly.
                 let direct = match pass.target {
                     Target::Plain { data, width } if !C::OVERRUNS => {
@@ -143,7 +155,9 @@ impl ConvolutionTile<'_> {
                     }
                     _ => row,
                 };
-                convolution.row::<S>(input, row_values, units, direct);
+                if turn == 0 {
+                    convolution.row::<S>(input, row_values, units, direct, row_stride, work);
+                }
                 match pass.target {
                     Target::Plain { .. } if !C::OVERRUNS => {
                         sums.add_row::<S, ()>(direct, values, std::ptr::null_mut());

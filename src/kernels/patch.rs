@@ -80,7 +80,8 @@ impl Tiling {
         pixels: usize,
         quantum: usize,
     ) -> Self {
-        let rows = (height.div_ceil(24)).clamp(4, 16).min(height);
+        // Whole pieces of four rows suit every convolution.
+        let rows = height.div_ceil(24).clamp(4, 16).next_multiple_of(4);
         let patch_rows = (rows - 1) * stride + kernel;
         let columns = (pixels / patch_rows).saturating_sub(kernel) / stride + 1;
         let parts = width.div_ceil(columns.max(quantum));

@@ -175,7 +175,6 @@ pub(crate) trait Output: Copy {
     unsafe fn put_one(out: *mut Self, index: usize, value: f32);
 }
 
-// SAFETY (all three): the caller guarantees the instruction set and the room.
 impl Output for () {
     #[inline(always)]
     unsafe fn put<S: Simd>(_out: *mut Self, _index: usize, _value: S::F) {}
@@ -186,10 +185,12 @@ impl Output for () {
 impl Output for f32 {
     #[inline(always)]
     unsafe fn put<S: Simd>(out: *mut Self, index: usize, value: S::F) {
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { S::store(out.add(index), value) }
     }
     #[inline(always)]
     unsafe fn put_one(out: *mut Self, index: usize, value: f32) {
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { *out.add(index) = value }
     }
 }
@@ -197,11 +198,13 @@ impl Output for f32 {
 impl Output for i16 {
     #[inline(always)]
     unsafe fn put<S: Simd>(out: *mut Self, index: usize, value: S::F) {
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { S::store_i16(out.add(index), value) }
     }
     #[inline(always)]
     unsafe fn put_one(out: *mut Self, index: usize, value: f32) {
         // `as` saturates.
+        // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { *out.add(index) = value.round_ties_even() as Self }
     }
 }

@@ -6,3 +6,4 @@
 pub mod layers;
 pub mod transform_net;
 pub mod weights;
+pub mod wide_convolution;
