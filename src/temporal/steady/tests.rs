@@ -1,7 +1,7 @@
 //! What steadying must do, on pictures made for it.
 
 use super::*;
-use crate::temporal::flow::Flow;
+use crate::temporal::{flow::Flow, measure::octave_energies};
 
 const SIZE: (usize, usize) = (96, 80);
 
@@ -78,17 +78,6 @@ fn mean(picture: &Picture, channel: usize) -> f64 {
         .chunks_exact(3)
         .map(|rgb| f64::from(rgb[channel]));
     values.sum::<f64>() / (SIZE.0 * SIZE.1) as f64
-}
-
-/// Mean magnitude of the difference of neighbours.
-fn roughness(picture: &Picture) -> f64 {
-    let rgb = picture.rgb();
-    let sum: u64 = rgb[3..]
-        .iter()
-        .zip(rgb)
-        .map(|(a, b)| u64::from(a.abs_diff(*b)))
-        .sum();
-    sum as f64 / rgb.len() as f64
 }
 
 #[test]
@@ -197,7 +186,7 @@ fn two_thousand_noisy_frames_of_a_still_scene_do_not_drift() {
         Luma::new(width, height, pixels).unwrap()
     };
     let (mut sums, mut wanted) = ([0.0; 3], [0.0; 3]);
-    let (mut rough, mut wanted_rough) = (0.0, 0.0);
+    let (mut texture, mut wanted_texture) = ([0.0; 4], [0.0; 4]);
     let mut flicker = 0.0;
     let mut before: Option<Picture> = None;
     for t in 0..2000 {
@@ -208,8 +197,11 @@ fn two_thousand_noisy_frames_of_a_still_scene_do_not_drift() {
                 sums[channel] += mean(&result, channel) / 100.0;
                 wanted[channel] += mean(&painted, channel) / 100.0;
             }
-            rough += roughness(&result);
-            wanted_rough += roughness(&painted);
+            for (sums, picture) in [(&mut texture, &result), (&mut wanted_texture, &painted)] {
+                for (sum, energy) in sums.iter_mut().zip(octave_energies(picture)) {
+                    *sum += energy;
+                }
+            }
             flicker += mean_difference(&result, before.as_ref().unwrap());
         }
         before = Some(result);
@@ -218,8 +210,10 @@ fn two_thousand_noisy_frames_of_a_still_scene_do_not_drift() {
         let drift = sums[channel] - wanted[channel];
         assert!(drift.abs() < 1.0, "channel {channel} drifted by {drift}");
     }
-    let texture = rough / wanted_rough;
-    assert!((0.9..1.1).contains(&texture), "texture {texture}");
+    for (octave, (got, wanted)) in texture.iter().zip(wanted_texture).enumerate() {
+        let kept = got / wanted;
+        assert!((0.9..1.1).contains(&kept), "octave {octave}: {kept}");
+    }
     assert!(flicker / 100.0 < 2.0, "flicker {}", flicker / 100.0);
     assert!(
         steady
