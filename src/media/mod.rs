@@ -9,6 +9,7 @@ mod describe;
 pub(crate) mod edge;
 pub(crate) mod graph;
 pub(crate) mod mux;
+pub(crate) mod scale;
 
 pub use describe::{Chapter, SourceDescription, Track, TrackKind};
 

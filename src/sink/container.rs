@@ -114,4 +114,16 @@ impl Container {
             Self::Mkv | Self::Webm => &[],
         }
     }
+
+    /// Options for a recording: pieces that stand for themselves, each handed to the system at once.
+    pub(super) fn live_options(self) -> &'static [(&'static CStr, &'static CStr)] {
+        match self {
+            Self::Mp4 | Self::Mov => &[
+                (c"movflags", c"+empty_moov+default_base_moof+frag_keyframe"),
+                (c"frag_duration", c"1000000"),
+                (c"flush_packets", c"1"),
+            ],
+            Self::Mkv | Self::Webm => &[(c"cluster_time_limit", c"1000"), (c"flush_packets", c"1")],
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! Where frames come from. Each kind of source (video file, test card, ...) is a [`FrameSource`] in its own file.
 
+mod camera;
+mod clip_camera;
+mod device_camera;
 mod look;
+mod modes;
 mod open;
 mod packets;
 mod test_card;
@@ -8,6 +12,10 @@ mod timeline;
 mod video_file;
 
 pub use crate::media::SourceDescription;
+pub use camera::{Camera, CameraError, CameraMode, CameraOpener, Captured};
+pub use clip_camera::{ClipCamera, TestCamera};
+pub use device_camera::{cameras, device_camera};
+pub use modes::CameraWish;
 pub use test_card::TestCard;
 pub use video_file::{Sizing, VideoFileSource, VideoSourceSettings};
 
