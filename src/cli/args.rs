@@ -79,6 +79,15 @@ impl PaintArgs {
     }
 }
 
+/// How still the painting stays.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Painting")]
+pub struct SteadyArgs {
+    /// Keep brush strokes where they are from frame to frame: 0 (as painted) to 1 (steadiest), or off
+    #[arg(long, value_name = "0..1|off", default_value = "1", value_parser = super::settings::parse_steady)]
+    pub steady: super::settings::SteadyChoice,
+}
+
 /// Where the models are.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ModelArgs {
@@ -116,6 +125,9 @@ pub struct VideoArgs {
 
     #[command(flatten)]
     pub paint: PaintArgs,
+
+    #[command(flatten)]
+    pub steady: SteadyArgs,
 
     /// Constant rate factor: lower is better and larger [default: 20 for h264, 23 for hevc, 30 for vp9 and av1]
     #[arg(
@@ -215,6 +227,9 @@ pub struct LiveArgs {
 
     #[command(flatten)]
     pub paint: PaintArgs,
+
+    #[command(flatten)]
+    pub steady: SteadyArgs,
 
     /// Where to show it
     #[arg(

@@ -48,7 +48,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
             style: painter.choice().clone(),
             strength: args.paint.strength,
             keep_colors: args.paint.keep_colors,
-            steady: None,
+            steady: args.steady.steady.0,
             size,
             mirror,
         },
@@ -57,7 +57,9 @@ pub fn run(args: LiveArgs) -> Result<()> {
     if let Some(path) = &args.record {
         sink::check_recording(path, args.overwrite).map_err(of_sink)?;
     }
-    let live_painter = LivePainter::new(Box::new(painter.stylizer()?), desk.wanted(), args.fps)
+    let threads = threads(args.paint.threads);
+    let stylizer = Box::new(painter.stylizer()?);
+    let live_painter = LivePainter::new(stylizer, desk.wanted(), args.fps, threads)
         .with_largest_side(largest_side);
     let virtual_camera = match &args.virtual_camera {
         Some(path) => Some(sink::open_virtual_camera(path)?),
@@ -70,7 +72,6 @@ pub fn run(args: LiveArgs) -> Result<()> {
         wait_for_camera: args.wait,
         ..LiveConfig::default()
     };
-    let threads = threads(args.paint.threads);
     let overwrite = args.overwrite;
     let parts = LiveParts {
         camera,

@@ -6,6 +6,7 @@ use allaprima::{
     pipeline::{self, Control},
     sink::{VideoFileSink, VideoSinkSettings},
     source::{FrameSource, VideoFileSource, VideoSourceSettings},
+    temporal::flow::{FlowPreset, FlowScale},
 };
 use anyhow::{Context, Result};
 
@@ -17,6 +18,9 @@ use super::{
     summary::Summary,
     usage,
 };
+
+/// Motion for files, where half a second of delay is nothing and every frame is kept.
+const FILE_FLOW: (FlowPreset, FlowScale) = (FlowPreset::Medium, FlowScale::Full);
 
 pub fn run(args: VideoArgs) -> Result<()> {
     let quiet = args.talk.quiet;
@@ -62,7 +66,8 @@ pub fn run(args: VideoArgs) -> Result<()> {
         quiet,
     )?;
     let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
-    let report = pipeline::run(source, Box::new(painter.stylizer()?), sink, &control);
+    let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, FILE_FLOW)?;
+    let report = pipeline::run_steady(source, Box::new(stylizer), steadying, sink, &control);
     drop(progress);
     let report = report.with_context(|| format!("{} was not painted", args.input.display()))?;
 

@@ -21,6 +21,7 @@ mod pool;
 mod reference;
 mod simd;
 mod statistics;
+mod vectorised;
 
 pub use engine::{TransformConfig, TransformEngine};
 pub use error::KernelError;
@@ -28,6 +29,7 @@ pub use instruction_set::InstructionSet;
 pub use network::{
     ConvolutionWeights, LAYERS, MINIMUM_SIDE, STYLE_CHANNELS, StyleParameters, TransformWeights,
 };
+pub(crate) use vectorised::vectorised;
 
 /// Arithmetic of the convolutions; statistics and sums are `f32` always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -67,9 +67,10 @@ impl Canvas {
         }
     }
 
-    /// Shows `picture` fitted, and in the left half of it `left`, if given, with a line between.
-    pub fn show(&mut self, picture: &Picture, left: Option<&Picture>) {
-        let place = self.place(picture.width(), picture.height());
+    /// Shows `picture` fitted, and in the left half of it `left`, if given, with a line between. `aspect` is the width
+    /// and height whose proportions are kept: a painting's own sides are rounded.
+    pub fn show(&mut self, picture: &Picture, left: Option<&Picture>, aspect: (usize, usize)) {
+        let place = self.place(aspect.0, aspect.1);
         // The bars: the window may have been resized, or held another aspect.
         self.pixels.fill(0);
         let middle = left.map_or(0, |_| place.width / 2);
@@ -200,7 +201,7 @@ mod tests {
         let red = Picture::new(8, 4, [255, 0, 0].repeat(32)).unwrap();
         let blue = Picture::new(8, 4, [0, 0, 255].repeat(32)).unwrap();
         let mut canvas = canvas(16, 16);
-        canvas.show(&blue, Some(&red));
+        canvas.show(&blue, Some(&red), (8, 4));
         let pixel = |x: usize, y: usize| canvas.pixels()[y * 16 + x];
         assert_eq!(pixel(0, 8), 0xFF_0000);
         assert_eq!(pixel(15, 8), 0x00_00FF);
@@ -208,7 +209,7 @@ mod tests {
         assert_eq!((pixel(0, 3), pixel(0, 12)), (0, 0));
         // The same size is copied pixel by pixel.
         let mut same = super::tests::canvas(8, 4);
-        same.show(&red, None);
+        same.show(&red, None, (8, 4));
         assert!(same.pixels().iter().all(|&p| p == 0xFF_0000));
     }
 }

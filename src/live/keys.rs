@@ -45,11 +45,11 @@ pub enum Command {
 
 /// Every key and what it does, in the order of the overlay.
 pub const HELP: [(&str, &str); 17] = [
-    ("← →", "previous, next style"),
+    ("Left Right", "previous, next style"),
     ("0 … 9", "style by number (1 2 is 12)"),
     ("B", "another style to blend towards"),
     ("[ ]", "less, more of it"),
-    ("↑ ↓", "strength"),
+    ("Up Down", "strength"),
     (", .", "steadiness"),
     ("C", "keep colours"),
     ("V", "split view: original | painted"),

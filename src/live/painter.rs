@@ -12,6 +12,11 @@ use crate::{
     media::scale::Scaler,
     source::Captured,
     stylize::{Finish, StylizeError, Stylizer},
+    temporal::{
+        flow::{FlowEstimator, FlowPreset, FlowScale, FlowSettings, Luma, Motion},
+        scene_cut::SceneCuts,
+        steady::{Steady, SteadyError, SteadySettings},
+    },
 };
 
 /// How long a change of style takes.
@@ -84,6 +89,28 @@ impl Painting {
         }
     }
 
+    /// The painting for a display of this size, where it may be smaller than the camera's picture: then not all of it is
+    /// computed. The aspect of the answer is the camera's.
+    pub fn fitting(&self, (width, height): Size) -> Arc<Picture> {
+        let (full_width, full_height) = (self.original.width(), self.original.height());
+        let fit = (width as f64 / full_width as f64).min(height as f64 / full_height as f64);
+        if fit > 0.9 || self.full.get().is_some() {
+            return self.full().clone();
+        }
+        let side = |full: usize, painted: usize| ((full as f64 * fit) as usize).max(painted);
+        let size = (
+            side(full_width, self.painted.width()),
+            side(full_height, self.painted.height()),
+        );
+        if size == (self.painted.width(), self.painted.height()) {
+            return self.painted.clone();
+        }
+        match Scaler::default().scale(&self.original, size) {
+            Ok(guide) => Arc::new(upscale(&self.painted, &guide)),
+            Err(_) => self.full().clone(),
+        }
+    }
+
     /// The painting at the camera's size. Computed by whoever asks first, for all.
     pub fn full(&self) -> &Arc<Picture> {
         self.full.get_or_init(|| {
@@ -100,8 +127,9 @@ impl Painting {
 /// Paints what a camera sees. See the module's text.
 pub struct LivePainter {
     stylizer: Box<dyn Stylizer>,
+    steadier: Option<Steadier>,
+    threads: usize,
     style: Arc<StyleParameters>,
-    finish: Option<Finish>,
     fade: StyleFade,
     fading: bool,
     scaler: Scaler,
@@ -116,12 +144,20 @@ pub struct LivePainter {
 
 impl LivePainter {
     /// Paints with `stylizer`, which already has the style of `wanted`, and holds `rate_hz` frames a second by its choice
-    /// of size.
-    pub fn new(stylizer: Box<dyn Stylizer>, wanted: &Wanted, rate_hz: f64) -> Self {
+    /// of size. `threads` work on what is not the stylizer's.
+    pub fn new(
+        mut stylizer: Box<dyn Stylizer>,
+        wanted: &Wanted,
+        rate_hz: f64,
+        threads: usize,
+    ) -> Self {
+        // The painting is steadied before it is joined with the original, which does not flicker.
+        stylizer.set_finish(Finish::default());
         Self {
             stylizer,
+            steadier: None,
+            threads,
             style: wanted.style.clone(),
-            finish: None,
             fade: StyleFade::new((*wanted.style).clone(), FADE, Instant::now()),
             fading: false,
             scaler: Scaler::default(),
@@ -165,21 +201,35 @@ impl LivePainter {
         let size = self.size(camera, wanted.size);
         if !continues || self.mirror != wanted.mirror || self.last_size != Some(size) {
             self.stylizer.reset();
+            if let Some(steadier) = &mut self.steadier {
+                steadier.reset();
+            }
         }
         self.mirror = wanted.mirror;
         self.last_size = Some(size);
 
-        let mut painted = if size == camera {
-            picture.clone()
+        let small = if size == camera {
+            None
         } else {
-            self.scaler
-                .scale(&picture, size)
-                .map_err(|_| StylizeError::TooSmall {
-                    width: size.0,
-                    height: size.1,
-                })?
+            let too_small = |_| StylizeError::TooSmall {
+                width: size.0,
+                height: size.1,
+            };
+            Some(self.scaler.scale(&picture, size).map_err(too_small)?)
         };
+        let original = small.as_ref().unwrap_or(&picture);
+        let motion = self
+            .steadier(wanted.steady)?
+            .map(|steadier| steadier.look(original));
+        let mut painted = original.clone();
         self.stylizer.paint(&mut painted)?;
+        if let (Some(steadier), Some((luma, motion))) = (&mut self.steadier, motion) {
+            painted = steadier.steady.push(painted, &luma, motion.as_ref());
+            if let Some(motion) = motion {
+                steadier.flow.recycle(motion);
+            }
+        }
+        wanted.finish.apply(original.rgb(), &mut painted);
 
         let mut painting = Painting::new(Arc::new(picture), Arc::new(painted), captured.at, index);
         painting.work = started.elapsed();
@@ -203,11 +253,25 @@ impl LivePainter {
             self.fading = self.fade.is_moving(now);
             self.stylizer.set_style(&self.fade.at(now))?;
         }
-        if self.finish != Some(wanted.finish) {
-            self.finish = Some(wanted.finish);
-            self.stylizer.set_finish(wanted.finish);
-        }
         Ok(())
+    }
+
+    /// The steadier with this strength, if one is wanted.
+    fn steadier(&mut self, strength: Option<f32>) -> Result<Option<&mut Steadier>, StylizeError> {
+        let Some(strength) = strength else {
+            self.steadier = None;
+            return Ok(None);
+        };
+        let settings = SteadySettings::new(strength, self.threads)?;
+        match &mut self.steadier {
+            Some(steadier) if steadier.strength != strength => {
+                steadier.steady.set(settings);
+                steadier.strength = strength;
+            }
+            Some(_) => {}
+            none => *none = Some(Steadier::new(settings, strength, self.threads)?),
+        }
+        Ok(self.steadier.as_mut())
     }
 
     /// The picture, or the one that was frozen.
@@ -243,6 +307,46 @@ impl LivePainter {
             self.steps = steps;
         }
         quality.size()
+    }
+}
+
+/// What keeps paintings steady.
+struct Steadier {
+    flow: FlowEstimator,
+    cuts: SceneCuts,
+    steady: Steady,
+    strength: f32,
+}
+
+impl Steadier {
+    fn new(settings: SteadySettings, strength: f32, threads: usize) -> Result<Self, SteadyError> {
+        Ok(Self {
+            flow: FlowEstimator::new(FlowSettings {
+                preset: FlowPreset::Medium,
+                scale: FlowScale::Half,
+                threads,
+            }),
+            cuts: SceneCuts::default(),
+            steady: Steady::new(settings)?,
+            strength,
+        })
+    }
+
+    fn reset(&mut self) {
+        self.flow.reset();
+        self.cuts.reset();
+        self.steady.reset();
+    }
+
+    /// Finds the motion to this picture from the one before, before painting.
+    fn look(&mut self, picture: &Picture) -> (Luma, Option<Motion>) {
+        let luma = Luma::from_rgb(picture);
+        let motion = self.flow.push(&luma);
+        if self.cuts.push(picture, &luma, motion.as_ref()) {
+            self.steady.reset();
+            return (luma, None);
+        }
+        (luma, motion)
     }
 }
 
@@ -285,7 +389,7 @@ mod tests {
     #[test]
     fn mirror_and_freeze() {
         let mut wanted = wanted();
-        let mut painter = LivePainter::new(Box::new(Passthrough), &wanted, 30.0);
+        let mut painter = LivePainter::new(Box::new(Passthrough), &wanted, 30.0, 1);
         let first = |painting: &Painting| painting.full().rgb()[..2].to_vec();
         assert_eq!(
             first(&painter.paint(captured(1), 0, true, &wanted).unwrap()),
@@ -313,7 +417,7 @@ mod tests {
     fn a_fixed_size_is_painted_and_brought_back() {
         let mut wanted = wanted();
         wanted.size = SizeWish::Fixed((32, 32));
-        let mut painter = LivePainter::new(Box::new(Passthrough), &wanted, 30.0);
+        let mut painter = LivePainter::new(Box::new(Passthrough), &wanted, 30.0, 1);
         let painting = painter.paint(captured(9), 0, true, &wanted).unwrap();
         assert_eq!(
             (painting.painted.width(), painting.painted.height()),

@@ -136,7 +136,9 @@ impl Quality {
 /// Sizes to paint pictures of a camera at, in rising order, the camera's own the last, or one whose longest side has
 /// `longest` pixels. Sides are multiples of 4, which the networks like, and keep the aspect closely.
 pub fn ladder(camera: Size, longest: usize) -> Vec<Size> {
-    const AREAS: [f64; 9] = [0.04, 0.0625, 0.09, 0.14, 0.25, 0.36, 0.5, 0.7, 1.0];
+    const AREAS: [f64; 10] = [0.04, 0.0625, 0.09, 0.14, 0.19, 0.25, 0.36, 0.5, 0.7, 1.0];
+    /// Under this many pixels nothing can be recognised in a painting.
+    const FEWEST: usize = 240 * 134;
     let shrink = (longest as f64 / camera.0.max(camera.1) as f64).min(1.0);
     let round = |side: f64| ((side / 4.0).round() as usize * 4).max(crate::stylize::MIN_SIDE);
     let mut sizes: Vec<Size> = AREAS
@@ -148,7 +150,7 @@ pub fn ladder(camera: Size, longest: usize) -> Vec<Size> {
                 round(camera.1 as f64 * scale),
             )
         })
-        .filter(|&(width, _)| width >= 96)
+        .filter(|&(width, height)| width * height >= FEWEST)
         .collect();
     if let Some(last) = sizes.last_mut()
         && last.0.abs_diff(camera.0) < 4

@@ -6,7 +6,7 @@
 //! local slope. Where painting and camera picture have nothing to do with each other (a flat wall with brush strokes on
 //! it) the slope is near zero and the strokes are only interpolated.
 
-use crate::frame::Picture;
+use crate::{frame::Picture, kernels::vectorised};
 
 /// Half the side of the square in which a slope is fitted, in pixels of the painting.
 const RADIUS: usize = 2;
@@ -34,20 +34,53 @@ pub fn upscale(painted: &Picture, guide: &Picture) -> Picture {
         .zip(luma.chunks_exact(width));
     for ((line, luma), &(top, bottom, t)) in lines.zip(&rows) {
         let line_of = |y: usize| &cells[y * painted.width()..(y + 1) * painted.width()];
-        for ((cell, above), below) in row.iter_mut().zip(line_of(top)).zip(line_of(bottom)) {
+        finish_row(
+            &mut row,
+            line_of(top),
+            line_of(bottom),
+            t,
+            luma,
+            &columns,
+            line,
+        );
+    }
+    out
+}
+
+/// The two cells of the small side around a place of the large one, and the weight of the second.
+type Tap = (usize, usize, f32);
+
+vectorised! {
+    /// One row of the result: the rows above and below are mixed into `row`, then spread over the columns.
+    fn finish_row(
+        row: &mut [Cell],
+        above: &[Cell],
+        below: &[Cell],
+        t: f32,
+        luma: &[u8],
+        columns: &[Tap],
+        line: &mut [u8],
+    ) {
+        for ((cell, above), below) in row.iter_mut().zip(above).zip(below) {
             *cell = mix(above, below, t);
         }
         let (pixels, _) = line.as_chunks_mut::<3>();
-        for ((pixel, &luma), &(left, right, t)) in pixels.iter_mut().zip(luma).zip(&columns) {
+        for ((pixel, &luma), &(left, right, t)) in pixels.iter_mut().zip(luma).zip(columns) {
             let cell = mix(&row[left], &row[right], t);
             let detail = f32::from(luma) - cell[6];
-            for (value, (base, slope)) in pixel.iter_mut().zip(cell.iter().zip(&cell[3..6])) {
-                // Saturates at 0 and 255.
-                *value = (base + slope * detail + 0.5) as u8;
+            let sharp: [f32; 3] = std::array::from_fn(|c| cell[c] + cell[3 + c] * detail + 0.5);
+            // Saturates at 0 and 255.
+            *pixel = sharp.map(|value| value as u8);
+        }
+    }
+
+    fn add_cells(sums: &mut [Cell], row: &[Cell]) {
+        for (sum, cell) in sums.iter_mut().zip(row) {
+            for (sum, value) in sum.iter_mut().zip(cell) {
+                *sum += value;
             }
         }
     }
-    out
 }
 
 fn luma(rgb: &[u8]) -> u8 {
@@ -60,7 +93,7 @@ fn mix(a: &Cell, b: &Cell, t: f32) -> Cell {
 }
 
 /// For each place of the large side: its two neighbours on the small side, and the weight of the second.
-fn taps(small: usize, large: usize) -> Vec<(usize, usize, f32)> {
+fn taps(small: usize, large: usize) -> Vec<Tap> {
     let scale = small as f32 / large as f32;
     (0..large)
         .map(|i| {
@@ -142,11 +175,7 @@ fn box_sums(products: &[Cell], width: usize, height: usize) -> Vec<(Cell, f32)> 
         let rows = around(y, height);
         vertical.fill(Cell::default());
         for row in products[rows.start * width..rows.end * width].chunks_exact(width) {
-            for (sum, cell) in vertical.iter_mut().zip(row) {
-                for (sum, value) in sum.iter_mut().zip(cell) {
-                    *sum += value;
-                }
-            }
+            add_cells(&mut vertical, row);
         }
         for x in 0..width {
             let columns = around(x, width);

@@ -479,10 +479,13 @@ impl Present<'_> {
             self.readout.trouble = self.silent_camera.clone();
             match &self.newest {
                 Some(painting) => {
-                    let left = self.desk.split.then_some(&*painting.original);
-                    self.canvas.show(painting.full(), left);
+                    let shown = painting.fitting(size);
+                    let original = &*painting.original;
+                    let left = self.desk.split.then_some(original);
+                    let aspect = (original.width(), original.height());
+                    self.canvas.show(&shown, left, aspect);
                 }
-                None => self.canvas.show(&Picture::black(16, 9), None),
+                None => self.canvas.show(&Picture::black(16, 9), None, (16, 9)),
             }
             draw(
                 &mut self.canvas,
@@ -611,13 +614,18 @@ impl Present<'_> {
             now.saturating_duration_since(seen.1)
         };
         let captured = self.shared.captured.load(Ordering::Relaxed);
+        let open = self.shared.camera_open.load(Ordering::Relaxed);
+        if !open {
+            // Capturing itself tells what is wrong.
+            self.seen_captured.1 = now;
+        }
         let silence = moved(captured, &mut self.seen_captured);
         if silence < self.config.camera_silence {
-            if captured > 0 && self.silent_camera.take().is_some() {
+            if open && captured > 0 && self.silent_camera.take().is_some() {
                 // A camera that was reopened tells so itself.
                 self.desk.say("the camera is back", now);
             }
-        } else if self.silent_camera.is_none() && self.shared.camera_open.load(Ordering::Relaxed) {
+        } else if self.silent_camera.is_none() {
             let text = format!(
                 "the camera has given no picture for {:.1} s (is it covered, asleep, or its cable loose?); waiting for it",
                 silence.as_secs_f64()

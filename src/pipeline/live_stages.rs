@@ -341,7 +341,7 @@ fn fitted(picture: &Picture, (width, height): Size) -> Picture {
     }
     let mut canvas = Canvas::default();
     canvas.resize(width, height);
-    canvas.show(picture, None);
+    canvas.show(picture, None, (picture.width(), picture.height()));
     let mut out = Picture::black(width, height);
     let (pixels, _) = out.rgb_mut().as_chunks_mut::<3>();
     for (rgb, pixel) in pixels.iter_mut().zip(canvas.pixels()) {

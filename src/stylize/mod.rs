@@ -49,6 +49,9 @@ pub enum StylizeError {
     /// The network failed on its device.
     #[error("the network failed on this device")]
     Device(#[from] candle_core::Error),
+    /// Steadying refused.
+    #[error(transparent)]
+    Steady(#[from] crate::temporal::steady::SteadyError),
     /// The processor's kernels refused.
     #[error("the network failed on the processor")]
     Kernel(#[from] crate::kernels::KernelError),
