@@ -16,13 +16,11 @@ use std::{
 use serde_json::Value;
 use x11rb::{
     connection::Connection,
-    protocol::xproto::{ConnectionExt, ImageFormat},
+    protocol::xproto::{ClientMessageEvent, ConnectionExt, EventMask, ImageFormat},
     rust_connection::RustConnection,
 };
 
 const SCREEN: (usize, usize) = (1280, 800);
-/// The colour of the keys' names in the overlay.
-const KEYS: [u8; 3] = [0xFF, 0xD2, 0x7A];
 
 /// An X server of our own.
 struct Server {
@@ -100,8 +98,16 @@ impl Shot {
         [self.0[start], self.0[start + 1], self.0[start + 2]]
     }
 
-    fn count(&self, colour: [u8; 3]) -> usize {
-        self.0.chunks_exact(3).filter(|rgb| *rgb == colour).count()
+    /// Mean of all values where the panel with the keys stands.
+    fn panel(&self) -> u64 {
+        let (columns, rows) = (520..760, 250..550);
+        let count = (columns.len() * rows.len() * 3) as u64;
+        let sum: u64 = rows
+            .flat_map(|y| columns.clone().map(move |x| (x, y)))
+            .flat_map(|(x, y)| self.pixel(x, y))
+            .map(u64::from)
+            .sum();
+        sum / count
     }
 
     fn save(&self, name: &str) {
@@ -179,6 +185,21 @@ impl<'a> Running<'a> {
         }
     }
 
+    /// As a window manager does when its cross is clicked.
+    fn ask_to_close(&self) {
+        let atom = |name: &str| {
+            let cookie = self.connection.intern_atom(false, name.as_bytes()).unwrap();
+            cookie.reply().unwrap().atom
+        };
+        let data = [atom("WM_DELETE_WINDOW"), 0, 0, 0, 0];
+        let window = self.window.parse().unwrap();
+        let event = ClientMessageEvent::new(32, window, atom("WM_PROTOCOLS"), data);
+        self.connection
+            .send_event(false, window, EventMask::NO_EVENT, event)
+            .unwrap();
+        self.connection.flush().unwrap();
+    }
+
     fn size(&self) -> String {
         let geometry = self.server.xdotool(&["getwindowgeometry", &self.window]);
         geometry
@@ -228,10 +249,15 @@ fn keys_views_sizes_and_full_screen() {
     let running = Running::start(&server, &[], folder.path());
     assert_eq!(running.size(), "640x360");
 
+    // Frozen, so that nothing else changes what is seen.
+    running.key("space");
+    thread::sleep(Duration::from_secs(1));
+    let bright = running.until("frozen", |shot| shot.panel() > 20).panel();
     running.key("h");
-    running.until("help", |shot| shot.count(KEYS) > 100);
+    running.until("help", |shot| shot.panel() * 10 < bright * 6);
     running.key("h");
-    running.until("plain", |shot| shot.count(KEYS) == 0);
+    running.until("plain", |shot| shot.panel() * 10 > bright * 8);
+    running.key("space");
 
     // The window stands in the middle of the screen: its middle is the screen's.
     running.key("v");
@@ -331,8 +357,7 @@ fn closing_the_window_ends_a_recording_properly() {
     let args = ["--record", "film.mkv"];
     let running = Running::start(&server, &args, folder.path());
     thread::sleep(Duration::from_secs(2));
-    // As a window manager asks for it.
-    server.xdotool(&["windowquit", &running.window]);
+    running.ask_to_close();
     let summary = running.end();
     let recorded = summary["recorded"].as_u64().unwrap();
     assert!(recorded > 5, "{summary}");

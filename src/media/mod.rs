@@ -9,6 +9,13 @@ mod describe;
 pub(crate) mod edge;
 pub(crate) mod graph;
 pub(crate) mod mux;
+#[cfg_attr(
+    not(feature = "camera"),
+    allow(
+        dead_code,
+        reason = "cameras and virtual cameras have other formats than RGB"
+    )
+)]
 pub(crate) mod scale;
 
 pub use describe::{Chapter, SourceDescription, Track, TrackKind};

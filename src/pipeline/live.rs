@@ -46,6 +46,9 @@ const PUMP: Duration = Duration::from_millis(8);
 /// How often fading text is drawn anew while no painting comes.
 const REDRAW: Duration = Duration::from_millis(33);
 
+/// How often the window is drawn anew while nothing moves at all: what covered it may be gone.
+const REDRAW_STILL: Duration = Duration::from_millis(200);
+
 /// Makes a recording of a name for pictures of a size.
 pub type OpenRecording =
     Arc<dyn Fn(&Path, &StreamInfo) -> Result<Box<dyn FrameSink>, SinkError> + Send + Sync>;
@@ -467,9 +470,14 @@ impl Present<'_> {
         };
         let size = screen.size();
         let resized = size != (self.canvas.width(), self.canvas.height());
+        let pace = if self.desk.is_moving(now) {
+            REDRAW
+        } else {
+            REDRAW_STILL
+        };
         let due = self
             .drawn
-            .is_none_or(|drawn| now.saturating_duration_since(drawn) >= REDRAW);
+            .is_none_or(|drawn| now.saturating_duration_since(drawn) >= pace);
         if fresh || resized || due {
             if resized {
                 self.canvas.resize(size.0, size.1);

@@ -124,7 +124,7 @@ pub(super) fn capture(
     let mut told: Option<String> = None;
     loop {
         if shared.is_stopping() {
-            return end_of(&to_paint, stats);
+            return end_of(&to_paint, shared, stats);
         }
         let had_frames = stats.frames() > 0;
         let error = match opener.open() {
@@ -143,17 +143,17 @@ pub(super) fn capture(
                 shared.camera_open.store(true, Ordering::Relaxed);
                 let error = loop {
                     if shared.is_stopping() {
-                        return end_of(&to_paint, stats);
+                        return end_of(&to_paint, shared, stats);
                     }
                     match camera.next() {
                         Ok(Some(captured)) => {
                             stats.frame(captured.at.elapsed());
                             let index = shared.captured.fetch_add(1, Ordering::Relaxed);
                             if to_paint.put(Numbered { captured, index }).is_err() {
-                                return Outcome::Disconnected;
+                                return left_alone(shared, stats);
                             }
                         }
-                        Ok(None) => return end_of(&to_paint, stats),
+                        Ok(None) => return end_of(&to_paint, shared, stats),
                         Err(error) => break error,
                     }
                 };
@@ -167,7 +167,7 @@ pub(super) fn capture(
             return Outcome::Failed(error.into());
         }
         if to_paint.reset(ResetReason::Discontinuity).is_err() {
-            return Outcome::Disconnected;
+            return left_alone(shared, stats);
         }
         report(&mut told, &error, shared);
         shared.pause(RETRY);
@@ -184,10 +184,23 @@ fn report(told: &mut Option<String>, error: &CameraError, shared: &Shared) {
     }
 }
 
-fn end_of(to_paint: &LatestSender<Numbered>, stats: StageStats) -> Outcome<StageStats, LiveError> {
+fn end_of(
+    to_paint: &LatestSender<Numbered>,
+    shared: &Shared,
+    stats: StageStats,
+) -> Outcome<StageStats, LiveError> {
     match to_paint.end() {
         Ok(()) => Outcome::Finished(stats),
-        Err(_) => Outcome::Disconnected,
+        Err(_) => left_alone(shared, stats),
+    }
+}
+
+/// The next stage is gone: when the session ends that is as it should be.
+fn left_alone<T>(shared: &Shared, finished: T) -> Outcome<T, LiveError> {
+    if shared.is_stopping() {
+        Outcome::Finished(finished)
+    } else {
+        Outcome::Disconnected
     }
 }
 

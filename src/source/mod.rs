@@ -4,6 +4,13 @@ mod camera;
 mod clip_camera;
 mod device_camera;
 mod look;
+#[cfg_attr(
+    not(feature = "camera"),
+    allow(
+        dead_code,
+        reason = "only cameras have modes, but their logic is tested anyway"
+    )
+)]
 mod modes;
 mod open;
 mod packets;
