@@ -45,7 +45,12 @@ pub struct PaintArgs {
     pub style: String,
 
     /// Opacity of the painting over the original, 0 to 1
-    #[arg(long, value_name = "0..1", default_value_t = 1.0)]
+    #[arg(
+        long,
+        value_name = "0..1",
+        default_value_t = 1.0,
+        overrides_with = "strength"
+    )]
     pub strength: f32,
 
     /// Keep the colours of the original and paint only its light and dark

@@ -197,6 +197,14 @@ impl LivePainter {
         }
         picture = self.freeze(picture, wanted.frozen);
 
+        if wanted.finish.hides_painting() {
+            // The next painting is the first of a new film.
+            self.last_size = None;
+            let original = Arc::new(picture);
+            let mut painting = Painting::new(original.clone(), original, captured.at, index);
+            painting.work = started.elapsed();
+            return Ok(painting);
+        }
         let camera = (picture.width(), picture.height());
         let size = self.size(camera, wanted.size);
         if !continues || self.mirror != wanted.mirror || self.last_size != Some(size) {
@@ -411,6 +419,21 @@ mod tests {
             first(&painter.paint(captured(5), 4, true, &wanted).unwrap()),
             [63, 5]
         );
+    }
+
+    #[test]
+    fn at_strength_0_nothing_is_painted() {
+        struct Forbidden;
+        impl Stylizer for Forbidden {
+            fn paint(&mut self, _: &mut Picture) -> Result<(), StylizeError> {
+                panic!("it should not be asked")
+            }
+        }
+        let mut wanted = wanted();
+        wanted.finish = Finish::new(0.0, false).unwrap();
+        let mut painter = LivePainter::new(Box::new(Forbidden), &wanted, 30.0, 1);
+        let painting = painter.paint(captured(9), 0, true, &wanted).unwrap();
+        assert_eq!(painting.full(), &painting.original);
     }
 
     #[test]
