@@ -36,7 +36,7 @@ impl Scaler {
     ///
     /// # Errors
     /// FFmpeg's, when it cannot read the format.
-    pub(crate) fn to_rgb(&mut self, input: &frame::Video) -> Result<Picture, Error> {
+    pub(crate) fn rgb_of(&mut self, input: &frame::Video) -> Result<Picture, Error> {
         let size = (input.width() as usize, input.height() as usize);
         self.convert(
             input,
@@ -51,7 +51,7 @@ impl Scaler {
     ///
     /// # Errors
     /// FFmpeg's.
-    pub(crate) fn from_rgb(
+    pub(crate) fn reformat(
         &mut self,
         picture: &Picture,
         format: Pixel,

@@ -21,7 +21,6 @@
 mod control;
 mod latest;
 pub mod live;
-mod live_stages;
 mod run;
 mod stage;
 mod stats;

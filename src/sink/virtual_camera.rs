@@ -167,7 +167,7 @@ mod with_v4l {
             };
             let frame = self
                 .scaler
-                .from_rgb(picture, Pixel::YUYV422, size)
+                .reformat(picture, Pixel::YUYV422, size)
                 .map_err(|error| {
                     SinkError::Failed(format!("converting to YUYV failed: {error}"))
                 })?;
@@ -180,7 +180,9 @@ mod with_v4l {
                 // Some drivers (vivid) promise writes and take only buffers.
                 Err(error) if error.kind() == ErrorKind::InvalidInput => match self.open.take() {
                     Some(Open::Writing(device, size)) => {
-                        self.open = Some(self.stream(&device, size)?);
+                        // The attempt holds the queue of the device until it is closed; the format stays.
+                        drop(device);
+                        self.open = Some(self.stream(&self.device()?, size)?);
                         self.put()
                     }
                     open => {

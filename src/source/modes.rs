@@ -189,7 +189,7 @@ impl Decoder {
             decoder.send_packet(&Packet::copy(bytes)).ok()?;
             let mut decoded = frame::Video::empty();
             decoder.receive_frame(&mut decoded).ok()?;
-            return self.scaler.to_rgb(&decoded).ok();
+            return self.scaler.rgb_of(&decoded).ok();
         }
         if self.mode.layout == Layout::Rgb {
             let rgb = bytes.get(..width * height * 3)?;
@@ -202,7 +202,7 @@ impl Decoder {
             _ => (width, height),
         };
         // Rows may be padded, which shows in the length.
-        let pitch = if bytes.len() % rows == 0 {
+        let pitch = if bytes.len().is_multiple_of(rows) {
             (bytes.len() / rows).max(row)
         } else {
             row
@@ -224,7 +224,7 @@ impl Decoder {
                 to[..length].copy_from_slice(&from[..length]);
             }
         }
-        self.scaler.to_rgb(&self.raw).ok()
+        self.scaler.rgb_of(&self.raw).ok()
     }
 }
 

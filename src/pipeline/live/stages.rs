@@ -14,13 +14,11 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
-use super::{
-    LatestReceiver, LatestSender, Outcome, StageStats, Taken,
-    live::{LiveConfig, LiveError, Notice, OpenRecording},
-};
+use super::{LiveConfig, LiveError, Notice, OpenRecording};
 use crate::{
     frame::{Frame, Picture, ResetReason},
     live::{Canvas, LivePainter, Painting, Size, Wanted},
+    pipeline::{LatestReceiver, LatestSender, Outcome, StageStats, Taken},
     sink::VirtualCamera,
     source::{CameraError, CameraOpener, Captured, Ratio, StreamInfo},
 };
