@@ -10,6 +10,7 @@
 pub mod device;
 pub mod frame;
 pub mod kernels;
+pub mod live;
 pub mod media;
 pub mod models;
 pub mod nn;

@@ -23,6 +23,8 @@ pub struct Args {
 pub enum Command {
     /// Paint a video, with its sound, into an MP4 (or MKV, MOV, WebM)
     Video(VideoArgs),
+    /// Paint what a camera sees, at once: in a window, a recording, a virtual camera
+    Live(Box<LiveArgs>),
     /// Paint pictures, or a folder of them
     Image(ImageArgs),
     /// List the styles, or paint a contact sheet of all of them
@@ -45,7 +47,12 @@ pub struct PaintArgs {
     pub style: String,
 
     /// Opacity of the painting over the original, 0 to 1
-    #[arg(long, value_name = "0..1", default_value_t = 1.0)]
+    #[arg(
+        long,
+        value_name = "0..1",
+        default_value_t = 1.0,
+        overrides_with = "strength"
+    )]
     pub strength: f32,
 
     /// Keep the colours of the original and paint only its light and dark
@@ -167,6 +174,96 @@ pub struct VideoArgs {
     pub no_audio: bool,
 
     /// Replace an existing output
+    #[arg(long, help_heading = "Output")]
+    pub overwrite: bool,
+
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// Whether there is a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum WindowChoice {
+    /// A window
+    On,
+    /// No window
+    Off,
+    /// A window that fills the screen
+    Full,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct LiveArgs {
+    /// Camera: a number, a name or part of it, a device path, `test` (a moving card), or a video file
+    #[arg(
+        short,
+        long,
+        value_name = "CAMERA",
+        default_value = "0",
+        help_heading = "Camera"
+    )]
+    pub camera: String,
+
+    /// List the cameras and what they offer
+    #[arg(long, help_heading = "Camera")]
+    pub list: bool,
+
+    /// Size to take from the camera [default: near 640x360 to 1280x720, whatever it offers at 30 frames/s]
+    #[arg(long, value_name = "WxH", help_heading = "Camera", value_parser = super::settings::parse_size)]
+    pub camera_size: Option<Sizing>,
+
+    /// Pixel format to take from the camera: yuyv, nv12, mjpeg, rgb, bgr or gray [default: the cheapest]
+    #[arg(long, value_name = "NAME", help_heading = "Camera")]
+    pub camera_format: Option<String>,
+
+    /// Frames per second
+    #[arg(long, value_name = "N", default_value_t = 30.0, help_heading = "Camera", value_parser = super::settings::parse_rate)]
+    pub fps: f64,
+
+    /// Play a video file again and again
+    #[arg(long = "loop", help_heading = "Camera")]
+    pub repeat: bool,
+
+    /// Flip left to right, like a mirror [default for cameras]
+    #[arg(long, overrides_with = "no_mirror", help_heading = "Camera")]
+    pub mirror: bool,
+
+    /// Do not flip [default for the test card and files]
+    #[arg(long, overrides_with = "mirror", help_heading = "Camera")]
+    pub no_mirror: bool,
+
+    /// Wait for a camera that is missing or in use, instead of failing
+    #[arg(long, help_heading = "Camera")]
+    pub wait: bool,
+
+    #[command(flatten)]
+    pub paint: PaintArgs,
+
+    #[command(flatten)]
+    pub steady: SteadyArgs,
+
+    /// Where to show it
+    #[arg(
+        long,
+        value_name = "WHERE",
+        default_value = "on",
+        help_heading = "Output"
+    )]
+    pub window: WindowChoice,
+
+    /// Record what is painted: .mkv, .mp4, .mov or .webm. The file is whole even if the program is killed
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub record: Option<PathBuf>,
+
+    /// Feed a video device that other programs take for a camera (v4l2loopback)
+    #[arg(long, value_name = "DEVICE", help_heading = "Output")]
+    pub virtual_camera: Option<PathBuf>,
+
+    /// End after this much: seconds, or [HH:]MM:SS
+    #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = super::settings::parse_duration)]
+    pub duration: Option<f64>,
+
+    /// Replace an existing recording
     #[arg(long, help_heading = "Output")]
     pub overwrite: bool,
 

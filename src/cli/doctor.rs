@@ -6,6 +6,7 @@ use allaprima::{
     media,
     models::ModelStore,
     sink::{Codec, available_codecs},
+    source::{self, CameraError},
     style::StylePack,
 };
 use anyhow::Result;
@@ -45,6 +46,16 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
             says: media::version(),
         },
         encoders(),
+        cameras(),
+        Finding {
+            name: "window",
+            ok: true,
+            says: if cfg!(feature = "window") {
+                "built in".into()
+            } else {
+                "not built in (cargo feature `window`)".into()
+            },
+        },
         models(args),
     ];
     if args.json {
@@ -90,6 +101,20 @@ fn encoders() -> Finding {
         name: "codecs",
         ok,
         says: format!("{}{hint}", names.join(", ")),
+    }
+}
+
+fn cameras() -> Finding {
+    let (ok, says) = match source::cameras() {
+        Ok(cameras) if cameras.is_empty() => (true, "none".to_owned()),
+        Ok(cameras) => (true, cameras.join("; ")),
+        // A program without cameras was built so on purpose.
+        Err(error) => (matches!(error, CameraError::NotBuilt), error.to_string()),
+    };
+    Finding {
+        name: "cameras",
+        ok,
+        says,
     }
 }
 

@@ -8,6 +8,8 @@ mod bench;
 mod doctor;
 mod image;
 mod interrupt;
+mod live;
+mod live_summary;
 mod measure;
 mod plot;
 mod progress;
@@ -46,6 +48,7 @@ pub fn main() -> ExitCode {
     init_log();
     let result = match args.command {
         Command::Video(args) => video::run(args),
+        Command::Live(args) => live::run(*args),
         Command::Image(args) => image::run(args),
         Command::Styles(args) => styles::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -1,6 +1,6 @@
 //! What is meant: values checked, names resolved, each error naming the option.
 
-use std::{num::NonZero, thread::available_parallelism};
+use std::{num::NonZero, sync::Arc, thread::available_parallelism};
 
 use allaprima::{
     models::ModelStore,
@@ -108,6 +108,14 @@ pub fn parse_duration(text: &str) -> Result<f64, String> {
         .unwrap_or_else(|| Err("it must be above 0".into()))
 }
 
+/// Frames per second.
+pub fn parse_rate(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|rate| (1.0..=240.0).contains(rate))
+        .ok_or_else(|| "write a number from 1 to 240".into())
+}
+
 /// Threads to use: as asked, else one per core.
 pub fn threads(asked: Option<usize>) -> usize {
     asked.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get))
@@ -115,7 +123,8 @@ pub fn threads(asked: Option<usize>) -> usize {
 
 /// The painter that the options describe.
 pub struct Painter {
-    pack: StylePack,
+    pack: Arc<StylePack>,
+    choice: StyleChoice,
     settings: FeedForwardSettings,
 }
 
@@ -133,7 +142,21 @@ impl Painter {
             threads: threads(args.threads),
             precision: args.precision,
         };
-        Ok(Self { pack, settings })
+        Ok(Self {
+            pack: Arc::new(pack),
+            choice,
+            settings,
+        })
+    }
+
+    /// The styles there are.
+    pub fn pack(&self) -> &Arc<StylePack> {
+        &self.pack
+    }
+
+    /// The style that is wanted.
+    pub fn choice(&self) -> &StyleChoice {
+        &self.choice
     }
 
     /// A stylizer and how to steady what it paints with `flow`; with `choice` off the stylizer does all there is.
@@ -213,6 +236,14 @@ mod tests {
         }
         assert!(parse_duration("0").is_err());
         assert_eq!(parse_duration("0.5"), Ok(0.5));
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(parse_rate("12.5"), Ok(12.5));
+        for bad in ["0", "-1", "nan", "inf", "1000", ""] {
+            assert!(parse_rate(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub fn run(args: VideoArgs) -> Result<()> {
         lossless: args.lossless,
         overwrite: args.overwrite,
         threads,
+        live: false,
     };
     let source = VideoFileSource::open(
         &args.input,

@@ -11,6 +11,14 @@ pub(crate) mod graph;
 pub(crate) mod mux;
 pub(crate) mod sound;
 pub(crate) mod words;
+#[cfg_attr(
+    not(feature = "camera"),
+    allow(
+        dead_code,
+        reason = "cameras and virtual cameras have other formats than RGB"
+    )
+)]
+pub(crate) mod scale;
 
 pub use describe::{Chapter, SourceDescription, Track, TrackKind};
 

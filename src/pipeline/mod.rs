@@ -14,14 +14,20 @@
 //! Every thread is named and joined, what each came to is ranked (panicked before failed before cut off), and the one
 //! cause is reported. The channels hold [`LINK_CAPACITY`] packets, so a fast decoder waits for a slow painter and
 //! memory stays flat however long the clip is.
+//!
+//! A live session ([`live`]) has the same shape, but its links never wait: right after capture a [`Slot`] keeps only the
+//! newest frame.
 
 mod control;
+mod latest;
+pub mod live;
 mod run;
 mod stage;
 mod stats;
 mod steadying;
 
 pub use control::Control;
+pub use latest::{Fresh, LatestReceiver, LatestSender, ReceiverGone, Slot, Taken, latest};
 pub use run::{LINK_CAPACITY, PipelineError, Report, run, run_steady};
 pub use stage::Outcome;
 pub use stats::{StageStats, StageSummary};

@@ -48,6 +48,11 @@ impl StageStats {
             .saturating_record(time.as_micros().try_into().unwrap_or(u64::MAX));
     }
 
+    /// Frames counted so far.
+    pub fn frames(&self) -> u64 {
+        self.histogram.len()
+    }
+
     /// What the times come to, `wall` being how long the pipeline ran.
     pub fn summary(&self, wall: Duration) -> StageSummary {
         let quantile = |q| self.histogram.value_at_quantile(q) as f64 / 1000.0;

@@ -130,6 +130,25 @@ impl Container {
         }
     }
 
+    /// Options for a recording: pieces that stand for themselves, each handed to the system at once.
+    pub(super) fn live_options(self) -> Vec<(&'static CStr, CString)> {
+        let options: &[(&CStr, &CStr)] = match self {
+            Self::Mp4 | Self::Mov => &[
+                (
+                    c"movflags",
+                    c"+empty_moov+default_base_moof+frag_keyframe",
+                ),
+                (c"frag_duration", c"1000000"),
+                (c"flush_packets", c"1"),
+            ],
+            Self::Mkv | Self::Webm => &[(c"cluster_time_limit", c"1000"), (c"flush_packets", c"1")],
+        };
+        options
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect()
+    }
+
     /// Whether the run-up of a sound decoder is stored as a delay beside stamps from zero (Matroska), and not as a
     /// negative start.
     pub(super) fn stores_codec_delay(self) -> bool {

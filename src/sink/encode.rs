@@ -118,7 +118,13 @@ fn options(
     let digits_8 = "a number from 0 (best) to 8 (fastest)";
     let digits_10 = "a number from 0 (best) to 10 (fastest)";
     Ok(match name {
-        "libx264" => vec![("crf", crf(20, 51)?), ("preset", named("veryfast")?)],
+        "libx264" => {
+            let mut options = vec![("crf", crf(20, 51)?), ("preset", named("veryfast")?)];
+            if settings.live {
+                options.extend([("tune", "zerolatency".to_owned()), ("g", "60".to_owned())]);
+            }
+            options
+        }
         "libx265" => vec![
             ("crf", crf(23, 51)?),
             ("preset", named("ultrafast")?),
@@ -128,6 +134,10 @@ fn options(
             ),
         ],
         "libvpx-vp9" => vec![
+            (
+                "lag-in-frames",
+                if settings.live { "0" } else { "25" }.to_owned(),
+            ),
             ("crf", crf(30, 63)?),
             ("b", "0".to_owned()),
             ("deadline", "realtime".to_owned()),

@@ -3,15 +3,23 @@
 mod container;
 mod discard;
 mod encode;
+mod recording;
+mod screen;
 mod sound;
 mod temporary;
 mod tracks;
 mod video_file;
+mod virtual_camera;
+mod window;
 
 pub use container::{Codec, UnknownCodec};
 pub use discard::Discard;
 pub use encode::available as available_codecs;
+pub use recording::{check_recording, open_recording};
+pub use screen::{Screen, VirtualCamera};
 pub use video_file::{VideoFileSink, VideoSinkSettings};
+pub use virtual_camera::open_virtual_camera;
+pub use window::open_window;
 
 use std::path::PathBuf;
 

@@ -37,6 +37,8 @@ pub struct VideoSinkSettings {
     pub overwrite: bool,
     /// Threads of the encoder.
     pub threads: usize,
+    /// No frame waits in the encoder for later ones, and every second can be played from.
+    pub live: bool,
 }
 
 impl Default for VideoSinkSettings {
@@ -48,6 +50,7 @@ impl Default for VideoSinkSettings {
             lossless: false,
             overwrite: false,
             threads: 2,
+            live: false,
         }
     }
 }

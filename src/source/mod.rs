@@ -1,7 +1,18 @@
 //! Where frames come from. Each kind of source (video file, test card, ...) is a [`FrameSource`] in its own file.
 
+mod camera;
+mod clip_camera;
 mod convert;
+mod device_camera;
 mod look;
+#[cfg_attr(
+    not(feature = "camera"),
+    allow(
+        dead_code,
+        reason = "only cameras have modes, but their logic is tested anyway"
+    )
+)]
+mod modes;
 mod notes;
 mod open;
 mod packets;
@@ -11,6 +22,10 @@ mod timeline;
 mod video_file;
 
 pub use crate::media::SourceDescription;
+pub use camera::{Camera, CameraError, CameraMode, CameraOpener, Captured};
+pub use clip_camera::{ClipCamera, TestCamera};
+pub use device_camera::{cameras, device_camera};
+pub use modes::CameraWish;
 pub use settings::{Sizing, VideoSourceSettings};
 pub use test_card::TestCard;
 pub use video_file::VideoFileSource;

@@ -86,6 +86,13 @@ impl StyleChoice {
         }
     }
 
+    /// The blend of two styles by their numbers, `share` (0..1) of it the second.
+    pub fn blend(first: usize, second: usize, share: f32) -> Self {
+        Self {
+            weights: vec![(first, 1.0 - share), (second, share)],
+        }
+    }
+
     /// Numbers of styles with their weights.
     pub fn weights(&self) -> &[(usize, f32)] {
         &self.weights

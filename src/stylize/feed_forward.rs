@@ -96,4 +96,15 @@ impl Stylizer for FeedForward {
         self.finish.apply(&self.original, picture);
         Ok(())
     }
+    fn set_style(&mut self, style: &StyleParameters) -> Result<(), StylizeError> {
+        match &mut self.network {
+            Network::Kernels(engine) => engine.set_style(style)?,
+            Network::Candle(net) => net.set_style(style)?,
+        }
+        Ok(())
+    }
+
+    fn set_finish(&mut self, finish: Finish) {
+        self.finish = finish;
+    }
 }

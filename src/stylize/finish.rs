@@ -40,6 +40,11 @@ impl Finish {
         })
     }
 
+    /// Whether nothing of the painting is seen, so that it need not be painted.
+    pub fn hides_painting(&self) -> bool {
+        self.strength <= 0.0
+    }
+
     /// Whether [`Finish::apply`] looks at the original at all.
     pub fn needs_original(&self) -> bool {
         self.keep_colors || self.strength < 1.0

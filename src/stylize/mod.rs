@@ -8,7 +8,7 @@ pub use feed_forward::{FeedForward, FeedForwardSettings};
 pub use finish::{Finish, InvalidStrength};
 pub use passthrough::Passthrough;
 
-use crate::frame::Picture;
+use crate::{frame::Picture, kernels::StyleParameters};
 
 /// Paints pictures, one after the other. What it remembers from one to the next (if anything) is dropped by `reset`.
 pub trait Stylizer: Send {
@@ -20,6 +20,17 @@ pub trait Stylizer: Send {
 
     /// The next picture does not continue the last one.
     fn reset(&mut self) {}
+
+    /// Changes the style of the pictures that follow. A stylizer without styles ignores it.
+    ///
+    /// # Errors
+    /// When the style does not fit the network, or the device fails.
+    fn set_style(&mut self, _style: &StyleParameters) -> Result<(), StylizeError> {
+        Ok(())
+    }
+
+    /// Changes what is done to the paintings that follow. A stylizer that does nothing to them ignores it.
+    fn set_finish(&mut self, _finish: Finish) {}
 }
 
 /// Why a picture could not be painted.
@@ -38,6 +49,9 @@ pub enum StylizeError {
     /// The network failed on its device.
     #[error("the network failed on this device")]
     Device(#[from] candle_core::Error),
+    /// Steadying refused.
+    #[error(transparent)]
+    Steady(#[from] crate::temporal::steady::SteadyError),
     /// The processor's kernels refused.
     #[error("the network failed on the processor")]
     Kernel(#[from] crate::kernels::KernelError),

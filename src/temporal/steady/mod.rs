@@ -163,6 +163,11 @@ impl Steady {
         painting
     }
 
+    /// Changes how much the pictures that follow are steadied; the history stays.
+    pub fn set(&mut self, settings: SteadySettings) {
+        self.share = settings.share();
+    }
+
     /// Forgets the history: the next painting comes back as it is.
     pub fn reset(&mut self) {
         self.work.continued = false;

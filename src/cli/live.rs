@@ -1,0 +1,247 @@
+//! `allaprima live`: a camera, painted while it moves.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use allaprima::{
+    live::{Desk, DeskSettings, LivePainter, SizeWish},
+    picture_file::PictureFile,
+    pipeline::{
+        Control,
+        live::{self, LiveConfig, LiveError, LiveParts, Notice},
+    },
+    sink::{self, Screen, SinkError},
+    source::{self, CameraOpener, ClipCamera, Sizing, TestCamera},
+};
+use anyhow::{Context, Result};
+
+use super::{
+    args::{LiveArgs, WindowChoice},
+    interrupt,
+    live_summary::LiveSummary,
+    settings::{Painter, threads},
+    usage,
+};
+
+/// The size of the test card when none is asked for.
+const CARD: (usize, usize) = (640, 360);
+
+pub fn run(args: LiveArgs) -> Result<()> {
+    if args.list {
+        return list();
+    }
+    let quiet = args.talk.quiet;
+    let painter = Painter::from_args(&args.paint)?;
+    let (size, largest_side) = match args.paint.sizing() {
+        Sizing::Native => (SizeWish::Auto, usize::MAX),
+        Sizing::Exact { width, height } => (SizeWish::Fixed((width, height)), usize::MAX),
+        Sizing::MaxSide(side) => (SizeWish::Auto, side),
+    };
+    let (camera, is_real) = camera(&args)?;
+    let mirror = args.mirror || (is_real && !args.no_mirror);
+    let desk = Desk::new(
+        painter.pack().clone(),
+        DeskSettings {
+            style: painter.choice().clone(),
+            strength: args.paint.strength,
+            keep_colors: args.paint.keep_colors,
+            steady: args.steady.steady.0,
+            size,
+            mirror,
+        },
+    )
+    .map_err(usage)?;
+    if let Some(path) = &args.record {
+        sink::check_recording(path, args.overwrite).map_err(of_sink)?;
+    }
+    let threads = threads(args.paint.threads);
+    let stylizer = Box::new(painter.stylizer()?);
+    let live_painter = LivePainter::new(stylizer, desk.wanted(), args.fps, threads)
+        .with_largest_side(largest_side);
+    let virtual_camera = match &args.virtual_camera {
+        Some(path) => Some(sink::open_virtual_camera(path)?),
+        None => None,
+    };
+    let config = LiveConfig {
+        rate_hz: args.fps,
+        duration: args.duration.map(Duration::from_secs_f64),
+        record: args.record.is_some(),
+        wait_for_camera: args.wait,
+        ..LiveConfig::default()
+    };
+    let overwrite = args.overwrite;
+    let parts = LiveParts {
+        camera,
+        painter: live_painter,
+        desk,
+        screen: screen(args.window)?,
+        virtual_camera,
+        open_recording: Arc::new(move |path, info| {
+            sink::open_recording(path, info, overwrite, threads)
+        }),
+        recording_name: names(args.record.clone()),
+        save_screenshot: Box::new(|picture| {
+            let path = stamped("png");
+            let file = PictureFile {
+                picture: picture.clone(),
+                alpha: None,
+                profile: None,
+            };
+            file.write(&path, false)
+                .map_err(|error| SinkError::Failed(format!("{:#}", anyhow::Error::from(error))))?;
+            Ok(path)
+        }),
+        on_stuck: Box::new(abandon),
+    };
+
+    let control = Arc::new(Control::default());
+    interrupt::install(control.clone(), None, quiet)?;
+    let report = live::run(parts, &config, &control, &mut |notice| {
+        if quiet {
+            return;
+        }
+        match notice {
+            Notice::Info(text) | Notice::Recovered(text) => eprintln!("{text}"),
+            Notice::Trouble(text) => eprintln!("warning: {text}"),
+        }
+    })?;
+
+    if !quiet {
+        for note in &report.notes {
+            eprintln!("note: {note}");
+        }
+    }
+    let summary = LiveSummary::new(&report);
+    if args.talk.json {
+        println!("{}", serde_json::to_string(&summary)?);
+    }
+    if !quiet {
+        eprintln!("{}", summary.sentence());
+    }
+    // The session went on without it, but it was asked for.
+    match report.failures.into_iter().next() {
+        Some(failure) => Err(failure.into()),
+        None => Ok(()),
+    }
+}
+
+/// Wrong usage of an output is told apart from a disk that fails.
+fn of_sink(error: SinkError) -> anyhow::Error {
+    if error.is_usage() {
+        usage(error)
+    } else {
+        error.into()
+    }
+}
+
+/// The camera that is meant, and whether it is a real one.
+fn camera(args: &LiveArgs) -> Result<(Box<dyn CameraOpener>, bool)> {
+    let asked = match args.camera_size {
+        Some(Sizing::Exact { width, height }) => Some((width, height)),
+        _ => None,
+    };
+    if args.camera == "test" {
+        let (width, height) = asked
+            .or(match args.paint.size {
+                Some(Sizing::Exact { width, height }) => Some((width, height)),
+                _ => None,
+            })
+            .unwrap_or(CARD);
+        return Ok((Box::new(TestCamera::new(width, height, args.fps)), false));
+    }
+    let path = Path::new(&args.camera);
+    if path.is_file() {
+        let clip = ClipCamera::new(path, args.repeat, threads(args.paint.threads));
+        return Ok((Box::new(clip), false));
+    }
+    let wish = source::CameraWish {
+        size: asked,
+        rate_hz: args.fps,
+        format: args.camera_format.clone(),
+    };
+    Ok((source::device_camera(&args.camera, wish)?, true))
+}
+
+fn screen(choice: WindowChoice) -> Result<Option<Box<dyn Screen>>> {
+    if choice == WindowChoice::Off {
+        return Ok(None);
+    }
+    let mut screen = sink::open_window("allaprima", CARD)
+        .context("no window can be opened; --window off runs without one")?;
+    if choice == WindowChoice::Full {
+        screen.full_screen(true);
+    }
+    Ok(Some(screen))
+}
+
+fn list() -> Result<()> {
+    let cameras = source::cameras()?;
+    if cameras.is_empty() {
+        eprintln!("no cameras (--camera test and --camera FILE work without one)");
+    }
+    for camera in cameras {
+        println!("{camera}");
+    }
+    Ok(())
+}
+
+/// Names for recordings: the one that was asked for, then that with a number; else by the clock.
+fn names(asked: Option<PathBuf>) -> Box<dyn FnMut() -> PathBuf> {
+    let mut count = 0;
+    Box::new(move || {
+        count += 1;
+        match &asked {
+            Some(path) if count == 1 => path.clone(),
+            Some(path) => {
+                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+                let extension = path.extension().unwrap_or_default().to_string_lossy();
+                path.with_file_name(format!("{stem}-{count}.{extension}"))
+            }
+            None => stamped("mkv"),
+        }
+    })
+}
+
+/// A name in the current folder that is not taken, by the seconds since 1970 (which sort as they come).
+fn stamped(extension: &str) -> PathBuf {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs());
+    (0..)
+        .map(|i| {
+            let again = if i == 0 {
+                String::new()
+            } else {
+                format!("-{i}")
+            };
+            PathBuf::from(format!("allaprima-{seconds}{again}.{extension}"))
+        })
+        .find(|path| !path.exists())
+        .unwrap_or_default()
+}
+
+/// The window hangs and with it the main thread: say why and leave, there is nothing to wait for.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the main thread hangs in the window system and can return no exit code"
+)]
+fn abandon(error: LiveError) {
+    eprintln!("error: {:#}", anyhow::Error::from(error));
+    std::process::exit(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_recording_has_its_own_name() {
+        let mut next = names(Some("a/b.mkv".into()));
+        assert_eq!(next(), PathBuf::from("a/b.mkv"));
+        assert_eq!(next(), PathBuf::from("a/b-2.mkv"));
+        assert_eq!(next(), PathBuf::from("a/b-3.mkv"));
+    }
+}

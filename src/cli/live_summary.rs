@@ -1,0 +1,101 @@
+//! What a live session came to, for people and for programs.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use allaprima::pipeline::{StageSummary, live::LiveReport};
+use serde::Serialize;
+
+use super::summary::peak_rss_mib;
+
+/// The JSON summary of a session. `frames` is `shown`, as every command has it.
+#[derive(Debug, Serialize)]
+pub struct LiveSummary<'a> {
+    frames: u64,
+    seconds: f64,
+    fps: f64,
+    captured: u64,
+    dropped: u64,
+    painted: u64,
+    shown: u64,
+    recorded: u64,
+    not_recorded: u64,
+    virtual_camera_frames: u64,
+    latency_ms: Latency,
+    sizes: Vec<PaintedAt>,
+    peak_rss_mib: Option<f64>,
+    stages: BTreeMap<&'static str, StageSummary>,
+    recordings: &'a [PathBuf],
+    notes: &'a [String],
+}
+
+#[derive(Debug, Serialize)]
+struct Latency {
+    p50: f64,
+    p95: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct PaintedAt {
+    width: usize,
+    height: usize,
+    frames: u64,
+}
+
+impl<'a> LiveSummary<'a> {
+    /// Of a session.
+    pub fn new(report: &'a LiveReport) -> Self {
+        let sizes = report
+            .sizes
+            .iter()
+            .map(|&((width, height), frames)| PaintedAt {
+                width,
+                height,
+                frames,
+            })
+            .collect();
+        Self {
+            frames: report.shown,
+            seconds: report.wall.as_secs_f64(),
+            fps: report.rate_hz,
+            captured: report.captured,
+            dropped: report.dropped,
+            painted: report.painted,
+            shown: report.shown,
+            recorded: report.recorded,
+            not_recorded: report.not_recorded,
+            virtual_camera_frames: report.fed,
+            latency_ms: Latency {
+                p50: report.latency_ms.0,
+                p95: report.latency_ms.1,
+            },
+            sizes,
+            peak_rss_mib: peak_rss_mib(),
+            stages: report.stages.iter().copied().collect(),
+            recordings: &report.recordings,
+            notes: &report.notes,
+        }
+    }
+
+    /// The sentence for a person.
+    pub fn sentence(&self) -> String {
+        let sizes: Vec<_> = self
+            .sizes
+            .iter()
+            .map(|size| format!("{}x{}", size.width, size.height))
+            .collect();
+        format!(
+            "{} frames in {:.1} s ({:.1} frames/s, {} dropped), latency {:.0} ms (95 % under {:.0} ms), painted at {}",
+            self.shown,
+            self.seconds,
+            self.fps,
+            self.dropped,
+            self.latency_ms.p50,
+            self.latency_ms.p95,
+            if sizes.is_empty() {
+                "no size".into()
+            } else {
+                sizes.join(", ")
+            }
+        )
+    }
+}

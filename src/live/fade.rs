@@ -1,0 +1,98 @@
+//! From one style to the next without a jump.
+
+use std::time::{Duration, Instant};
+
+use crate::kernels::StyleParameters;
+
+/// A style on its way to another: the blend of their numbers, which is a style itself.
+#[derive(Clone, Debug)]
+pub struct StyleFade {
+    from: StyleParameters,
+    to: StyleParameters,
+    started: Instant,
+    length: Duration,
+}
+
+impl StyleFade {
+    /// Rests at `style`; later changes take `length`.
+    pub fn new(style: StyleParameters, length: Duration, now: Instant) -> Self {
+        Self {
+            from: style.clone(),
+            to: style,
+            started: now.checked_sub(length).unwrap_or(now),
+            length,
+        }
+    }
+
+    /// Sets out for `style` from wherever it is now.
+    pub fn towards(&mut self, style: StyleParameters, now: Instant) {
+        self.from = self.at(now);
+        self.to = style;
+        self.started = now;
+    }
+
+    /// Whether [`StyleFade::at`] still changes.
+    pub fn is_moving(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.started) < self.length
+    }
+
+    /// The style at a time.
+    pub fn at(&self, now: Instant) -> StyleParameters {
+        let passed = now.saturating_duration_since(self.started).as_secs_f32();
+        let t = (passed / self.length.as_secs_f32().max(1e-6)).min(1.0);
+        if t >= 1.0 {
+            return self.to.clone();
+        }
+        let weight = t * t * (3.0 - 2.0 * t);
+        let mix = |from: &[f32], to: &[f32]| {
+            from.iter()
+                .zip(to)
+                .map(|(from, to)| from + (to - from) * weight)
+                .collect()
+        };
+        StyleParameters {
+            scale: mix(&self.from.scale, &self.to.scale),
+            shift: mix(&self.from.shift, &self.to.shift),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn style(value: f32) -> StyleParameters {
+        StyleParameters {
+            scale: vec![value; 3],
+            shift: vec![-value; 3],
+        }
+    }
+
+    #[test]
+    fn it_moves_steadily_and_arrives() {
+        let start = Instant::now();
+        let length = Duration::from_millis(500);
+        let mut fade = StyleFade::new(style(0.0), length, start);
+        assert!(!fade.is_moving(start));
+        fade.towards(style(1.0), start);
+        let mut last = 0.0;
+        for millis in (0..=500).step_by(33) {
+            let now = fade.at(start + Duration::from_millis(millis)).scale[0];
+            assert!((0.0..0.12).contains(&(now - last)), "a jump at {millis} ms");
+            last = now;
+        }
+        let end = start + length;
+        assert!(!fade.is_moving(end));
+        assert_eq!(fade.at(end).shift, vec![-1.0; 3]);
+    }
+
+    #[test]
+    fn a_change_on_the_way_starts_where_it_is() {
+        let start = Instant::now();
+        let mut fade = StyleFade::new(style(0.0), Duration::from_millis(500), start);
+        fade.towards(style(1.0), start);
+        let middle = start + Duration::from_millis(250);
+        fade.towards(style(0.0), middle);
+        assert!((fade.at(middle).scale[0] - 0.5).abs() < 1e-5);
+    }
+}

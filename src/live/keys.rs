@@ -1,0 +1,447 @@
+//! What the keys do: a desk of switches without a window.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{SizeWish, Wanted};
+use crate::{
+    style::{StyleChoice, StylePack},
+    stylize::Finish,
+};
+
+/// A key that was pressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// A letter (lower case), digit or sign, as on a keyboard without shift.
+    Char(char),
+    /// The arrow.
+    Left,
+    /// The arrow.
+    Right,
+    /// The arrow.
+    Up,
+    /// The arrow.
+    Down,
+    /// Escape.
+    Escape,
+    /// The eleventh function key.
+    F11,
+}
+
+/// What a key asks for beyond the painting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// End the program.
+    Quit,
+    /// Start or stop recording.
+    Record,
+    /// Save what is shown as a picture.
+    Screenshot,
+    /// Full screen on or off.
+    FullScreen,
+}
+
+/// Every key and what it does, in the order of the overlay.
+pub const HELP: [(&str, &str); 17] = [
+    ("Left Right", "previous, next style"),
+    ("0 … 9", "style by number (1 2 is 12)"),
+    ("B", "another style to blend towards"),
+    ("[ ]", "less, more of it"),
+    ("Up Down", "strength"),
+    (", .", "steadiness"),
+    ("C", "keep colours"),
+    ("V", "split view: original | painted"),
+    ("- =", "painting size down, up"),
+    ("A", "automatic size"),
+    ("Space", "freeze"),
+    ("M", "mirror"),
+    ("R", "record on, off"),
+    ("P", "screenshot"),
+    ("F", "full screen"),
+    ("I", "frames per second and latency"),
+    ("H · Q", "this help · quit"),
+];
+
+/// How long the style's name stays, fading included.
+const TITLE: Duration = Duration::from_millis(2500);
+/// How long it takes to fade in, and out.
+const FADE: Duration = Duration::from_millis(350);
+/// How long a message stays.
+const MESSAGE: Duration = Duration::from_secs(4);
+/// Two digits within this time are one number.
+const SECOND_DIGIT: Duration = Duration::from_millis(800);
+
+/// How the desk stands at first.
+#[derive(Clone, Debug)]
+pub struct DeskSettings {
+    /// The style or blend.
+    pub style: StyleChoice,
+    /// 0..=1.
+    pub strength: f32,
+    /// Whether colours are kept.
+    pub keep_colors: bool,
+    /// 0..=1, `None` is off.
+    pub steady: Option<f32>,
+    /// The size to paint at.
+    pub size: SizeWish,
+    /// Whether pictures are flipped.
+    pub mirror: bool,
+}
+
+/// All switches. Keys move them; [`Desk::wanted`] is what the painter follows.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    pack: Arc<StylePack>,
+    style: StyleChoice,
+    base: usize,
+    partner: Option<usize>,
+    share: f32,
+    strength: f32,
+    keep_colors: bool,
+    steps: i32,
+    wanted: Wanted,
+    digit: Option<(usize, Instant)>,
+    /// The overlay with the keys is shown.
+    pub help: bool,
+    /// Frame rate and latency are shown.
+    pub readout: bool,
+    /// The original is shown beside the painting.
+    pub split: bool,
+    title_since: Option<Instant>,
+    message: Option<(String, Instant)>,
+}
+
+impl Desk {
+    /// A desk over the styles of `pack`.
+    ///
+    /// # Errors
+    /// When the strength is out of range.
+    pub fn new(
+        pack: Arc<StylePack>,
+        settings: DeskSettings,
+    ) -> Result<Self, crate::stylize::InvalidStrength> {
+        let weights = settings.style.weights();
+        let (base, partner, share) = match *weights {
+            [(base, _), (partner, share)] => (base, Some(partner), share),
+            [(base, _), ..] => (base, None, 0.0),
+            [] => (0, None, 0.0),
+        };
+        let wanted = Wanted {
+            style: Arc::new(pack.parameters(&settings.style)),
+            finish: Finish::new(settings.strength, settings.keep_colors)?,
+            steady: settings.steady,
+            size: settings.size,
+            mirror: settings.mirror,
+            frozen: false,
+        };
+        Ok(Self {
+            pack,
+            style: settings.style,
+            base,
+            partner,
+            share,
+            strength: settings.strength,
+            keep_colors: settings.keep_colors,
+            steps: 0,
+            wanted,
+            digit: None,
+            help: false,
+            readout: false,
+            split: false,
+            title_since: None,
+            message: None,
+        })
+    }
+
+    /// What the painter is to do.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// The style's name, or the blend's.
+    pub fn style_name(&self) -> String {
+        let name = |number: usize| self.pack.styles().get(number).map_or("", |s| &s.name);
+        let parts: Vec<_> = match self.style.weights() {
+            [(number, _)] => vec![name(*number).to_owned()],
+            weights => weights
+                .iter()
+                .map(|(number, weight)| format!("{} {:.0} %", name(*number), weight * 100.0))
+                .collect(),
+        };
+        parts.join(" + ")
+    }
+
+    /// Shows the style's name from now on.
+    pub fn show_title(&mut self, now: Instant) {
+        self.title_since = Some(now);
+    }
+
+    /// Shows a message from now on.
+    pub fn say(&mut self, text: impl Into<String>, now: Instant) {
+        self.message = Some((text.into(), now));
+    }
+
+    /// The style's name while it is shown, and its opacity.
+    pub fn title(&self, now: Instant) -> Option<(String, u8)> {
+        let age = now.saturating_duration_since(self.title_since?);
+        opacity(age, TITLE).map(|opacity| (self.style_name(), opacity))
+    }
+
+    /// The message while it is shown, and its opacity.
+    pub fn message(&self, now: Instant) -> Option<(&str, u8)> {
+        let (text, since) = self.message.as_ref()?;
+        let age = now.saturating_duration_since(*since);
+        opacity(age, MESSAGE).map(|opacity| (text.as_str(), opacity))
+    }
+
+    /// Whether something on the desk is fading, so that the window has to be drawn again.
+    pub fn is_moving(&self, now: Instant) -> bool {
+        self.title(now).is_some() || self.message(now).is_some()
+    }
+
+    /// Carries out what a key does, and returns what is left to others.
+    pub fn press(&mut self, key: Key, now: Instant) -> Option<Command> {
+        let digit = self.digit.take();
+        match key {
+            Key::Escape | Key::Char('q') => return Some(Command::Quit),
+            Key::F11 | Key::Char('f') => return Some(Command::FullScreen),
+            Key::Char('r') => return Some(Command::Record),
+            Key::Char('p') => return Some(Command::Screenshot),
+            Key::Right => self.neighbour(1, now),
+            Key::Left => self.neighbour(self.pack.styles().len() - 1, now),
+            Key::Char(c @ '0'..='9') => self.digit(c as usize - '0' as usize, digit, now),
+            Key::Char('b') => {
+                let count = self.pack.styles().len();
+                let next = (self.partner.unwrap_or(self.base) + 1) % count;
+                self.partner = Some(if next == self.base {
+                    (next + 1) % count
+                } else {
+                    next
+                });
+                self.share = if self.share > 0.0 { self.share } else { 0.5 };
+                self.restyle(now);
+            }
+            Key::Char(']') => self.shift_blend(0.1, now),
+            Key::Char('[') => self.shift_blend(-0.1, now),
+            Key::Up => self.strengthen(0.1, now),
+            Key::Down => self.strengthen(-0.1, now),
+            Key::Char('.') => self.steady(0.1, now),
+            Key::Char(',') => self.steady(-0.1, now),
+            Key::Char('c') => {
+                self.keep_colors = !self.keep_colors;
+                self.refinish();
+                self.say(on_off("keep colours", self.keep_colors), now);
+            }
+            Key::Char('v') => {
+                self.split = !self.split;
+                if self.split {
+                    self.say("original | painted", now);
+                }
+            }
+            Key::Char('-') => self.resize(-1, now),
+            Key::Char('=' | '+') => self.resize(1, now),
+            Key::Char('a') => {
+                self.wanted.size = SizeWish::Auto;
+                self.say("automatic size", now);
+            }
+            Key::Char(' ') => {
+                self.wanted.frozen = !self.wanted.frozen;
+                let text = if self.wanted.frozen {
+                    "frozen"
+                } else {
+                    "running"
+                };
+                self.say(text, now);
+            }
+            Key::Char('m') => {
+                self.wanted.mirror = !self.wanted.mirror;
+                self.say(on_off("mirror", self.wanted.mirror), now);
+            }
+            Key::Char('i') => self.readout = !self.readout,
+            Key::Char('h') => self.help = !self.help,
+            Key::Char(_) => {}
+        }
+        None
+    }
+
+    /// The style `steps` further round the list.
+    fn neighbour(&mut self, steps: usize, now: Instant) {
+        self.choose((self.base + steps) % self.pack.styles().len(), now);
+    }
+
+    fn choose(&mut self, number: usize, now: Instant) {
+        self.base = number;
+        self.partner = None;
+        self.share = 0.0;
+        self.restyle(now);
+    }
+
+    fn digit(&mut self, digit: usize, before: Option<(usize, Instant)>, now: Instant) {
+        let count = self.pack.styles().len();
+        let number = match before {
+            Some((tens, at)) if now.saturating_duration_since(at) < SECOND_DIGIT => {
+                let number = tens * 10 + digit;
+                if number < count { number } else { digit }
+            }
+            _ => {
+                self.digit = Some((digit, now));
+                digit
+            }
+        };
+        if number < count {
+            self.choose(number, now);
+        }
+    }
+
+    fn shift_blend(&mut self, by: f32, now: Instant) {
+        let count = self.pack.styles().len();
+        self.partner.get_or_insert((self.base + 1) % count);
+        // Kept in tenths, so that ten steps there and back end where they began.
+        self.share = ((self.share + by) * 10.0).round().clamp(0.0, 10.0) / 10.0;
+        self.restyle(now);
+    }
+
+    fn restyle(&mut self, now: Instant) {
+        self.style = match self.partner {
+            Some(partner) if self.share >= 1.0 => StyleChoice::single(partner),
+            Some(partner) if self.share > 0.0 => StyleChoice::blend(self.base, partner, self.share),
+            _ => StyleChoice::single(self.base),
+        };
+        self.wanted.style = Arc::new(self.pack.parameters(&self.style));
+        self.show_title(now);
+    }
+
+    fn strengthen(&mut self, by: f32, now: Instant) {
+        self.strength = ((self.strength + by) * 10.0).round().clamp(0.0, 10.0) / 10.0;
+        self.refinish();
+        self.say(format!("strength {:.0} %", self.strength * 100.0), now);
+    }
+
+    fn refinish(&mut self) {
+        // The strength is within its bounds.
+        if let Ok(finish) = Finish::new(self.strength, self.keep_colors) {
+            self.wanted.finish = finish;
+        }
+    }
+
+    fn steady(&mut self, by: f32, now: Instant) {
+        let steady = ((self.wanted.steady.unwrap_or(0.0) + by) * 10.0)
+            .round()
+            .clamp(0.0, 10.0)
+            / 10.0;
+        self.wanted.steady = (steady > 0.0).then_some(steady);
+        let text = match self.wanted.steady {
+            Some(steady) => format!("steadiness {:.0} %", steady * 100.0),
+            None => "steadiness off".into(),
+        };
+        self.say(text, now);
+    }
+
+    fn resize(&mut self, by: i32, now: Instant) {
+        self.steps += by;
+        self.wanted.size = SizeWish::Stepped { steps: self.steps };
+        self.say(
+            if by > 0 {
+                "larger painting"
+            } else {
+                "smaller painting"
+            },
+            now,
+        );
+    }
+}
+
+fn on_off(what: &str, on: bool) -> String {
+    format!("{what} {}", if on { "on" } else { "off" })
+}
+
+/// In and out again over a time; `None` behind it.
+fn opacity(age: Duration, length: Duration) -> Option<u8> {
+    let left = length.checked_sub(age).filter(|left| !left.is_zero())?;
+    let share = age.min(left).as_secs_f32() / FADE.as_secs_f32();
+    Some((share.min(1.0) * 255.0) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::ModelStore;
+
+    fn desk() -> Desk {
+        let pack = StylePack::load(&ModelStore::embedded().unwrap()).unwrap();
+        let settings = DeskSettings {
+            style: StyleChoice::single(0),
+            strength: 1.0,
+            keep_colors: false,
+            steady: None,
+            size: SizeWish::Auto,
+            mirror: true,
+        };
+        Desk::new(Arc::new(pack), settings).unwrap()
+    }
+
+    fn press(desk: &mut Desk, keys: &str, now: Instant) {
+        for c in keys.chars() {
+            desk.press(Key::Char(c), now);
+        }
+    }
+
+    #[test]
+    fn styles_by_arrow_and_number() {
+        let (mut desk, now) = (desk(), Instant::now());
+        let count = desk.pack.styles().len();
+        desk.press(Key::Left, now);
+        assert_eq!(desk.base, count - 1);
+        desk.press(Key::Right, now);
+        assert_eq!(desk.base, 0);
+        press(&mut desk, "1", now);
+        assert_eq!(desk.base, 1);
+        press(&mut desk, "2", now + Duration::from_millis(300));
+        assert_eq!(desk.base, 12, "one and two are twelve");
+        press(&mut desk, "9", now + Duration::from_secs(5));
+        assert_eq!(desk.base, 9);
+        press(&mut desk, "9", now + Duration::from_secs(5));
+        assert_eq!(desk.base, 9, "there is no style 99");
+        assert_eq!(desk.title(now + Duration::from_secs(5)).unwrap().1, 0);
+        let shown = desk.title(now + Duration::from_secs(6)).unwrap();
+        assert_eq!(shown, (desk.pack.styles()[9].name.clone(), 255));
+        assert_eq!(desk.title(now + Duration::from_secs(9)), None);
+    }
+
+    #[test]
+    fn blends_go_there_and_back() {
+        let (mut desk, now) = (desk(), Instant::now());
+        let plain = desk.wanted().style.clone();
+        press(&mut desk, "b", now);
+        assert_eq!(desk.style.weights(), [(0, 0.5), (1, 0.5)]);
+        press(&mut desk, "]]]]]]]", now);
+        assert_eq!(desk.style.weights(), [(1, 1.0)]);
+        press(&mut desk, "[[[[[[[[[[", now);
+        assert_eq!(desk.style.weights(), [(0, 1.0)]);
+        assert_eq!(desk.wanted().style.scale, plain.scale);
+    }
+
+    #[test]
+    fn switches() {
+        let (mut desk, now) = (desk(), Instant::now());
+        press(&mut desk, "mc v--", now);
+        assert!(!desk.wanted().mirror && desk.keep_colors && desk.split);
+        assert!(desk.wanted().frozen);
+        assert_eq!(desk.wanted().size, SizeWish::Stepped { steps: -2 });
+        press(&mut desk, "a ", now);
+        assert_eq!(desk.wanted().size, SizeWish::Auto);
+        assert!(!desk.wanted().frozen);
+        for _ in 0..30 {
+            desk.press(Key::Down, now);
+        }
+        assert_eq!(desk.wanted().finish, Finish::new(0.0, true).unwrap());
+        press(&mut desk, "...", now);
+        assert_eq!(desk.wanted().steady, Some(0.3));
+        press(&mut desk, ",,,,", now);
+        assert_eq!(desk.wanted().steady, None);
+        assert_eq!(desk.press(Key::Char('r'), now), Some(Command::Record));
+        assert_eq!(desk.press(Key::Escape, now), Some(Command::Quit));
+    }
+}

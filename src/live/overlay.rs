@@ -1,0 +1,186 @@
+//! What stands over the picture: the style's name, messages, the keys, the read-out.
+
+use std::time::{Duration, Instant};
+
+use super::{Canvas, Desk, HELP, Lettering, canvas::Rectangle};
+
+const WHITE: u32 = 0xFF_FFFF;
+const SOFT: u32 = 0xD8_D8D8;
+const KEYS: u32 = 0xFF_D27A;
+const RED: u32 = 0xFF_4040;
+
+/// Figures for the read-out.
+#[derive(Clone, Debug, Default)]
+pub struct Readout {
+    /// Frames shown per second, of late.
+    pub rate_hz: f64,
+    /// Age of the frames when they were shown, of late.
+    pub latency: Duration,
+    /// The size painted at.
+    pub size: (usize, usize),
+    /// Frames dropped right after capture so far.
+    pub dropped: u64,
+    /// How long the recording is, if one runs.
+    pub recording: Option<Duration>,
+    /// What is wrong for as long as it is (no camera).
+    pub trouble: Option<String>,
+}
+
+/// Draws everything over the picture on `canvas`.
+pub fn draw(
+    canvas: &mut Canvas,
+    lettering: &mut Lettering,
+    desk: &Desk,
+    readout: &Readout,
+    now: Instant,
+) {
+    // Letters grow with the window, within what can be read and what fits.
+    let unit = (canvas.height() / 22).clamp(11, 34);
+    if let Some((name, opacity)) = desk.title(now) {
+        let height = unit * 2;
+        let width = lettering.width(&name, height);
+        let left = (canvas.width() as i64 - width as i64) / 2;
+        let top = canvas.height() as i64 - height as i64 * 3 / 2;
+        for (dx, dy) in [(1, 1), (-1, 1), (1, -1), (-1, -1)] {
+            lettering.write(canvas, &name, height, (left + dx, top + dy), 0, opacity);
+        }
+        lettering.write(canvas, &name, height, (left, top), WHITE, opacity);
+    }
+    if let Some(trouble) = &readout.trouble {
+        banner(canvas, lettering, trouble, unit, RED);
+    } else if let Some((text, opacity)) = desk.message(now) {
+        line(canvas, lettering, text, unit, opacity);
+    }
+    if let Some(length) = readout.recording {
+        let seconds = length.as_secs();
+        let text = format!("● REC {}:{:02}", seconds / 60, seconds % 60);
+        // The built-in font has no such dot; a square does.
+        let text = text.replace('●', "");
+        let width = lettering.width(&text, unit);
+        let left = canvas.width().saturating_sub(width + 2 * unit);
+        let top = unit / 2;
+        fill(
+            canvas,
+            left.saturating_sub(unit / 2),
+            top + unit / 4,
+            unit * 2 / 3,
+            RED,
+        );
+        lettering.write(
+            canvas,
+            &text,
+            unit,
+            ((left + unit / 2) as i64, top as i64),
+            RED,
+            255,
+        );
+    }
+    if desk.readout {
+        let text = format!(
+            "{:.1} frames/s · {:.0} ms · {}x{} · {} dropped",
+            readout.rate_hz,
+            readout.latency.as_secs_f64() * 1000.0,
+            readout.size.0,
+            readout.size.1,
+            readout.dropped
+        );
+        let width = lettering.width(&text, unit);
+        canvas.shade(area(0, 0, width + unit, unit * 3 / 2), 150);
+        let place = (unit as i64 / 2, unit as i64 / 5);
+        lettering.write(canvas, &text, unit, place, WHITE, 255);
+    }
+    if desk.help {
+        help(canvas, lettering);
+    }
+}
+
+fn area(left: usize, top: usize, width: usize, height: usize) -> Rectangle {
+    Rectangle {
+        left,
+        top,
+        width,
+        height,
+    }
+}
+
+/// The keys in a panel in the middle, as large as fits.
+fn help(canvas: &mut Canvas, lettering: &mut Lettering) {
+    let rows = HELP.len() + 1;
+    let mut unit = (canvas.height() * 4 / 5 / (rows + 1)).clamp(8, 30);
+    let widths = |lettering: &Lettering, unit: usize| {
+        let widest = |texts: &mut dyn Iterator<Item = &'static str>| {
+            texts.map(|text| lettering.width(text, unit)).max()
+        };
+        (
+            widest(&mut HELP.iter().map(|(key, _)| *key)).unwrap_or(0),
+            widest(&mut HELP.iter().map(|(_, does)| *does)).unwrap_or(0),
+        )
+    };
+    let (mut keys, mut texts) = widths(lettering, unit);
+    while unit > 8 && keys + texts + 3 * unit > canvas.width() {
+        unit -= 1;
+        (keys, texts) = widths(lettering, unit);
+    }
+    let pitch = unit * 6 / 5;
+    let (width, height) = (keys + texts + 3 * unit, pitch * rows + unit / 2);
+    let left = canvas.width().saturating_sub(width) / 2;
+    let top = canvas.height().saturating_sub(height) / 2;
+    canvas.shade(area(left, top, width, height), 190);
+    for (i, (key, does)) in HELP.iter().enumerate() {
+        let y = (top + unit / 2 + i * pitch) as i64;
+        lettering.write(canvas, key, unit, ((left + unit) as i64, y), KEYS, 255);
+        let x = (left + 2 * unit + keys) as i64;
+        lettering.write(canvas, does, unit, (x, y), SOFT, 255);
+    }
+}
+
+/// A line at the top that fades.
+fn line(canvas: &mut Canvas, lettering: &mut Lettering, text: &str, unit: usize, opacity: u8) {
+    let width = lettering.width(text, unit);
+    let left = canvas.width().saturating_sub(width) / 2;
+    let shade = (u32::from(opacity) * 150 / 255) as u8;
+    canvas.shade(
+        area(
+            left.saturating_sub(unit / 2),
+            unit * 2,
+            width + unit,
+            unit * 3 / 2,
+        ),
+        shade,
+    );
+    let place = (left as i64, (unit * 2 + unit / 5) as i64);
+    lettering.write(canvas, text, unit, place, WHITE, opacity);
+}
+
+/// Lines in the middle that stay; long text is broken.
+fn banner(canvas: &mut Canvas, lettering: &mut Lettering, text: &str, unit: usize, colour: u32) {
+    let room = canvas.width().saturating_sub(2 * unit);
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if lettering.width(&format!("{line} {word}"), unit) <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    let pitch = unit * 5 / 4;
+    let height = pitch * lines.len() + unit;
+    let top = canvas.height().saturating_sub(height) / 2;
+    let width = canvas.width();
+    canvas.shade(area(0, top, width, height), 190);
+    for (i, line) in lines.iter().enumerate() {
+        let left = width.saturating_sub(lettering.width(line, unit)) / 2;
+        let place = (left as i64, (top + unit / 2 + i * pitch) as i64);
+        lettering.write(canvas, line, unit, place, colour, 255);
+    }
+}
+
+fn fill(canvas: &mut Canvas, left: usize, top: usize, side: usize, colour: u32) {
+    for y in top..top + side {
+        for x in left..left + side {
+            canvas.blend(x as i64, y as i64, colour, 255);
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! From a picture of the camera to a painting of it, frame by frame, while everything may change.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use super::{Quality, Size, StyleFade, ladder, upscale};
+use crate::{
+    frame::Picture,
+    kernels::StyleParameters,
+    media::scale::Scaler,
+    source::Captured,
+    stylize::{Finish, StylizeError, Stylizer},
+    temporal::{
+        flow::{FlowEstimator, FlowPreset, FlowScale, FlowSettings, Luma, Motion},
+        scene_cut::SceneCuts,
+        steady::{Steady, SteadyError, SteadySettings},
+    },
+};
+
+/// How long a change of style takes.
+pub const FADE: Duration = Duration::from_millis(500);
+/// Painting starts near this size and looks for a better one from there.
+const FIRST_SIZE: Size = (640, 360);
+
+/// Everything about the painting that can be changed while it runs.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The style, its blend already computed.
+    pub style: Arc<StyleParameters>,
+    /// How the painting and the original are joined.
+    pub finish: Finish,
+    /// How steady, 0..1; `None` is off.
+    pub steady: Option<f32>,
+    /// The size to paint at.
+    pub size: SizeWish,
+    /// Flip pictures left to right.
+    pub mirror: bool,
+    /// Keep painting the same picture.
+    pub frozen: bool,
+}
+
+/// The size to paint at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizeWish {
+    /// As large as the wanted frame rate allows.
+    Auto,
+    /// Exactly this.
+    Fixed(Size),
+    /// Automatic, but moved by hand: so many steps from where it was. The number tells one wish from the next.
+    Stepped {
+        /// Steps up so far, less the steps down.
+        steps: i32,
+    },
+}
+
+/// A painted frame.
+#[derive(Debug)]
+pub struct Painting {
+    /// What the camera saw, mirrored if wanted.
+    pub original: Arc<Picture>,
+    /// The painting, at the size it was painted at.
+    pub painted: Arc<Picture>,
+    full: OnceLock<Arc<Picture>>,
+    /// When the camera took the picture.
+    pub captured: Instant,
+    /// Number of the picture since the start, with gaps where some were dropped.
+    pub index: u64,
+    /// How long resizing, painting and steadying took.
+    pub work: Duration,
+}
+
+impl Painting {
+    /// A painting of `original`.
+    pub fn new(
+        original: Arc<Picture>,
+        painted: Arc<Picture>,
+        captured: Instant,
+        index: u64,
+    ) -> Self {
+        Self {
+            original,
+            painted,
+            full: OnceLock::new(),
+            captured,
+            index,
+            work: Duration::ZERO,
+        }
+    }
+
+    /// The painting for a display of this size, where it may be smaller than the camera's picture: then not all of it is
+    /// computed. The aspect of the answer is the camera's.
+    pub fn fitting(&self, (width, height): Size) -> Arc<Picture> {
+        let (full_width, full_height) = (self.original.width(), self.original.height());
+        let fit = (width as f64 / full_width as f64).min(height as f64 / full_height as f64);
+        if fit > 0.9 || self.full.get().is_some() {
+            return self.full().clone();
+        }
+        let side = |full: usize, painted: usize| ((full as f64 * fit) as usize).max(painted);
+        let size = (
+            side(full_width, self.painted.width()),
+            side(full_height, self.painted.height()),
+        );
+        if size == (self.painted.width(), self.painted.height()) {
+            return self.painted.clone();
+        }
+        match Scaler::default().scale(&self.original, size) {
+            Ok(guide) => Arc::new(upscale(&self.painted, &guide)),
+            Err(_) => self.full().clone(),
+        }
+    }
+
+    /// The painting at the camera's size. Computed by whoever asks first, for all.
+    pub fn full(&self) -> &Arc<Picture> {
+        self.full.get_or_init(|| {
+            let size = |picture: &Picture| (picture.width(), picture.height());
+            if size(&self.painted) == size(&self.original) {
+                self.painted.clone()
+            } else {
+                Arc::new(upscale(&self.painted, &self.original))
+            }
+        })
+    }
+}
+
+/// Paints what a camera sees. See the module's text.
+pub struct LivePainter {
+    stylizer: Box<dyn Stylizer>,
+    steadier: Option<Steadier>,
+    threads: usize,
+    style: Arc<StyleParameters>,
+    fade: StyleFade,
+    fading: bool,
+    scaler: Scaler,
+    quality: Option<(Size, Quality)>,
+    period: Duration,
+    largest_side: usize,
+    steps: i32,
+    mirror: bool,
+    frozen: Option<Picture>,
+    last_size: Option<Size>,
+}
+
+impl LivePainter {
+    /// Paints with `stylizer`, which already has the style of `wanted`, and holds `rate_hz` frames a second by its choice
+    /// of size. `threads` work on what is not the stylizer's.
+    pub fn new(
+        mut stylizer: Box<dyn Stylizer>,
+        wanted: &Wanted,
+        rate_hz: f64,
+        threads: usize,
+    ) -> Self {
+        // The painting is steadied before it is joined with the original, which does not flicker.
+        stylizer.set_finish(Finish::default());
+        Self {
+            stylizer,
+            steadier: None,
+            threads,
+            style: wanted.style.clone(),
+            fade: StyleFade::new((*wanted.style).clone(), FADE, Instant::now()),
+            fading: false,
+            scaler: Scaler::default(),
+            quality: None,
+            period: Duration::from_secs_f64(1.0 / rate_hz),
+            largest_side: usize::MAX,
+            steps: 0,
+            mirror: wanted.mirror,
+            frozen: None,
+            last_size: None,
+        }
+    }
+
+    /// Never chooses a size with a longer side than this by itself.
+    #[must_use]
+    pub fn with_largest_side(mut self, pixels: usize) -> Self {
+        self.largest_side = pixels;
+        self
+    }
+
+    /// Paints one picture. `continues` says that it follows the last one of the same scene.
+    ///
+    /// # Errors
+    /// As [`Stylizer::paint`].
+    pub fn paint(
+        &mut self,
+        captured: Captured,
+        index: u64,
+        continues: bool,
+        wanted: &Wanted,
+    ) -> Result<Painting, StylizeError> {
+        let started = Instant::now();
+        self.follow(wanted, started)?;
+        let mut picture = captured.picture;
+        if wanted.mirror {
+            mirror(&mut picture);
+        }
+        picture = self.freeze(picture, wanted.frozen);
+
+        if wanted.finish.hides_painting() {
+            // The next painting is the first of a new film.
+            self.last_size = None;
+            let original = Arc::new(picture);
+            let mut painting = Painting::new(original.clone(), original, captured.at, index);
+            painting.work = started.elapsed();
+            return Ok(painting);
+        }
+        let camera = (picture.width(), picture.height());
+        let size = self.size(camera, wanted.size);
+        if !continues || self.mirror != wanted.mirror || self.last_size != Some(size) {
+            self.stylizer.reset();
+            if let Some(steadier) = &mut self.steadier {
+                steadier.reset();
+            }
+        }
+        self.mirror = wanted.mirror;
+        self.last_size = Some(size);
+
+        let small = if size == camera {
+            None
+        } else {
+            let too_small = |_| StylizeError::TooSmall {
+                width: size.0,
+                height: size.1,
+            };
+            Some(self.scaler.scale(&picture, size).map_err(too_small)?)
+        };
+        let original = small.as_ref().unwrap_or(&picture);
+        let motion = self
+            .steadier(wanted.steady)?
+            .map(|steadier| steadier.look(original));
+        let mut painted = original.clone();
+        self.stylizer.paint(&mut painted)?;
+        if let (Some(steadier), Some((luma, motion))) = (&mut self.steadier, motion) {
+            painted = steadier.steady.push(painted, &luma, motion.as_ref());
+            if let Some(motion) = motion {
+                steadier.flow.recycle(motion);
+            }
+        }
+        wanted.finish.apply(original.rgb(), &mut painted);
+
+        let mut painting = Painting::new(Arc::new(picture), Arc::new(painted), captured.at, index);
+        painting.work = started.elapsed();
+        if wanted.size == SizeWish::Auto
+            && let Some((_, quality)) = &mut self.quality
+        {
+            quality.observe(painting.work, Instant::now());
+        }
+        Ok(painting)
+    }
+
+    /// Brings style and finish to what is wanted.
+    fn follow(&mut self, wanted: &Wanted, now: Instant) -> Result<(), StylizeError> {
+        if !Arc::ptr_eq(&self.style, &wanted.style) {
+            self.style = wanted.style.clone();
+            self.fade.towards((*wanted.style).clone(), now);
+            self.fading = true;
+        }
+        if self.fading {
+            // Asked before the style is set, so that the style it arrives at is set, too.
+            self.fading = self.fade.is_moving(now);
+            self.stylizer.set_style(&self.fade.at(now))?;
+        }
+        Ok(())
+    }
+
+    /// The steadier with this strength, if one is wanted.
+    fn steadier(&mut self, strength: Option<f32>) -> Result<Option<&mut Steadier>, StylizeError> {
+        let Some(strength) = strength else {
+            self.steadier = None;
+            return Ok(None);
+        };
+        let settings = SteadySettings::new(strength, self.threads)?;
+        match &mut self.steadier {
+            Some(steadier) if steadier.strength != strength => {
+                steadier.steady.set(settings);
+                steadier.strength = strength;
+            }
+            Some(_) => {}
+            none => *none = Some(Steadier::new(settings, strength, self.threads)?),
+        }
+        Ok(self.steadier.as_mut())
+    }
+
+    /// The picture, or the one that was frozen.
+    fn freeze(&mut self, picture: Picture, frozen: bool) -> Picture {
+        if !frozen {
+            self.frozen = None;
+            return picture;
+        }
+        self.frozen.get_or_insert(picture).clone()
+    }
+
+    fn size(&mut self, camera: Size, wish: SizeWish) -> Size {
+        if let SizeWish::Fixed(size) = wish {
+            return size;
+        }
+        let start = self.last_size.unwrap_or(FIRST_SIZE);
+        let quality = match &mut self.quality {
+            Some((of, quality)) if *of == camera => quality,
+            other => {
+                let sizes = ladder(camera, self.largest_side);
+                &mut other
+                    .insert((camera, Quality::new(sizes, start, self.period)))
+                    .1
+            }
+        };
+        if let SizeWish::Stepped { steps } = wish {
+            for _ in self.steps..steps {
+                quality.step(true);
+            }
+            for _ in steps..self.steps {
+                quality.step(false);
+            }
+            self.steps = steps;
+        }
+        quality.size()
+    }
+}
+
+/// What keeps paintings steady.
+struct Steadier {
+    flow: FlowEstimator,
+    cuts: SceneCuts,
+    steady: Steady,
+    strength: f32,
+}
+
+impl Steadier {
+    fn new(settings: SteadySettings, strength: f32, threads: usize) -> Result<Self, SteadyError> {
+        Ok(Self {
+            flow: FlowEstimator::new(FlowSettings {
+                preset: FlowPreset::Medium,
+                scale: FlowScale::Half,
+                threads,
+            }),
+            cuts: SceneCuts::default(),
+            steady: Steady::new(settings)?,
+            strength,
+        })
+    }
+
+    fn reset(&mut self) {
+        self.flow.reset();
+        self.cuts.reset();
+        self.steady.reset();
+    }
+
+    /// Finds the motion to this picture from the one before, before painting.
+    fn look(&mut self, picture: &Picture) -> (Luma, Option<Motion>) {
+        let luma = Luma::from_rgb(picture);
+        let motion = self.flow.push(&luma);
+        if self.cuts.push(picture, motion.as_ref()) {
+            self.steady.reset();
+            return (luma, None);
+        }
+        (luma, motion)
+    }
+}
+
+/// Flips a picture left to right.
+fn mirror(picture: &mut Picture) {
+    let row_bytes = picture.width() * 3;
+    for row in picture.rgb_mut().chunks_exact_mut(row_bytes) {
+        let (pixels, _) = row.as_chunks_mut::<3>();
+        pixels.reverse();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stylize::Passthrough;
+
+    fn wanted() -> Wanted {
+        Wanted {
+            style: Arc::new(StyleParameters {
+                scale: vec![1.0],
+                shift: vec![0.0],
+            }),
+            finish: Finish::new(1.0, false).unwrap(),
+            steady: None,
+            size: SizeWish::Auto,
+            mirror: false,
+            frozen: false,
+        }
+    }
+
+    fn captured(value: u8) -> Captured {
+        let rgb = (0..64 * 36).flat_map(|i| [(i % 64) as u8, value, 0]);
+        Captured {
+            picture: Picture::new(64, 36, rgb.collect()).unwrap(),
+            at: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn mirror_and_freeze() {
+        let mut wanted = wanted();
+        let mut painter = LivePainter::new(Box::new(Passthrough), &wanted, 30.0, 1);
+        let first = |painting: &Painting| painting.full().rgb()[..2].to_vec();
+        assert_eq!(
+            first(&painter.paint(captured(1), 0, true, &wanted).unwrap()),
+            [0, 1]
+        );
+        wanted.mirror = true;
+        assert_eq!(
+            first(&painter.paint(captured(2), 1, true, &wanted).unwrap()),
+            [63, 2]
+        );
+        wanted.frozen = true;
+        painter.paint(captured(3), 2, true, &wanted).unwrap();
+        assert_eq!(
+            first(&painter.paint(captured(4), 3, true, &wanted).unwrap()),
+            [63, 3]
+        );
+        wanted.frozen = false;
+        assert_eq!(
+            first(&painter.paint(captured(5), 4, true, &wanted).unwrap()),
+            [63, 5]
+        );
+    }
+
+    #[test]
+    fn at_strength_0_nothing_is_painted() {
+        struct Forbidden;
+        impl Stylizer for Forbidden {
+            fn paint(&mut self, _: &mut Picture) -> Result<(), StylizeError> {
+                panic!("it should not be asked")
+            }
+        }
+        let mut wanted = wanted();
+        wanted.finish = Finish::new(0.0, false).unwrap();
+        let mut painter = LivePainter::new(Box::new(Forbidden), &wanted, 30.0, 1);
+        let painting = painter.paint(captured(9), 0, true, &wanted).unwrap();
+        assert_eq!(painting.full(), &painting.original);
+    }
+
+    #[test]
+    fn a_fixed_size_is_painted_and_brought_back() {
+        let mut wanted = wanted();
+        wanted.size = SizeWish::Fixed((32, 32));
+        let mut painter = LivePainter::new(Box::new(Passthrough), &wanted, 30.0, 1);
+        let painting = painter.paint(captured(9), 0, true, &wanted).unwrap();
+        assert_eq!(
+            (painting.painted.width(), painting.painted.height()),
+            (32, 32)
+        );
+        assert_eq!(
+            (painting.full().width(), painting.full().height()),
+            (64, 36)
+        );
+    }
+}

@@ -1,0 +1,393 @@
+//! The main thread's part of a session: the window, the keys, and an eye on everything that may hang.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::{
+    FEED, LiveConfig, LiveError, NextName, Notice, OpenRecording, PAINT, RECORD, SaveScreenshot,
+    end::ended,
+    stages::{self, Recorded, Shared},
+};
+use crate::{
+    frame::Picture,
+    live::{Canvas, Command, Desk, Lettering, Painting, Readout, draw},
+    pipeline::{
+        Control, LatestReceiver, Outcome, StageStats, Taken,
+        stage::{FreeStage, spawn_free},
+    },
+    sink::Screen,
+};
+
+/// Paintings that may wait for the recording: a quarter of a second, which covers an encoder's key frames.
+const RECORD_CAPACITY: usize = 8;
+/// How often the window is looked after while no painting comes.
+const PUMP: Duration = Duration::from_millis(8);
+/// How often fading text is drawn anew while no painting comes.
+const REDRAW: Duration = Duration::from_millis(33);
+/// How often the window is drawn anew while nothing moves at all: what covered it may be gone.
+const REDRAW_STILL: Duration = Duration::from_millis(200);
+
+/// A running recording.
+pub(super) struct Recording {
+    pub(super) stage: FreeStage<Recorded, LiveError>,
+    pub(super) started: Instant,
+    pub(super) path: PathBuf,
+}
+
+/// Rate and latency of the last second or so.
+#[derive(Default)]
+pub(super) struct Recent {
+    frames: u32,
+    latency: Duration,
+    since: Option<Instant>,
+}
+
+/// The main thread's part.
+pub(super) struct Present<'a> {
+    pub(super) config: &'a LiveConfig,
+    pub(super) control: &'a Control,
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) desk: Desk,
+    pub(super) screen: Option<Box<dyn Screen>>,
+    pub(super) lettering: Lettering,
+    pub(super) canvas: Canvas,
+    pub(super) readout: Readout,
+    pub(super) started: Instant,
+    pub(super) heartbeat: &'a AtomicU64,
+    pub(super) notices: Receiver<Notice>,
+    pub(super) from_paint: LatestReceiver<Arc<Painting>>,
+    pub(super) newest: Option<Arc<Painting>>,
+    pub(super) drawn: Option<Instant>,
+    pub(super) stats: StageStats,
+    pub(super) latency: StageStats,
+    pub(super) shown: u64,
+    pub(super) unshown: u64,
+    pub(super) first_shown: Option<Instant>,
+    pub(super) last_shown: Option<Instant>,
+    pub(super) recent: Recent,
+    pub(super) full_screen: bool,
+    /// Why there are no pictures, while there are none.
+    pub(super) silent_camera: Option<String>,
+    pub(super) told_paint: bool,
+    pub(super) seen_captured: (u64, Instant),
+    pub(super) seen_painted: (u64, Instant),
+    pub(super) open_recording: OpenRecording,
+    pub(super) recording_name: NextName,
+    pub(super) save_screenshot: SaveScreenshot,
+    pub(super) recording: Option<Recording>,
+    pub(super) recordings: Vec<FreeStage<Recorded, LiveError>>,
+    pub(super) feed: Option<FreeStage<StageStats, LiveError>>,
+    pub(super) fed: Arc<AtomicU64>,
+    pub(super) failures: Vec<LiveError>,
+}
+
+impl Present<'_> {
+    pub(super) fn run(&mut self, tell: &mut dyn FnMut(&Notice)) -> Outcome<(), LiveError> {
+        if self.config.record
+            && let Err(error) = self.start_recording(tell)
+        {
+            return Outcome::Failed(error);
+        }
+        self.desk.show_title(Instant::now());
+        loop {
+            let now = Instant::now();
+            self.heartbeat
+                .store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+            let over = self
+                .config
+                .duration
+                .is_some_and(|duration| self.started.elapsed() >= duration);
+            if over || self.control.is_stopping() {
+                return Outcome::Finished(());
+            }
+            while let Ok(notice) = self.notices.try_recv() {
+                self.notice(notice, tell);
+            }
+            if let Err(error) = self.look_after(now, tell) {
+                return Outcome::Failed(error);
+            }
+            let painting = match self.from_paint.take(PUMP) {
+                Taken::Frame(fresh) => {
+                    self.unshown += fresh.missed;
+                    Some(fresh.frame)
+                }
+                Taken::Nothing => None,
+                Taken::End => return Outcome::Finished(()),
+                Taken::Disconnected => return Outcome::Disconnected,
+            };
+            match self.present(painting, tell) {
+                Ok(true) => {}
+                Ok(false) => return Outcome::Finished(()),
+                Err(error) => return Outcome::Failed(error),
+            }
+        }
+    }
+
+    /// Shows a new painting, or what changed without one. `false` when the person is done.
+    fn present(
+        &mut self,
+        painting: Option<Arc<Painting>>,
+        tell: &mut dyn FnMut(&Notice),
+    ) -> Result<bool, LiveError> {
+        let begun = Instant::now();
+        let fresh = painting.is_some();
+        let captured = painting.as_ref().map(|painting| painting.captured);
+        if let Some(painting) = painting {
+            self.readout.size = (painting.painted.width(), painting.painted.height());
+            self.newest = Some(painting);
+        }
+        if self.screen.is_some() && !self.show(fresh, begun, tell)? {
+            return Ok(false);
+        }
+        if let Some(captured) = captured {
+            let now = Instant::now();
+            self.stats.frame(now.saturating_duration_since(begun));
+            let age = now.saturating_duration_since(captured);
+            self.latency.frame(age);
+            self.shown += 1;
+            self.first_shown.get_or_insert(now);
+            self.last_shown = Some(now);
+            self.control.count_finished();
+            self.read_out(age, now);
+        }
+        Ok(true)
+    }
+
+    fn show(
+        &mut self,
+        fresh: bool,
+        now: Instant,
+        tell: &mut dyn FnMut(&Notice),
+    ) -> Result<bool, LiveError> {
+        let Some(screen) = &mut self.screen else {
+            return Ok(true);
+        };
+        let size = screen.size();
+        let resized = size != (self.canvas.width(), self.canvas.height());
+        let pace = if self.desk.is_moving(now) {
+            REDRAW
+        } else {
+            REDRAW_STILL
+        };
+        let due = self
+            .drawn
+            .is_none_or(|drawn| now.saturating_duration_since(drawn) >= pace);
+        if fresh || resized || due {
+            if resized {
+                self.canvas.resize(size.0, size.1);
+            }
+            self.readout.dropped = self.shared.dropped.load(Ordering::Relaxed);
+            self.readout.recording = self.recording.as_ref().map(|r| r.started.elapsed());
+            self.readout.trouble = self.silent_camera.clone();
+            match &self.newest {
+                Some(painting) => {
+                    let shown = painting.fitting(size);
+                    let original = &*painting.original;
+                    let left = self.desk.split.then_some(original);
+                    let aspect = (original.width(), original.height());
+                    self.canvas.show(&shown, left, aspect);
+                }
+                None => self.canvas.show(&Picture::black(16, 9), None, (16, 9)),
+            }
+            draw(
+                &mut self.canvas,
+                &mut self.lettering,
+                &self.desk,
+                &self.readout,
+                now,
+            );
+            screen.show(&self.canvas)?;
+            self.drawn = Some(now);
+        }
+        let Some(keys) = screen.pump()? else {
+            return Ok(false);
+        };
+        for key in keys {
+            match self.desk.press(key, now) {
+                Some(Command::Quit) => return Ok(false),
+                Some(command) => self.carry_out(command, tell),
+                None => {}
+            }
+            // At once, not with the next frame.
+            self.drawn = None;
+        }
+        self.shared.want(self.desk.wanted());
+        Ok(true)
+    }
+
+    fn carry_out(&mut self, command: Command, tell: &mut dyn FnMut(&Notice)) {
+        match command {
+            Command::Quit => {}
+            Command::Record if self.recording.is_some() => self.stop_recording(tell),
+            Command::Record => {
+                if let Err(error) = self.start_recording(tell) {
+                    self.notice(Notice::Trouble(error.to_string()), tell);
+                }
+            }
+            Command::Screenshot => self.screenshot(tell),
+            Command::FullScreen => {
+                let wanted = !self.full_screen;
+                let done = self.screen.as_mut().is_some_and(|s| s.full_screen(wanted));
+                if done {
+                    self.full_screen = wanted;
+                } else {
+                    let text =
+                        "this window system lets no program fill the screen: use its own key";
+                    self.desk.say(text, Instant::now());
+                }
+            }
+        }
+    }
+
+    fn screenshot(&mut self, tell: &mut dyn FnMut(&Notice)) {
+        let Some(painting) = self.newest.clone() else {
+            return;
+        };
+        let notice = match (self.save_screenshot)(painting.full()) {
+            Ok(path) => Notice::Info(format!("saved {}", path.display())),
+            Err(error) => Notice::Trouble(LiveError::from(error).to_string()),
+        };
+        self.notice(notice, tell);
+    }
+
+    fn start_recording(&mut self, tell: &mut dyn FnMut(&Notice)) -> Result<(), LiveError> {
+        let path = (self.recording_name)();
+        let (link, from_paint) = bounded(RECORD_CAPACITY);
+        let (open, name) = (self.open_recording.clone(), path.clone());
+        let stage = spawn_free(RECORD, move || stages::record(from_paint, name, &open)).map_err(
+            |source| LiveError::Thread {
+                stage: RECORD,
+                source,
+            },
+        )?;
+        self.shared.tee().record = Some(link);
+        self.notice(Notice::Info(format!("recording {}", path.display())), tell);
+        self.recording = Some(Recording {
+            stage,
+            started: Instant::now(),
+            path,
+        });
+        Ok(())
+    }
+
+    fn stop_recording(&mut self, tell: &mut dyn FnMut(&Notice)) {
+        self.shared.tee().record = None;
+        if let Some(recording) = self.recording.take() {
+            let text = format!("recorded {}", recording.path.display());
+            self.recordings.push(recording.stage);
+            self.notice(Notice::Info(text), tell);
+        }
+    }
+
+    fn notice(&mut self, notice: Notice, tell: &mut dyn FnMut(&Notice)) {
+        tell(&notice);
+        self.desk.say(notice.text(), Instant::now());
+        if !self.shared.camera_open.load(Ordering::Relaxed) {
+            if let Notice::Trouble(text) = notice {
+                self.silent_camera = Some(text);
+            }
+        } else if matches!(notice, Notice::Recovered(_)) {
+            self.silent_camera = None;
+        }
+    }
+
+    fn read_out(&mut self, age: Duration, now: Instant) {
+        let since = *self.recent.since.get_or_insert(now);
+        self.recent.frames += 1;
+        self.recent.latency += age;
+        let passed = now.saturating_duration_since(since);
+        if passed >= Duration::from_millis(700) {
+            self.readout.rate_hz = f64::from(self.recent.frames - 1) / passed.as_secs_f64();
+            self.readout.latency = self.recent.latency / self.recent.frames;
+            self.recent = Recent {
+                frames: 1,
+                latency: age,
+                since: Some(now),
+            };
+        }
+    }
+
+    /// Notices stages that hang, and outputs that failed.
+    fn look_after(&mut self, now: Instant, tell: &mut dyn FnMut(&Notice)) -> Result<(), LiveError> {
+        let moved = |count: u64, seen: &mut (u64, Instant)| {
+            if count != seen.0 {
+                *seen = (count, now);
+            }
+            now.saturating_duration_since(seen.1)
+        };
+        let captured = self.shared.captured.load(Ordering::Relaxed);
+        let open = self.shared.camera_open.load(Ordering::Relaxed);
+        if !open {
+            // Capturing itself tells what is wrong.
+            self.seen_captured.1 = now;
+        }
+        let silence = moved(captured, &mut self.seen_captured);
+        if silence < self.config.camera_silence {
+            if open && captured > 0 && self.silent_camera.take().is_some() {
+                // A camera that was reopened tells so itself.
+                self.desk.say("the camera is back", now);
+            }
+        } else if self.silent_camera.is_none() {
+            let text = format!(
+                "the camera has given no picture for {:.1} s (is it covered, asleep, or its cable loose?); waiting for it",
+                silence.as_secs_f64()
+            );
+            tell(&Notice::Trouble(text.clone()));
+            self.silent_camera = Some(text);
+        }
+
+        let painted = self.shared.painted.load(Ordering::Relaxed);
+        let mut behind = moved(painted, &mut self.seen_painted);
+        if captured <= painted + self.shared.dropped.load(Ordering::Relaxed) {
+            // It has nothing to do.
+            behind = Duration::ZERO;
+            self.seen_painted.1 = now;
+        }
+        if behind >= self.config.paint_limit {
+            return Err(LiveError::Stalled {
+                stage: PAINT,
+                seconds: behind.as_secs_f64(),
+                hint: "choose a smaller --size, or another --device",
+            });
+        }
+        if behind < self.config.paint_silence {
+            self.told_paint = false;
+        } else if !self.told_paint {
+            self.told_paint = true;
+            let text = format!(
+                "no picture has been painted for {:.1} s: this size is too large for this machine",
+                behind.as_secs_f64()
+            );
+            self.notice(Notice::Trouble(text), tell);
+        }
+        self.look_after_outputs(tell)
+    }
+
+    fn look_after_outputs(&mut self, tell: &mut dyn FnMut(&Notice)) -> Result<(), LiveError> {
+        let mut failed = None;
+        if let Some(recording) = self.recording.take_if(|r| r.stage.has_ended()) {
+            failed = ended(RECORD, recording.stage.wait(Instant::now()));
+        }
+        if let Some(feed) = self.feed.take_if(|feed| feed.has_ended()) {
+            failed = ended(FEED, feed.wait(Instant::now())).or(failed);
+        }
+        let Some(error) = failed else {
+            return Ok(());
+        };
+        if self.screen.is_none() && self.recording.is_none() && self.feed.is_none() {
+            // Nobody would see what is painted from now on.
+            return Err(error);
+        }
+        self.notice(Notice::Trouble(error.to_string()), tell);
+        self.failures.push(error);
+        Ok(())
+    }
+}

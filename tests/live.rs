@@ -1,0 +1,794 @@
+//! Live sessions with stages that behave badly: each stalls, fails and panics in turn, and the session ends or recovers
+//! within two seconds, with the cause.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{RecvTimeoutError, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use allaprima::{
+    frame::{Frame, Picture},
+    live::{Canvas, Desk, DeskSettings, Key, LivePainter, SizeWish},
+    media::TrackPacket,
+    models::ModelStore,
+    pipeline::{
+        Control,
+        live::{LiveConfig, LiveError, LiveParts, LiveReport, Notice, run},
+    },
+    sink::{FrameSink, Screen, SinkError, VirtualCamera},
+    source::{Camera, CameraError, CameraMode, CameraOpener, Captured, StreamInfo},
+    style::{StyleChoice, StylePack},
+    stylize::{StylizeError, Stylizer},
+};
+
+/// What a stage does when it comes to a certain picture, and from then on.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Fault {
+    #[default]
+    None,
+    /// Hangs for good.
+    Stall(u64),
+    /// Hangs for this long, once.
+    Pause(u64, Duration),
+    Fail(u64),
+    Panic(u64),
+    /// Takes this long, always.
+    Slow(Duration),
+}
+
+impl Fault {
+    /// Whether to fail now.
+    fn strike(self, index: u64) -> bool {
+        match self {
+            Self::None => false,
+            Self::Stall(at) if index == at => {
+                thread::sleep(Duration::from_secs(60));
+                false
+            }
+            Self::Pause(at, time) if index == at => {
+                thread::sleep(time);
+                false
+            }
+            Self::Fail(at) => index == at,
+            Self::Panic(at) if index == at => panic!("picture {index} is cursed"),
+            Self::Slow(time) => {
+                thread::sleep(time);
+                false
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A camera of 100 small pictures a second; red counts them.
+struct FakeOpener {
+    fault: Fault,
+    /// How often opening fails before it succeeds, from the time on at which the camera failed.
+    absent: u32,
+    next: Arc<AtomicU64>,
+    opened: u32,
+}
+
+struct FakeCamera {
+    fault: Fault,
+    mode: CameraMode,
+    next: Arc<AtomicU64>,
+}
+
+fn unplugged() -> CameraError {
+    CameraError::Unplugged {
+        camera: "fake".into(),
+        detail: "No such device (os error 19)".into(),
+    }
+}
+
+impl CameraOpener for FakeOpener {
+    fn name(&self) -> String {
+        "fake".into()
+    }
+
+    fn open(&mut self) -> Result<Box<dyn Camera>, CameraError> {
+        if self.opened > 0 && self.absent > 0 {
+            self.absent -= 1;
+            return Err(CameraError::Missing {
+                camera: "fake".into(),
+                found: "none".into(),
+            });
+        }
+        self.opened += 1;
+        Ok(Box::new(FakeCamera {
+            fault: self.fault,
+            mode: CameraMode {
+                width: 48,
+                height: 32,
+                rate_hz: 100.0,
+                format: "fake".into(),
+            },
+            next: self.next.clone(),
+        }))
+    }
+}
+
+impl Camera for FakeCamera {
+    fn mode(&self) -> &CameraMode {
+        &self.mode
+    }
+
+    fn next(&mut self) -> Result<Option<Captured>, CameraError> {
+        thread::sleep(Duration::from_millis(10));
+        let index = self.next.fetch_add(1, Ordering::SeqCst);
+        if self.fault.strike(index) {
+            return Err(unplugged());
+        }
+        let rgb = [index as u8, 0, 0].repeat(48 * 32);
+        Ok(Some(Captured {
+            picture: Picture::new(48, 32, rgb).unwrap(),
+            at: Instant::now(),
+        }))
+    }
+}
+
+struct FakePainter {
+    fault: Fault,
+    next: u64,
+}
+
+impl Stylizer for FakePainter {
+    fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError> {
+        let index = self.next;
+        self.next += 1;
+        if self.fault.strike(index) {
+            return Err(StylizeError::TooSmall {
+                width: 1,
+                height: 1,
+            });
+        }
+        picture
+            .rgb_mut()
+            .chunks_exact_mut(3)
+            .for_each(|rgb| rgb[1] = 200);
+        Ok(())
+    }
+}
+
+/// A window that shows into memory, and presses keys at certain pictures.
+#[derive(Default)]
+struct FakeScreen {
+    fault: Fault,
+    keys: VecDeque<(u64, Key)>,
+    closed_at: Option<u64>,
+    shown: u64,
+    reds: Arc<Mutex<Vec<u8>>>,
+    size: (usize, usize),
+}
+
+impl Screen for FakeScreen {
+    fn size(&self) -> (usize, usize) {
+        if self.size == (0, 0) {
+            (48, 32)
+        } else {
+            self.size
+        }
+    }
+
+    fn pump(&mut self) -> Result<Option<Vec<Key>>, SinkError> {
+        if self.closed_at.is_some_and(|at| self.shown >= at) {
+            return Ok(None);
+        }
+        let mut pressed = Vec::new();
+        while let Some((_, key)) = self.keys.pop_front_if(|(at, _)| self.shown >= *at) {
+            pressed.push(key);
+        }
+        Ok(Some(pressed))
+    }
+
+    fn show(&mut self, canvas: &Canvas) -> Result<(), SinkError> {
+        let index = self.shown;
+        self.shown += 1;
+        if self.fault.strike(index) {
+            return Err(SinkError::Failed("the window is lost".into()));
+        }
+        assert_eq!((canvas.width(), canvas.height()), self.size());
+        self.reds
+            .lock()
+            .unwrap()
+            .push((canvas.pixels()[0] >> 16) as u8);
+        Ok(())
+    }
+
+    fn full_screen(&mut self, _on: bool) -> bool {
+        false
+    }
+}
+
+#[derive(Clone, Default)]
+struct Written {
+    stamps: Arc<Mutex<Vec<i64>>>,
+    finished: Arc<AtomicU64>,
+}
+
+struct FakeRecording {
+    fault: Fault,
+    written: Written,
+    next: u64,
+}
+
+impl FrameSink for FakeRecording {
+    fn frame(&mut self, frame: Frame) -> Result<(), SinkError> {
+        let index = self.next;
+        self.next += 1;
+        if self.fault.strike(index) {
+            return Err(SinkError::Failed("the disk is full".into()));
+        }
+        self.written.stamps.lock().unwrap().push(frame.pts);
+        Ok(())
+    }
+
+    fn track(&mut self, _packet: TrackPacket) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.written.finished.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+struct FakeDevice {
+    fault: Fault,
+    written: Arc<Mutex<Vec<(Instant, u8)>>>,
+    next: u64,
+}
+
+impl VirtualCamera for FakeDevice {
+    fn name(&self) -> String {
+        "fake".into()
+    }
+
+    fn open(&mut self, width: usize, height: usize, _rate_hz: f64) -> Result<(), SinkError> {
+        assert_eq!((width % 2, height % 2), (0, 0));
+        Ok(())
+    }
+
+    fn write(&mut self, picture: &Picture) -> Result<(), SinkError> {
+        let index = self.next;
+        self.next += 1;
+        if self.fault.strike(index) {
+            return Err(SinkError::Failed("the device is gone".into()));
+        }
+        self.written
+            .lock()
+            .unwrap()
+            .push((Instant::now(), picture.rgb()[0]));
+        Ok(())
+    }
+}
+
+/// A session and what it left behind.
+#[derive(Default)]
+struct Session {
+    camera: Fault,
+    absent: u32,
+    painter: Fault,
+    screen: Option<FakeScreen>,
+    recording: Option<Fault>,
+    device: Option<Fault>,
+    duration: Option<Duration>,
+    paint_limit: Option<Duration>,
+}
+
+struct Ended {
+    result: Result<LiveReport, LiveError>,
+    took: Duration,
+    notices: Vec<Notice>,
+    written: Written,
+    fed: Vec<(Instant, u8)>,
+    stuck: Option<LiveError>,
+    reds: Vec<u8>,
+}
+
+impl Ended {
+    fn error(&self) -> String {
+        match &self.result {
+            Ok(_) => panic!("it should have failed"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn report(&self) -> &LiveReport {
+        self.result.as_ref().unwrap()
+    }
+
+    fn told(&self, part: &str) -> bool {
+        self.notices.iter().any(|n| n.text().contains(part))
+    }
+}
+
+fn desk() -> Desk {
+    let pack = StylePack::load(&ModelStore::embedded().unwrap()).unwrap();
+    Desk::new(
+        Arc::new(pack),
+        DeskSettings {
+            style: StyleChoice::single(0),
+            strength: 1.0,
+            keep_colors: false,
+            steady: None,
+            size: SizeWish::Auto,
+            mirror: false,
+        },
+    )
+    .unwrap()
+}
+
+/// Runs a session on a thread of its own; a session that does not end in ten seconds fails the test.
+fn session(session: Session) -> Ended {
+    let (sender, receiver) = sync_channel(1);
+    thread::Builder::new()
+        .name("session".into())
+        .spawn(move || {
+            let ended = run_here(session);
+            let _ = sender.send(ended);
+        })
+        .unwrap();
+    match receiver.recv_timeout(Duration::from_secs(10)) {
+        Ok(ended) => ended,
+        Err(RecvTimeoutError::Timeout) => panic!("the session hangs"),
+        Err(RecvTimeoutError::Disconnected) => panic!("the session panicked"),
+    }
+}
+
+fn run_here(session: Session) -> Ended {
+    let desk = desk();
+    let painter = FakePainter {
+        fault: session.painter,
+        next: 0,
+    };
+    let written = Written::default();
+    let fed = Arc::new(Mutex::new(Vec::new()));
+    let stuck = Arc::new(Mutex::new(None));
+    let recording = session.recording;
+    let reds = session
+        .screen
+        .as_ref()
+        .map(|screen| screen.reds.clone())
+        .unwrap_or_default();
+    let parts = LiveParts {
+        camera: Box::new(FakeOpener {
+            fault: session.camera,
+            absent: session.absent,
+            next: Arc::default(),
+            opened: 0,
+        }),
+        painter: LivePainter::new(Box::new(painter), desk.wanted(), 30.0, 1),
+        desk,
+        screen: session
+            .screen
+            .map(|screen| Box::new(screen) as Box<dyn Screen>),
+        virtual_camera: session.device.map(|fault| {
+            Box::new(FakeDevice {
+                fault,
+                written: fed.clone(),
+                next: 0,
+            }) as Box<dyn VirtualCamera>
+        }),
+        open_recording: {
+            let written = written.clone();
+            Arc::new(move |_: &Path, info: &StreamInfo| {
+                assert_eq!((info.width, info.height), (48, 32));
+                Ok(Box::new(FakeRecording {
+                    fault: recording.unwrap_or_default(),
+                    written: written.clone(),
+                    next: 0,
+                }) as Box<dyn FrameSink>)
+            })
+        },
+        recording_name: Box::new(|| PathBuf::from("a.mkv")),
+        save_screenshot: Box::new(|_| Ok(PathBuf::from("a.png"))),
+        on_stuck: {
+            let stuck = stuck.clone();
+            Box::new(move |error| *stuck.lock().unwrap() = Some(error))
+        },
+    };
+    let config = LiveConfig {
+        duration: Some(session.duration.unwrap_or(Duration::from_secs(1))),
+        record: recording.is_some(),
+        camera_silence: Duration::from_millis(300),
+        paint_silence: Duration::from_millis(300),
+        paint_limit: session.paint_limit.unwrap_or(Duration::from_secs(10)),
+        present_limit: Duration::from_millis(500),
+        ..LiveConfig::default()
+    };
+    let mut notices = Vec::new();
+    let started = Instant::now();
+    let result = run(parts, &config, &Arc::new(Control::default()), &mut |n| {
+        notices.push(n.clone());
+    });
+    Ended {
+        result,
+        took: started.elapsed(),
+        notices,
+        written,
+        fed: std::mem::take(&mut fed.lock().unwrap()),
+        stuck: stuck.lock().unwrap().take(),
+        reds: std::mem::take(&mut reds.lock().unwrap()),
+    }
+}
+
+const SOON: Duration = Duration::from_secs(2);
+
+#[test]
+fn all_is_well() {
+    let ended = session(Session {
+        screen: Some(FakeScreen::default()),
+        recording: Some(Fault::None),
+        device: Some(Fault::None),
+        ..Session::default()
+    });
+    let report = ended.report();
+    assert!(report.shown > 20, "{report:?}");
+    assert!(report.captured >= report.shown);
+    assert_eq!(
+        report.recorded as usize,
+        ended.written.stamps.lock().unwrap().len()
+    );
+    assert_eq!(ended.written.finished.load(Ordering::SeqCst), 1);
+    assert!(report.recorded > 20 && report.fed > 15, "{report:?}");
+    assert!(report.latency_ms.0 < report.latency_ms.1 + 1e-9);
+    assert!(report.failures.is_empty() && ended.stuck.is_none());
+    assert_eq!(report.sizes, [((48, 32), report.painted)]);
+    let stamps = ended.written.stamps.lock().unwrap();
+    assert!(stamps.windows(2).all(|pair| pair[0] < pair[1]));
+    assert!(
+        ended.reds.windows(2).all(|pair| pair[0] <= pair[1]),
+        "order"
+    );
+}
+
+#[test]
+fn a_slow_painter_drops_and_never_lags() {
+    let ended = session(Session {
+        painter: Fault::Slow(Duration::from_millis(40)),
+        screen: Some(FakeScreen::default()),
+        duration: Some(Duration::from_millis(1500)),
+        ..Session::default()
+    });
+    let report = ended.report();
+    assert!(report.dropped > report.painted, "{report:?}");
+    assert!(report.captured >= report.dropped + report.painted);
+    // At most one camera frame of waiting, the painting itself, and the scheduler.
+    assert!(report.latency_ms.1 < 120.0, "{:?}", report.latency_ms);
+}
+
+#[test]
+fn a_slow_window_holds_up_nothing_else() {
+    let ended = session(Session {
+        screen: Some(FakeScreen {
+            fault: Fault::Slow(Duration::from_millis(100)),
+            ..FakeScreen::default()
+        }),
+        recording: Some(Fault::None),
+        duration: Some(Duration::from_millis(1500)),
+        ..Session::default()
+    });
+    let report = ended.report();
+    assert!(report.shown < 20 && report.painted > 50, "{report:?}");
+    assert!(report.recorded > 50, "{report:?}");
+}
+
+#[test]
+fn the_camera_stalls() {
+    let ended = session(Session {
+        camera: Fault::Stall(10),
+        screen: Some(FakeScreen::default()),
+        duration: Some(Duration::from_millis(900)),
+        recording: Some(Fault::None),
+        ..Session::default()
+    });
+    assert!(ended.told("no picture for"), "{:?}", ended.notices);
+    assert!(ended.took < Duration::from_millis(900) + SOON);
+    let report = ended.report();
+    assert_eq!(report.captured, 10);
+    assert_eq!(ended.written.finished.load(Ordering::SeqCst), 1);
+    assert!(report.notes[0].contains("capture"), "{:?}", report.notes);
+}
+
+#[test]
+fn the_camera_pauses_and_goes_on() {
+    let ended = session(Session {
+        camera: Fault::Pause(10, Duration::from_millis(600)),
+        duration: Some(Duration::from_millis(1500)),
+        ..Session::default()
+    });
+    assert!(ended.told("no picture for"));
+    assert!(ended.report().captured > 30);
+}
+
+#[test]
+fn the_camera_is_pulled_out_and_comes_back() {
+    let ended = session(Session {
+        camera: Fault::Fail(10),
+        absent: 2,
+        screen: Some(FakeScreen::default()),
+        duration: Some(Duration::from_millis(2000)),
+        ..Session::default()
+    });
+    let troubles = ended
+        .notices
+        .iter()
+        .filter(|n| matches!(n, Notice::Trouble(_)))
+        .count();
+    assert_eq!(troubles, 1, "told once: {:?}", ended.notices);
+    assert!(ended.told("plug it in again"));
+    assert!(ended.told("camera fake is back"), "{:?}", ended.notices);
+    assert!(ended.report().captured > 30, "{:?}", ended.report());
+}
+
+#[test]
+fn the_camera_fails_at_once() {
+    let ended = session(Session {
+        camera: Fault::Fail(0),
+        ..Session::default()
+    });
+    assert!(ended.error().contains("camera fake went away"));
+    assert!(ended.took < SOON);
+}
+
+#[test]
+fn the_camera_panics() {
+    let ended = session(Session {
+        camera: Fault::Panic(5),
+        recording: Some(Fault::None),
+        ..Session::default()
+    });
+    assert!(ended.error().contains("stage capture"), "{}", ended.error());
+    assert!(ended.error().contains("picture 5 is cursed"));
+    assert!(ended.took < SOON);
+    assert_eq!(ended.written.finished.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn the_painter_stalls() {
+    let ended = session(Session {
+        painter: Fault::Stall(5),
+        recording: Some(Fault::None),
+        device: Some(Fault::None),
+        paint_limit: Some(Duration::from_millis(700)),
+        duration: Some(Duration::from_secs(8)),
+        ..Session::default()
+    });
+    assert!(
+        ended.error().contains("stage paint has not moved"),
+        "{}",
+        ended.error()
+    );
+    assert!(ended.told("no picture has been painted"));
+    assert!(
+        ended.took < SOON + Duration::from_millis(700),
+        "{:?}",
+        ended.took
+    );
+    // The recording is complete, and the virtual camera held its last picture.
+    assert_eq!(ended.written.finished.load(Ordering::SeqCst), 1);
+    assert!(ended.fed.len() > 15, "{}", ended.fed.len());
+}
+
+#[test]
+fn the_painter_fails() {
+    let ended = session(Session {
+        painter: Fault::Fail(5),
+        screen: Some(FakeScreen::default()),
+        ..Session::default()
+    });
+    assert!(ended.error().contains("too small to paint"));
+    assert!(ended.took < SOON);
+}
+
+#[test]
+fn the_painter_panics() {
+    let ended = session(Session {
+        painter: Fault::Panic(5),
+        screen: Some(FakeScreen::default()),
+        ..Session::default()
+    });
+    assert!(ended.error().contains("stage paint"), "{}", ended.error());
+    assert!(ended.took < SOON);
+}
+
+#[test]
+fn the_window_stalls() {
+    let ended = session(Session {
+        screen: Some(FakeScreen {
+            fault: Fault::Pause(5, Duration::from_millis(1500)),
+            ..FakeScreen::default()
+        }),
+        recording: Some(Fault::None),
+        duration: Some(Duration::from_secs(8)),
+        ..Session::default()
+    });
+    let stuck = ended.stuck.as_ref().unwrap().to_string();
+    assert!(stuck.contains("stage present has not moved"), "{stuck}");
+    assert_eq!(ended.written.finished.load(Ordering::SeqCst), 1);
+    assert!(ended.took < SOON + Duration::from_millis(1500));
+}
+
+#[test]
+fn the_window_fails() {
+    let ended = session(Session {
+        screen: Some(FakeScreen {
+            fault: Fault::Fail(5),
+            ..FakeScreen::default()
+        }),
+        recording: Some(Fault::None),
+        ..Session::default()
+    });
+    assert_eq!(ended.error(), "the window is lost");
+    assert!(ended.took < SOON);
+    assert_eq!(ended.written.finished.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn the_window_panics() {
+    let ended = session(Session {
+        screen: Some(FakeScreen {
+            fault: Fault::Panic(5),
+            ..FakeScreen::default()
+        }),
+        recording: Some(Fault::None),
+        ..Session::default()
+    });
+    assert!(ended.error().contains("stage present"), "{}", ended.error());
+    assert!(ended.took < SOON);
+    assert_eq!(ended.written.finished.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn the_window_is_closed() {
+    let ended = session(Session {
+        screen: Some(FakeScreen {
+            closed_at: Some(10),
+            ..FakeScreen::default()
+        }),
+        recording: Some(Fault::None),
+        duration: Some(Duration::from_secs(8)),
+        ..Session::default()
+    });
+    assert!(ended.report().shown >= 5);
+    assert!(ended.took < SOON);
+    assert_eq!(ended.written.finished.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn the_disk_stalls() {
+    let ended = session(Session {
+        screen: Some(FakeScreen::default()),
+        recording: Some(Fault::Stall(5)),
+        ..Session::default()
+    });
+    let report = ended.report();
+    assert!(report.shown > 20, "the window went on: {report:?}");
+    assert!(report.not_recorded > 10, "{report:?}");
+    assert!(ended.told("recording is too slow"));
+    assert!(report.failures[0].to_string().contains("stage record"));
+    assert!(
+        ended.took < Duration::from_secs(1) + SOON,
+        "{:?}",
+        ended.took
+    );
+}
+
+#[test]
+fn the_disk_is_full() {
+    let ended = session(Session {
+        screen: Some(FakeScreen::default()),
+        recording: Some(Fault::Fail(5)),
+        ..Session::default()
+    });
+    let report = ended.report();
+    assert!(report.shown > 20);
+    assert!(ended.told("the disk is full"));
+    assert_eq!(report.failures[0].to_string(), "the disk is full");
+
+    // Without a window there is nothing to go on for.
+    let ended = session(Session {
+        recording: Some(Fault::Fail(5)),
+        duration: Some(Duration::from_secs(8)),
+        ..Session::default()
+    });
+    assert_eq!(ended.error(), "the disk is full");
+    assert!(ended.took < SOON);
+}
+
+#[test]
+fn the_recording_panics() {
+    let ended = session(Session {
+        screen: Some(FakeScreen::default()),
+        recording: Some(Fault::Panic(5)),
+        ..Session::default()
+    });
+    assert!(
+        ended.report().failures[0]
+            .to_string()
+            .contains("stage record")
+    );
+    assert!(ended.report().shown > 20);
+}
+
+#[test]
+fn the_virtual_camera_fails_panics_and_stalls() {
+    for (fault, says) in [
+        (Fault::Fail(5), "the device is gone"),
+        (Fault::Panic(5), "stage virtual camera"),
+        (Fault::Stall(5), "stage virtual camera has not moved"),
+    ] {
+        let ended = session(Session {
+            screen: Some(FakeScreen::default()),
+            device: Some(fault),
+            ..Session::default()
+        });
+        let report = ended.report();
+        assert!(report.shown > 20, "the window went on: {report:?}");
+        let failure = report.failures[0].to_string();
+        assert!(failure.contains(says), "{fault:?}: {failure}");
+        assert!(ended.took < Duration::from_secs(1) + SOON);
+    }
+}
+
+#[test]
+fn the_virtual_camera_is_fed_steadily_while_painting_pauses() {
+    let ended = session(Session {
+        painter: Fault::Pause(20, Duration::from_millis(700)),
+        device: Some(Fault::None),
+        duration: Some(Duration::from_millis(1500)),
+        ..Session::default()
+    });
+    let longest = ended
+        .fed
+        .windows(2)
+        .map(|pair| pair[1].0 - pair[0].0)
+        .max()
+        .unwrap();
+    assert!(longest < Duration::from_millis(250), "{longest:?}");
+}
+
+#[test]
+fn keys_reach_the_painter_and_the_outputs() {
+    let keys = [
+        (3, Key::Char('r')),
+        (20, Key::Char('r')),
+        (22, Key::Char('r')),
+        (30, Key::Char('p')),
+        (40, Key::Char('m')),
+        (40, Key::Char('h')),
+        (45, Key::Char('v')),
+        (50, Key::Right),
+        (55, Key::Char(' ')),
+        (60, Key::Char('q')),
+    ];
+    let ended = session(Session {
+        screen: Some(FakeScreen {
+            keys: keys.into(),
+            size: (320, 200),
+            ..FakeScreen::default()
+        }),
+        duration: Some(Duration::from_secs(8)),
+        ..Session::default()
+    });
+    let report = ended.report();
+    assert_eq!(report.recordings.len(), 2, "{report:?}");
+    assert_eq!(ended.written.finished.load(Ordering::SeqCst), 2);
+    assert!(ended.told("saved a.png"));
+    assert!(ended.took < Duration::from_secs(5), "q ends it");
+}
