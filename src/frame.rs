@@ -105,6 +105,8 @@ pub struct Frame {
 pub enum ResetReason {
     /// The source jumped (a seek, a changed picture size).
     Discontinuity,
+    /// The film cut to another scene.
+    SceneCut,
 }
 
 /// A message between two stages.

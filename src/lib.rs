@@ -19,3 +19,4 @@ pub mod sink;
 pub mod source;
 pub mod style;
 pub mod stylize;
+pub mod temporal;

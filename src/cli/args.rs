@@ -29,6 +29,8 @@ pub enum Command {
     Styles(StylesArgs),
     /// Measure frames per second: decoding, painting, encoding, and all of it
     Bench(BenchArgs),
+    /// Measure how steady a painted video is, and how much texture it kept
+    Measure(MeasureArgs),
     /// Say what this machine has: processor, GPU, codecs, models
     Doctor(DoctorArgs),
 }
@@ -81,6 +83,15 @@ impl PaintArgs {
     }
 }
 
+/// How still the painting stays.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Painting")]
+pub struct SteadyArgs {
+    /// Keep brush strokes where they are from frame to frame: 0 (as painted) to 1 (steadiest), or off
+    #[arg(long, value_name = "0..1|off", default_value = "1", value_parser = super::settings::parse_steady)]
+    pub steady: super::settings::SteadyChoice,
+}
+
 /// Where the models are.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ModelArgs {
@@ -118,6 +129,9 @@ pub struct VideoArgs {
 
     #[command(flatten)]
     pub paint: PaintArgs,
+
+    #[command(flatten)]
+    pub steady: SteadyArgs,
 
     /// Constant rate factor: lower is better and larger [default: 20 for h264, 23 for hevc, 30 for vp9 and av1]
     #[arg(
@@ -243,6 +257,53 @@ pub struct BenchArgs {
 
     #[command(flatten)]
     pub models: ModelArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct MeasureArgs {
+    /// Video that was painted: its motion is what the painting is judged by
+    pub input: PathBuf,
+
+    /// The painted video, of as many frames (lossless: an encoder smooths what is measured)
+    pub stylised: PathBuf,
+
+    /// The same video painted with `--steady off`: adds ratio, texture and lag
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+
+    /// Compare this many frames at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
+    pub frames: Option<u64>,
+
+    /// Draw the error of each frame (.svg or .png)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub plot: Option<PathBuf>,
+
+    /// Put consecutive frames side by side: the input, the baseline, the painting (.png, .jpg or .webp)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub strip: Option<PathBuf>,
+
+    /// First frame of the strip
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        requires = "strip",
+        help_heading = "Output"
+    )]
+    pub strip_at: u64,
+
+    /// Threads to find motion with [default: one per core]
+    #[arg(long, value_name = "N", value_parser = super::settings::parse_threads)]
+    pub threads: Option<usize>,
+
+    /// Replace existing outputs
+    #[arg(long, help_heading = "Output")]
+    pub overwrite: bool,
+
+    /// Print the figures as JSON
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -8,6 +8,8 @@ mod bench;
 mod doctor;
 mod image;
 mod interrupt;
+mod measure;
+mod plot;
 mod progress;
 mod settings;
 mod sheet;
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Image(args) => image::run(args),
         Command::Styles(args) => styles::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Measure(args) => measure::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     match result {

@@ -4,9 +4,14 @@ use std::{num::NonZero, thread::available_parallelism};
 
 use allaprima::{
     models::ModelStore,
+    pipeline::Steadying,
     source::Sizing,
     style::{StyleChoice, StylePack},
     stylize::{FeedForward, FeedForwardSettings, Finish},
+    temporal::{
+        flow::{FlowPreset, FlowScale, FlowSettings},
+        steady::SteadySettings,
+    },
 };
 use anyhow::{Context, Result};
 
@@ -55,6 +60,22 @@ pub fn parse_threads(text: &str) -> Result<usize, String> {
         .ok()
         .filter(|n| (1..=256).contains(n))
         .ok_or_else(|| "write a number from 1 to 256".into())
+}
+
+/// What `--steady` says: a strength, or nothing for off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SteadyChoice(pub Option<f32>);
+
+/// `off`, or a strength of 0 to 1; a strength of 0 changes nothing and so is off.
+pub fn parse_steady(text: &str) -> Result<SteadyChoice, String> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(SteadyChoice(None));
+    }
+    text.parse()
+        .ok()
+        .filter(|strength| (0.0..=1.0).contains(strength))
+        .map(|strength| SteadyChoice((strength > 0.0).then_some(strength)))
+        .ok_or_else(|| "write a number from 0 (as painted) to 1 (steadiest), or off".into())
 }
 
 /// Seconds, `MM:SS` or `HH:MM:SS`, each with decimals if wanted.
@@ -115,6 +136,36 @@ impl Painter {
         Ok(Self { pack, settings })
     }
 
+    /// A stylizer and how to steady what it paints with `flow`; with `choice` off the stylizer does all there is.
+    pub fn steady_stylizer(
+        &self,
+        choice: SteadyChoice,
+        (preset, scale): (FlowPreset, FlowScale),
+    ) -> Result<(FeedForward, Option<Steadying>)> {
+        let SteadyChoice(Some(strength)) = choice else {
+            return Ok((self.stylizer()?, None));
+        };
+        let threads = self.settings.threads;
+        let steadying = Steadying {
+            settings: SteadySettings::new(strength, threads).map_err(usage)?,
+            flow: FlowSettings {
+                preset,
+                scale,
+                threads,
+            },
+            finish: self.settings.finish,
+        };
+        let unfinished = FeedForwardSettings {
+            finish: Finish::default(),
+            ..self.settings.clone()
+        };
+        let stylizer = FeedForward::new(&self.pack, unfinished);
+        Ok((
+            stylizer.context("cannot set the network up")?,
+            Some(steadying),
+        ))
+    }
+
     /// A stylizer of its own.
     pub fn stylizer(&self) -> Result<FeedForward> {
         FeedForward::new(&self.pack, self.settings.clone()).context("cannot set the network up")
@@ -162,6 +213,16 @@ mod tests {
         }
         assert!(parse_duration("0").is_err());
         assert_eq!(parse_duration("0.5"), Ok(0.5));
+    }
+
+    #[test]
+    fn steadiness() {
+        assert_eq!(parse_steady("off"), Ok(SteadyChoice(None)));
+        assert_eq!(parse_steady("0"), Ok(SteadyChoice(None)));
+        assert_eq!(parse_steady("0.5"), Ok(SteadyChoice(Some(0.5))));
+        for bad in ["", "on", "-0.1", "1.01", "nan", "inf"] {
+            assert!(parse_steady(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

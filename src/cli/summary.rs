@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use allaprima::pipeline::{Report, StageSummary};
+use allaprima::pipeline::{Report, StageSummary, Steadiness};
 use serde::Serialize;
 
 /// The JSON summary of a run.
@@ -14,6 +14,9 @@ pub struct Summary<'a> {
     dropped: u64,
     peak_rss_mib: Option<f64>,
     stages: BTreeMap<&'static str, StageSummary>,
+    /// Error along the motion of result and input; absent with `--steady off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steadiness: Option<Steadiness>,
     output: &'a Path,
     stopped: bool,
     notes: &'a [String],
@@ -30,6 +33,7 @@ impl<'a> Summary<'a> {
             dropped: 0,
             peak_rss_mib: peak_rss_mib(),
             stages: report.stages.iter().copied().collect(),
+            steadiness: report.steadiness,
             output,
             stopped: report.stopped,
             notes: &report.notes,

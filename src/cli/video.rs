@@ -7,6 +7,7 @@ use allaprima::{
     sink::{VideoFileSink, VideoSinkSettings},
     source::{FrameSource, StreamInfo, VideoFileSource, VideoSourceSettings},
     stylize::MAX_PIXELS,
+    temporal::flow::{FlowPreset, FlowScale},
 };
 use anyhow::{Context, Result, bail};
 
@@ -18,6 +19,9 @@ use super::{
     summary::Summary,
     usage,
 };
+
+/// Motion for files, where half a second of delay is nothing and every frame is kept.
+const FILE_FLOW: (FlowPreset, FlowScale) = (FlowPreset::Medium, FlowScale::Full);
 
 pub fn run(args: VideoArgs) -> Result<()> {
     let quiet = args.talk.quiet;
@@ -63,7 +67,8 @@ pub fn run(args: VideoArgs) -> Result<()> {
         quiet,
     )?;
     let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
-    let report = pipeline::run(source, Box::new(painter.stylizer()?), sink, &control);
+    let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, FILE_FLOW)?;
+    let report = pipeline::run_steady(source, Box::new(stylizer), steadying, sink, &control);
     drop(progress);
     let report = report.with_context(|| format!("{} was not painted", args.input.display()))?;
 

@@ -29,6 +29,7 @@ mod quantise;
 mod reference;
 mod simd;
 mod statistics;
+mod vectorised;
 mod wide;
 mod winograd;
 
@@ -40,4 +41,5 @@ pub use network::{
     ConvolutionWeights, LAYERS, MINIMUM_SIDE, STYLE_CHANNELS, StyleParameters, TransformWeights,
 };
 pub use peak::multiply_adds;
+pub(crate) use vectorised::vectorised;
 pub use wide::WideWeights;

@@ -1,8 +1,12 @@
 //! The pipeline: stages that are threads, joined by bounded channels.
 //!
 //! ```text
-//! decode ──► paint ──► encode
+//! decode ──► prepare ──► paint ──► steady ──► encode
 //! ```
+//!
+//! `prepare` and `steady` exist only when the paintings are steadied. The motion between a frame and the one before is
+//! found *before* painting, in the input, and travels with the frame: so `prepare` works on the next frame while
+//! `paint` is busy with this one, and nothing ever flows backwards.
 //!
 //! A stage takes its receiver and its sender by value, so leaving the stage closes both and is the whole shut-down
 //! protocol: the stages around it see a closed channel and leave too. A closed channel without
@@ -15,8 +19,10 @@ mod control;
 mod run;
 mod stage;
 mod stats;
+mod steadying;
 
 pub use control::Control;
-pub use run::{LINK_CAPACITY, PipelineError, Report, run};
+pub use run::{LINK_CAPACITY, PipelineError, Report, run, run_steady};
 pub use stage::Outcome;
 pub use stats::{StageStats, StageSummary};
+pub use steadying::{Steadiness, Steadying};

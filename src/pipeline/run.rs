@@ -10,12 +10,14 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::{
     Control, Outcome, StageStats, StageSummary,
     stage::{self},
+    steadying::{Guided, Prepare, Steadiness, Steadying, prepare, steady},
 };
 use crate::{
     frame::Packet,
     sink::{FrameSink, SinkError},
     source::{FrameSource, SourceError},
     stylize::{StylizeError, Stylizer},
+    temporal::steady::{Steady, SteadyError},
 };
 
 /// Packets that wait between two stages at most. Enough to even out an encoder that takes frames in bursts, few enough
@@ -34,6 +36,9 @@ pub enum PipelineError {
     /// The sink failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// Steadying could not start.
+    #[error(transparent)]
+    Steady(#[from] SteadyError),
     /// A stage panicked.
     #[error("internal error in stage {stage}: {message} (please report this)")]
     Panicked {
@@ -69,13 +74,18 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Whether the run was stopped before the source's end.
     pub stopped: bool,
+    /// How steady the result is, when it was steadied.
+    pub steadiness: Option<Steadiness>,
 }
 
 const DECODE: &str = "decode";
+const PREPARE: &str = "prepare";
 const PAINT: &str = "paint";
+const STEADY: &str = "steady";
 const ENCODE: &str = "encode";
 
-/// Runs all of `source` through `stylizer` into `sink`, until its end or until `control` asks to stop.
+/// Runs all of `source` through `stylizer` into `sink`, until its end or until `control` asks to stop; every frame is
+/// painted on its own.
 ///
 /// # Errors
 /// The cause of the failure of whichever stage is most to blame. The sink is then dropped unfinished.
@@ -89,48 +99,119 @@ where
     Source: FrameSource,
     Sink: FrameSink,
 {
+    run_steady(source, stylizer, None, sink, control)
+}
+
+/// As [`run`], with the paintings steadied along the motion; without `steadying` those stages do not exist.
+///
+/// # Errors
+/// As [`run`]; also when steadying cannot start.
+pub fn run_steady<Source, Sink>(
+    source: Source,
+    stylizer: Box<dyn Stylizer>,
+    steadying: Option<Steadying>,
+    sink: Sink,
+    control: &Control,
+) -> Result<Report, PipelineError>
+where
+    Source: FrameSource,
+    Sink: FrameSink,
+{
     let started = Instant::now();
     let (to_paint, from_decode) = bounded(LINK_CAPACITY);
     let (to_encode, from_paint) = bounded(LINK_CAPACITY);
-    let (decoded, painted, encoded) = std::thread::scope(|scope| {
+    let (mut before_paint, mut behind_paint) = (None, None);
+    let (mut from_prepare, mut to_steady) = (from_decode, to_encode);
+    if let Some(steadying) = steadying {
+        let (sender, receiver) = bounded(LINK_CAPACITY);
+        let from_decode = std::mem::replace(&mut from_prepare, receiver);
+        before_paint = Some((from_decode, Prepare::new(&steadying), sender));
+        let (sender, receiver) = bounded(LINK_CAPACITY);
+        let to_encode = std::mem::replace(&mut to_steady, sender);
+        let core = Steady::new(steadying.settings)?;
+        behind_paint = Some((receiver, core, steadying.finish, to_encode));
+    }
+    let (decoded, prepared, painted, steadied, encoded) = std::thread::scope(|scope| {
         // Closures own the channel ends, so a thread that could not be started closes them as one that failed does.
         let decode = stage::spawn(scope, DECODE, move || decode(source, to_paint, control));
+        let prepare = before_paint.map(|(previous, core, next)| {
+            stage::spawn(scope, PREPARE, move || prepare(previous, core, next))
+        });
         let paint = stage::spawn(scope, PAINT, move || {
-            paint(from_decode, stylizer, to_encode)
+            paint(from_prepare, stylizer, to_steady)
+        });
+        let steady = behind_paint.map(|(previous, core, finish, next)| {
+            stage::spawn(scope, STEADY, move || steady(previous, core, finish, next))
         });
         let encode = stage::spawn(scope, ENCODE, move || encode(from_paint, sink, control));
         (
             join(DECODE, decode),
+            prepare.map(|stage| join(PREPARE, stage)),
             join(PAINT, paint),
+            steady.map(|stage| join(STEADY, stage)),
             join(ENCODE, encode),
         )
     });
 
-    match (decoded?, painted?, encoded?) {
-        (Outcome::Finished(decoded), Outcome::Finished(painted), Outcome::Finished(encoded)) => {
-            let wall = started.elapsed();
-            Ok(Report {
-                frames: encoded.frames,
-                wall,
-                stages: vec![
-                    (DECODE, decoded.stats.summary(wall)),
-                    (PAINT, painted.summary(wall)),
-                    (ENCODE, encoded.stats.summary(wall)),
-                ],
-                notes: [decoded.notes, encoded.notes].concat(),
-                stopped: decoded.stopped,
-            })
-        }
-        (decoded, painted, encoded) => Err(cause([
-            (DECODE, decoded.forget()),
-            (PAINT, painted.forget()),
-            (ENCODE, encoded.forget()),
-        ])),
+    let (mut outcomes, mut stages) = (Vec::new(), Vec::new());
+    let wall = started.elapsed();
+    let decoded = keep(DECODE, decoded?, &mut outcomes);
+    let prepared =
+        prepared.map(|stage| Ok::<_, PipelineError>(keep(PREPARE, stage?, &mut outcomes)));
+    let painted = keep(PAINT, painted?, &mut outcomes);
+    let steadied =
+        steadied.map(|stage| Ok::<_, PipelineError>(keep(STEADY, stage?, &mut outcomes)));
+    let encoded = keep(ENCODE, encoded?, &mut outcomes);
+    let (prepared, steadied) = (
+        prepared.transpose()?.flatten(),
+        steadied.transpose()?.flatten(),
+    );
+    let (Some(decoded), Some(painted), Some(encoded), true) = (
+        decoded,
+        painted,
+        encoded,
+        outcomes.iter().all(|(_, outcome)| outcome.rank() == 0),
+    ) else {
+        return Err(cause(outcomes));
+    };
+    let mut stage = |name, stats: &StageStats| stages.push((name, stats.summary(wall)));
+    stage(DECODE, &decoded.stats);
+    if let Some(stats) = &prepared {
+        stage(PREPARE, stats);
     }
+    stage(PAINT, &painted);
+    if let Some((stats, _)) = &steadied {
+        stage(STEADY, stats);
+    }
+    stage(ENCODE, &encoded.stats);
+    Ok(Report {
+        frames: encoded.frames,
+        wall,
+        stages,
+        notes: [decoded.notes, encoded.notes].concat(),
+        stopped: decoded.stopped,
+        steadiness: steadied.and_then(|(_, steadiness)| steadiness),
+    })
+}
+
+/// Notes what a stage came to and returns what it made, if it finished.
+fn keep<T>(
+    stage: &'static str,
+    outcome: Outcome<T, PipelineError>,
+    outcomes: &mut Vec<(&'static str, Outcome<(), PipelineError>)>,
+) -> Option<T> {
+    let (outcome, result) = match outcome {
+        Outcome::Finished(result) => (Outcome::Finished(()), Some(result)),
+        Outcome::Disconnected => (Outcome::Disconnected, None),
+        Outcome::Failed(error) => (Outcome::Failed(error), None),
+        Outcome::Panicked(message) => (Outcome::Panicked(message), None),
+    };
+    outcomes.push((stage, outcome));
+    result
 }
 
 /// The error of the stage that is most to blame; of equals the first, since what follows is a consequence.
-fn cause(outcomes: [(&'static str, Outcome<(), PipelineError>); 3]) -> PipelineError {
+fn cause(outcomes: Vec<(&'static str, Outcome<(), PipelineError>)>) -> PipelineError {
     let (stage, outcome) = outcomes
         .into_iter()
         .reduce(|worst, next| {
@@ -140,22 +221,11 @@ fn cause(outcomes: [(&'static str, Outcome<(), PipelineError>); 3]) -> PipelineE
                 worst
             }
         })
-        .expect("there are three stages");
+        .expect("there are stages");
     match outcome {
         Outcome::Panicked(message) => PipelineError::Panicked { stage, message },
         Outcome::Failed(error) => error,
         Outcome::Disconnected | Outcome::Finished(()) => PipelineError::CutOff(stage),
-    }
-}
-
-impl<T> Outcome<T, PipelineError> {
-    fn forget(self) -> Outcome<(), PipelineError> {
-        match self {
-            Self::Finished(_) => Outcome::Finished(()),
-            Self::Disconnected => Outcome::Disconnected,
-            Self::Failed(error) => Outcome::Failed(error),
-            Self::Panicked(message) => Outcome::Panicked(message),
-        }
     }
 }
 
@@ -178,7 +248,7 @@ struct Decoded {
 
 fn decode<S: FrameSource>(
     mut source: S,
-    next: Sender<Packet>,
+    next: Sender<Guided>,
     control: &Control,
 ) -> Outcome<Decoded, PipelineError> {
     let mut stats = StageStats::default();
@@ -198,7 +268,7 @@ fn decode<S: FrameSource>(
             stats.frame(started.elapsed());
         }
         let end = matches!(packet, Packet::End);
-        if next.send(packet).is_err() {
+        if next.send(packet.into()).is_err() {
             return Outcome::Disconnected;
         }
         if end {
@@ -212,13 +282,13 @@ fn decode<S: FrameSource>(
 }
 
 fn paint(
-    previous: Receiver<Packet>,
+    previous: Receiver<Guided>,
     mut stylizer: Box<dyn Stylizer>,
-    next: Sender<Packet>,
+    next: Sender<Guided>,
 ) -> Outcome<StageStats, PipelineError> {
     let mut stats = StageStats::default();
-    for mut packet in &previous {
-        match &mut packet {
+    for mut guided in &previous {
+        match &mut guided.packet {
             Packet::Frame(frame) => {
                 if let Err(error) = stats.time_frame(|| stylizer.paint(&mut frame.picture)) {
                     return Outcome::Failed(error.into());
@@ -227,8 +297,8 @@ fn paint(
             Packet::Reset(_) => stylizer.reset(),
             Packet::Track(_) | Packet::End => {}
         }
-        let end = matches!(packet, Packet::End);
-        if next.send(packet).is_err() {
+        let end = matches!(guided.packet, Packet::End);
+        if next.send(guided).is_err() {
             return Outcome::Disconnected;
         }
         if end {
@@ -245,14 +315,14 @@ struct Encoded {
 }
 
 fn encode<S: FrameSink>(
-    previous: Receiver<Packet>,
+    previous: Receiver<Guided>,
     mut sink: S,
     control: &Control,
 ) -> Outcome<Encoded, PipelineError> {
     let mut stats = StageStats::default();
     let mut frames = 0;
-    for packet in &previous {
-        let result = match packet {
+    for guided in &previous {
+        let result = match guided.packet {
             Packet::Frame(frame) => {
                 let result = stats.time_frame(|| sink.frame(frame));
                 frames += 1;

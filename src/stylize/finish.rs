@@ -14,6 +14,16 @@ pub struct Finish {
 #[error("strength {0} is out of range: --strength takes 0 (the original) to 1 (the painting)")]
 pub struct InvalidStrength(f32);
 
+impl Default for Finish {
+    /// The painting as it is.
+    fn default() -> Self {
+        Self {
+            strength: 1.0,
+            keep_colors: false,
+        }
+    }
+}
+
 impl Finish {
     /// `strength` is the opacity of the painting over the original, 0..1; with `keep_colors` the painting gives only
     /// its luma (BT.709) and the original its two colour differences.

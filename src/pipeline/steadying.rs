@@ -1,0 +1,178 @@
+//! The two stages around painting that keep the film steady: one finds the motion, the other carries strokes along it.
+//!
+//! Order of the steps: the *painting* is steadied, and only then are the original's colours kept and the original mixed
+//! in (`--keep-colors`, `--strength`). The original does not flicker, so averaging it over time could only smear it; and
+//! steadied alone the painting is the same film at every strength.
+
+use crossbeam_channel::{Receiver, Sender};
+use serde::Serialize;
+
+use super::{Outcome, PipelineError, StageStats};
+use crate::{
+    frame::{Packet, Picture, ResetReason},
+    stylize::Finish,
+    temporal::{
+        flow::{FlowEstimator, FlowSettings, Luma, Motion},
+        measure::Running,
+        scene_cut::SceneCuts,
+        steady::{Steady, SteadySettings},
+    },
+};
+
+/// How the pipeline steadies.
+#[derive(Debug, Clone)]
+pub struct Steadying {
+    /// How paintings are joined.
+    pub settings: SteadySettings,
+    /// How motion is found.
+    pub flow: FlowSettings,
+    /// What is done to the steady painting; the stylizer leaves it undone.
+    pub finish: Finish,
+}
+
+/// How steady a run was: see [`crate::temporal::measure`]. Sampled: every fourth pixel of every fourth row.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Steadiness {
+    /// Error of the result along the motion, 0..1.
+    pub e_stab: f64,
+    /// The same of the input: what noise and imperfect motion make of a film that is steady.
+    pub e_stab_input: f64,
+    /// Cuts between scenes.
+    pub cuts: u64,
+}
+
+/// A packet with what was found out about it before painting.
+pub(super) struct Guided {
+    pub(super) packet: Packet,
+    guide: Option<Box<Guide>>,
+}
+
+impl From<Packet> for Guided {
+    fn from(packet: Packet) -> Self {
+        Self {
+            packet,
+            guide: None,
+        }
+    }
+}
+
+/// What a frame was before it was painted.
+struct Guide {
+    original: Picture,
+    luma: Luma,
+    motion: Option<Motion>,
+}
+
+/// What the stage `prepare` works with.
+pub(super) struct Prepare {
+    flow: FlowEstimator,
+    cuts: SceneCuts,
+}
+
+impl Prepare {
+    pub(super) fn new(steadying: &Steadying) -> Self {
+        Self {
+            flow: FlowEstimator::new(steadying.flow),
+            cuts: SceneCuts::default(),
+        }
+    }
+
+    fn reset(&mut self) {
+        self.flow.reset();
+        self.cuts.reset();
+    }
+
+    /// The guide of a picture, and whether another scene starts with it.
+    fn guide(&mut self, picture: &Picture) -> (Guide, bool) {
+        let luma = Luma::from_rgb(picture);
+        let motion = self.flow.push(&luma);
+        let cut = self.cuts.push(picture, motion.as_ref());
+        let guide = Guide {
+            original: picture.clone(),
+            luma,
+            motion: motion.filter(|_| !cut),
+        };
+        (guide, cut)
+    }
+}
+
+/// Finds the motion of each frame and the cuts between scenes.
+pub(super) fn prepare(
+    previous: Receiver<Guided>,
+    mut core: Prepare,
+    next: Sender<Guided>,
+) -> Outcome<StageStats, PipelineError> {
+    let mut stats = StageStats::default();
+    for mut guided in &previous {
+        let mut cut = false;
+        match &guided.packet {
+            Packet::Frame(frame) => {
+                let (guide, starts) = stats.time_frame(|| core.guide(&frame.picture));
+                guided.guide = Some(Box::new(guide));
+                cut = starts;
+            }
+            Packet::Reset(_) => core.reset(),
+            Packet::Track(_) | Packet::End => {}
+        }
+        let end = matches!(guided.packet, Packet::End);
+        if cut
+            && next
+                .send(Packet::Reset(ResetReason::SceneCut).into())
+                .is_err()
+        {
+            return Outcome::Disconnected;
+        }
+        if next.send(guided).is_err() {
+            return Outcome::Disconnected;
+        }
+        if end {
+            return Outcome::Finished(stats);
+        }
+    }
+    Outcome::Disconnected
+}
+
+/// Steadies and finishes each painting, and measures how steady the result is.
+pub(super) fn steady(
+    previous: Receiver<Guided>,
+    mut core: Steady,
+    finish: Finish,
+    next: Sender<Guided>,
+) -> Outcome<(StageStats, Option<Steadiness>), PipelineError> {
+    let mut stats = StageStats::default();
+    let mut measured = Running::default();
+    let mut cuts = 0;
+    for mut guided in &previous {
+        match (&mut guided.packet, guided.guide.take()) {
+            (Packet::Frame(frame), Some(guide)) => stats.time_frame(|| {
+                let Guide {
+                    original,
+                    luma,
+                    motion,
+                } = *guide;
+                let painting = std::mem::replace(&mut frame.picture, Picture::black(0, 0));
+                frame.picture = core.push(painting, &luma, motion.as_ref());
+                finish.apply(original.rgb(), &mut frame.picture);
+                measured.push(original, &frame.picture, motion.as_ref());
+            }),
+            (Packet::Reset(reason), _) => {
+                core.reset();
+                cuts += u64::from(*reason == ResetReason::SceneCut);
+            }
+            _ => {}
+        }
+        let end = matches!(guided.packet, Packet::End);
+        if next.send(guided).is_err() {
+            return Outcome::Disconnected;
+        }
+        if end {
+            let steadiness = measured.result().map(|(input, output)| Steadiness {
+                e_stab: output,
+                e_stab_input: input,
+                cuts,
+            });
+            return Outcome::Finished((stats, steadiness));
+        }
+    }
+    Outcome::Disconnected
+}
