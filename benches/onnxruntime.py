@@ -92,17 +92,17 @@ def plot(results, path):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(results), figsize=(4.2 * len(results), 3.2), layout="constrained")
-    for axis, (size, engines) in zip(np.atleast_1d(axes), results.items()):
+    figure, axes = pyplot.subplots(-(-len(results) // 2), min(len(results), 2), squeeze=False, figsize=(4.2 * min(len(results), 2), 3.0 * -(-len(results) // 2)), layout="constrained")
+    for axis, (size, engines) in zip(axes.flat, results.items()):
         names = list(engines)
         medians = [engines[name]["median_ms"] for name in names]
         bars = axis.barh(names, medians, color=["#888888"] + ["#2a6f97"] * (len(names) - 1))
         peer = engines["onnxruntime"]["median_ms"]
         axis.bar_label(bars, [f" {m:.0f} ms · {peer / m:.1f}×" for m in medians], fontsize=8)
-        axis.set_xlim(0, max(medians) * 1.35)
+        axis.set_xlim(0, max(medians) * 1.5)
         axis.invert_yaxis()
         axis.set_title(size)
-        axis.set_xlabel("milliseconds a frame (median)")
+        axis.set_xlabel("milliseconds a frame")
     figure.savefig(path, dpi=110)
 
 
