@@ -19,31 +19,10 @@ use super::patch::{Edge, PictureSource, TensorSource};
 use super::plan::{LAST, Plan};
 use super::pool::WorkerPool;
 use super::statistics::{Affine, Moments};
-use super::{InstructionSet, KernelError, Precision};
+use super::{InstructionSet, KernelError, Precision, TransformConfig};
 
 /// Added to the variance before its root is taken, as the network was trained.
 const EPSILON: f64 = 1e-5;
-
-/// How an engine works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TransformConfig {
-    /// Threads that paint, the caller of `paint` among them; 0 takes all processors.
-    pub threads: usize,
-    /// Arithmetic of the convolutions.
-    pub precision: Precision,
-    /// A certain instruction set (for tests and benchmarks); `None` takes the best.
-    pub instruction_set: Option<InstructionSet>,
-}
-
-impl Default for TransformConfig {
-    fn default() -> Self {
-        Self {
-            threads: 0,
-            precision: Precision::Auto,
-            instruction_set: None,
-        }
-    }
-}
 
 /// Paints pictures with the transform network on the processor.
 pub struct TransformEngine {

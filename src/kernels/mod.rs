@@ -9,6 +9,7 @@
 
 mod aligned;
 mod amx;
+mod config;
 mod convolution;
 mod direct;
 mod engine;
@@ -32,9 +33,8 @@ mod vectorised;
 mod wide;
 mod winograd;
 
-use std::{fmt, str::FromStr};
-
-pub use engine::{TransformConfig, TransformEngine};
+pub use config::{Precision, TransformConfig};
+pub use engine::TransformEngine;
 pub use error::KernelError;
 pub use instruction_set::InstructionSet;
 pub use network::{
@@ -43,47 +43,3 @@ pub use network::{
 pub use peak::multiply_adds;
 pub(crate) use vectorised::vectorised;
 pub use wide::WideWeights;
-
-/// Arithmetic of the convolutions; statistics and sums are `f32` always.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// The fastest whose paintings cannot be told from `F32`.
-    #[default]
-    Auto,
-    /// 32-bit floating point.
-    F32,
-    /// Products of bfloat16 numbers.
-    Bf16,
-    /// Products of 8-bit numbers.
-    Int8,
-}
-
-impl FromStr for Precision {
-    type Err = UnknownPrecision;
-
-    fn from_str(text: &str) -> Result<Self, UnknownPrecision> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "f32" => Ok(Self::F32),
-            "bf16" => Ok(Self::Bf16),
-            "int8" => Ok(Self::Int8),
-            _ => Err(UnknownPrecision(text.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-            Self::Int8 => "int8",
-        })
-    }
-}
-
-/// The name of an arithmetic was not understood.
-#[derive(Debug, thiserror::Error)]
-#[error("'{0}' is no arithmetic: use auto, f32, bf16 or int8")]
-pub struct UnknownPrecision(String);

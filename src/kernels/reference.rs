@@ -246,6 +246,34 @@ fn f32_paintings_agree_with_the_reference_on_every_instruction_set() {
     }
 }
 
+/// Random weights make small differences large; what this looks for is a wrong pixel, not a rounding.
+#[test]
+fn reduced_precision_paints_odd_sizes() {
+    use InstructionSet::{Amx, Avx512Dot};
+    for (set, precision) in [
+        (Avx512Dot, Precision::Bf16),
+        (Amx, Precision::Bf16),
+        (Avx512Dot, Precision::Int8),
+    ] {
+        if !set.is_available() {
+            continue;
+        }
+        for (width, height) in [(32, 32), (67, 45), (130, 34), (61, 99)] {
+            let difference = mean_difference(set, precision, 2, width, height);
+            println!("{set} {precision:?} {width}x{height}: {difference:e}");
+            let bound = if precision == Precision::Int8 {
+                0.03
+            } else {
+                0.01
+            };
+            assert!(
+                difference < bound,
+                "{set} {precision:?} {width}x{height}: {difference}"
+            );
+        }
+    }
+}
+
 #[test]
 fn paintings_do_not_depend_on_threads() {
     let (weights, style) = random_network(3);
