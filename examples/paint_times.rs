@@ -31,6 +31,7 @@ fn main() {
     let instruction_set = match argument(3, "best").as_str() {
         "portable" => Some(InstructionSet::Portable),
         "avx2" => Some(InstructionSet::Avx2),
+        "dot" => Some(InstructionSet::Avx512Dot),
         "avx512" => Some(InstructionSet::Avx512),
         _ => None,
     };

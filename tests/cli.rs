@@ -224,7 +224,7 @@ fn wrong_usage_is_status_2_and_names_the_option() {
         (&["--duration", "0"], "--duration"),
         (&["--device", "gpu"], "--device"),
         (&["--codec", "mpeg0"], "mpeg0"),
-        (&["--codec", "ffv1"], ".mkv"),
+        (&["--codec", "ffv1"], "--codec ffv1"),
         (&["--lossless"], ".mkv"),
         (&["--crf", "52"], "--crf"),
         (&["--preset", "brisk"], "--preset"),

@@ -125,3 +125,78 @@ fn f32_agrees_with_onnxruntime() {
         assert!(worst <= 2e-3, "{set}: {worst}");
     }
 }
+
+/// Mean absolute difference, largest difference and PSNR (dB) of two paintings in 0..=1.
+fn compare(a: &[f32], b: &[f32]) -> (f64, f64, f64) {
+    let differences = || a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs()));
+    let mean = differences().sum::<f64>() / a.len() as f64;
+    let square = differences().map(|d| d * d).sum::<f64>() / a.len() as f64;
+    (
+        mean,
+        differences().fold(0.0, f64::max),
+        -10.0 * square.log10(),
+    )
+}
+
+/// Reduced precision must not be visible: the mean difference from f32 stays below one step of a byte.
+#[test]
+fn reduced_precision_stays_within_one_step() {
+    let model = read("models/multistyle26.safetensors");
+    let model = SafeTensors::deserialize(&model).unwrap();
+    let weights = network(&model);
+    let engine = |precision, set| {
+        TransformEngine::new(
+            &weights,
+            TransformConfig {
+                threads: 2,
+                precision,
+                instruction_set: set,
+            },
+        )
+    };
+    let mut exact = engine(Precision::F32, None).unwrap();
+    let cases = [
+        (Precision::Bf16, InstructionSet::Avx512Dot),
+        (Precision::Bf16, InstructionSet::Amx),
+        (Precision::Int8, InstructionSet::Avx512Dot),
+    ];
+    let all_styles = std::env::var_os("ALL_STYLES").is_some();
+    for (precision, set) in cases.into_iter().filter(|(_, set)| set.is_available()) {
+        let mut reduced = engine(precision, Some(set)).unwrap();
+        let (mut worst, mut sum, mut count) = (0.0_f64, 0.0, 0.0);
+        for photo in ["astronaut.jpg", "chelsea.png", "coffee.jpg"] {
+            let photo = image::load_from_memory(&read(&format!("samples/{photo}"))).unwrap();
+            let photo = photo
+                .resize_exact(320, 240, image::imageops::FilterType::Triangle)
+                .to_rgb8();
+            for number in (0..26).step_by(if all_styles { 1 } else { 6 }) {
+                let style = style(&model, &[(number, 1.0)]);
+                let mut paintings = [vec![0.0; photo.len()], vec![0.0; photo.len()]];
+                for (engine, painting) in [&mut exact, &mut reduced].into_iter().zip(&mut paintings)
+                {
+                    engine.set_style(&style).unwrap();
+                    engine.paint_f32(&photo, 320, 240, painting).unwrap();
+                }
+                let (mean, largest, psnr) = compare(&paintings[0], &paintings[1]);
+                println!(
+                    "{precision:?} {set} style {number}: mean {:.3}/255 largest {:.1}/255 PSNR {psnr:.1} dB",
+                    mean * 255.0,
+                    largest * 255.0
+                );
+                worst = worst.max(mean);
+                sum += mean;
+                count += 1.0;
+            }
+        }
+        println!(
+            "{precision:?} {set}: mean {:.3}/255, worst {:.3}/255",
+            sum / count * 255.0,
+            worst * 255.0
+        );
+        assert!(
+            worst < 1.0 / 255.0,
+            "{precision:?} with {set}: {}",
+            worst * 255.0
+        );
+    }
+}

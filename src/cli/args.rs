@@ -31,6 +31,8 @@ pub enum Command {
     Styles(StylesArgs),
     /// Measure frames per second: decoding, painting, encoding, and all of it
     Bench(BenchArgs),
+    /// Measure how steady a painted video is, and how much texture it kept
+    Measure(MeasureArgs),
     /// Say what this machine has: processor, GPU, codecs, models
     Doctor(DoctorArgs),
 }
@@ -348,6 +350,53 @@ pub struct BenchArgs {
 
     #[command(flatten)]
     pub models: ModelArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct MeasureArgs {
+    /// Video that was painted: its motion is what the painting is judged by
+    pub input: PathBuf,
+
+    /// The painted video, of as many frames (lossless: an encoder smooths what is measured)
+    pub stylised: PathBuf,
+
+    /// The same video painted with `--steady off`: adds ratio, texture and lag
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+
+    /// Compare this many frames at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
+    pub frames: Option<u64>,
+
+    /// Draw the error of each frame (.svg or .png)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub plot: Option<PathBuf>,
+
+    /// Put consecutive frames side by side: the input, the baseline, the painting (.png, .jpg or .webp)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub strip: Option<PathBuf>,
+
+    /// First frame of the strip
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        requires = "strip",
+        help_heading = "Output"
+    )]
+    pub strip_at: u64,
+
+    /// Threads to find motion with [default: one per core]
+    #[arg(long, value_name = "N", value_parser = super::settings::parse_threads)]
+    pub threads: Option<usize>,
+
+    /// Replace existing outputs
+    #[arg(long, help_heading = "Output")]
+    pub overwrite: bool,
+
+    /// Print the figures as JSON
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -10,6 +10,8 @@ mod image;
 mod interrupt;
 mod live;
 mod live_summary;
+mod measure;
+mod plot;
 mod progress;
 mod settings;
 mod sheet;
@@ -50,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::Image(args) => image::run(args),
         Command::Styles(args) => styles::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Measure(args) => measure::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     match result {

@@ -1,7 +1,9 @@
 //! A contact sheet: pictures of one size in rows, each with its name below.
 
+use std::path::Path;
+
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
-use allaprima::frame::Picture;
+use allaprima::{frame::Picture, picture_file::PictureFile};
 use anyhow::Result;
 
 /// Pixels between two pictures and around all.
@@ -19,8 +21,16 @@ pub fn compose(tiles: &[(String, Picture)]) -> Result<Picture> {
     let (width, height) = tiles
         .first()
         .map_or((1, 1), |(_, picture)| (picture.width(), picture.height()));
+    let columns = columns(tiles.len(), (width + GAP, height + CAPTION));
+    compose_rows(tiles, columns)
+}
+
+/// Puts `tiles` (all of the size of the first) in rows of `columns`.
+pub fn compose_rows(tiles: &[(String, Picture)], columns: usize) -> Result<Picture> {
+    let (width, height) = tiles
+        .first()
+        .map_or((1, 1), |(_, picture)| (picture.width(), picture.height()));
     let cell = (width + GAP, height + CAPTION);
-    let columns = columns(tiles.len(), cell);
     let rows = tiles.len().div_ceil(columns);
     let (sheet_width, sheet_height) = (columns * cell.0 + GAP, rows * cell.1 + GAP);
     let mut sheet = Picture::new(
@@ -35,9 +45,27 @@ pub fn compose(tiles: &[(String, Picture)]) -> Result<Picture> {
             let start = ((top + y) * sheet_width + left) * 3;
             sheet.rgb_mut()[start..start + row.len()].copy_from_slice(row);
         }
-        write(&mut sheet, &font, name, (left, top + height), width);
+        write(
+            &mut sheet,
+            &font,
+            name,
+            (left, top + height),
+            width,
+            LETTERS,
+        );
     }
     Ok(sheet)
+}
+
+/// Writes a sheet as a picture file.
+pub fn save(picture: Picture, path: &Path, overwrite: bool) -> Result<()> {
+    let file = PictureFile {
+        picture,
+        alpha: None,
+        profile: None,
+    };
+    file.write(path, overwrite)?;
+    Ok(())
 }
 
 fn columns(count: usize, cell: (usize, usize)) -> usize {
@@ -45,22 +73,23 @@ fn columns(count: usize, cell: (usize, usize)) -> usize {
     (ideal.round() as usize).clamp(1, count.max(1))
 }
 
-/// Writes `text` centred into the strip of `width` pixels whose upper left corner is given.
-fn write(
+/// Writes `text`, `letters` pixels high, centred into the strip of `width` pixels whose upper left corner is given.
+pub fn write(
     sheet: &mut Picture,
     font: &FontRef<'_>,
     text: &str,
     (left, top): (usize, usize),
     width: usize,
+    letters: f32,
 ) {
-    let font = font.as_scaled(PxScale::from(LETTERS));
+    let font = font.as_scaled(PxScale::from(letters));
     let length: f32 = text.chars().map(|c| font.h_advance(font.glyph_id(c))).sum();
     let baseline = top as f32 + (CAPTION as f32 + font.ascent() + font.descent()) / 2.0;
     let mut x = left as f32 + (width as f32 - length) / 2.0;
     for c in text.chars() {
         let glyph = font
             .glyph_id(c)
-            .with_scale_and_position(PxScale::from(LETTERS), point(x, baseline));
+            .with_scale_and_position(PxScale::from(letters), point(x, baseline));
         x += font.h_advance(glyph.id);
         let Some(outline) = font.outline_glyph(glyph) else {
             continue;

@@ -79,12 +79,7 @@ fn paint_sheet(pack: &StylePack, photo: &Path, output: &Path, args: &StylesArgs)
         FeedForward::new(pack, settings)?.paint(&mut painting)?;
         tiles.push((format!("{number} {}", style.name), painting));
     }
-    let sheet = PictureFile {
-        picture: sheet::compose(&tiles)?,
-        alpha: None,
-        profile: None,
-    };
-    sheet.write(output, args.overwrite)?;
+    sheet::save(sheet::compose(&tiles)?, output, args.overwrite)?;
     eprintln!("{} styles → {}", pack.styles().len(), output.display());
     Ok(())
 }

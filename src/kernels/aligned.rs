@@ -19,6 +19,14 @@ impl AlignedBuffer {
         buffer
     }
 
+    /// A buffer that holds these bytes.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        let mut buffer = Self::new(bytes.len());
+        // SAFETY: the buffer has room for the bytes, and does not overlap them.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer.as_mut_ptr(), bytes.len()) };
+        buffer
+    }
+
     /// A buffer that holds these values.
     pub(crate) fn from_f32(values: &[f32]) -> Self {
         let mut buffer = Self::new(values.len() * 4);
@@ -59,32 +67,5 @@ impl AlignedBuffer {
     /// The first byte, as a pointer to anything of alignment 64 or less.
     pub(crate) fn as_mut_ptr<T>(&mut self) -> *mut T {
         self.lines.as_mut_ptr().cast()
-    }
-}
-
-/// A raw pointer that may cross threads: the passes hand each worker disjoint rows of one buffer.
-pub(crate) struct Shared<T>(*mut T);
-
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<T> Copy for Shared<T> {}
-// SAFETY: a `Shared` is only a number; each place that reads or writes through it states why that is sound.
-unsafe impl<T> Send for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Shared<T> {}
-
-impl<T> Shared<T> {
-    /// Wraps a pointer.
-    pub(crate) fn new(pointer: *mut T) -> Self {
-        Self(pointer)
-    }
-
-    /// The pointer.
-    #[inline(always)]
-    pub(crate) fn get(self) -> *mut T {
-        self.0
     }
 }

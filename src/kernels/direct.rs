@@ -2,28 +2,38 @@
 //!
 //! A patch is [row][column][channel], so one output pixel reads `kernel` runs of `kernel * channels` neighbouring
 //! values. A register tile holds some pixels times some vectors of output channels; each step multiplies one vector
-//! of packed weights with one broadcast input value per pixel. 12 pixels × 32 channels in AVX-512: 24 independent
+//! of packed weights with one broadcast input word per pixel. 12 pixels × 32 channels in AVX-512: 24 independent
 //! sums, 14 loads for 24 multiply-adds, no shuffles. The same loop serves 9×9 over three channels (runs of 27), 3×3
-//! over 32 (runs of 96), both strides, and the four phases of a folded upsampling as extra output channels.
+//! over 32 (runs of 96), both strides, the four phases of a folded upsampling as extra output channels, and every
+//! [`Format`]: only the number of values in a word differs.
 
 use super::aligned::AlignedBuffer;
+use super::convolution::RowConvolution;
+use super::format::Format;
 use super::instruction_set::InstructionSet;
 use super::network::ConvolutionWeights;
 use super::simd::Simd;
+use std::marker::PhantomData;
 
 /// Weights of one convolution, packed for one instruction set.
-pub(crate) struct DirectConvolution {
+pub(crate) struct DirectConvolution<D> {
     kernel: usize,
-    in_channels: usize,
     out_channels: usize,
-    stride: usize,
-    /// [group][kernel row][kernel column × input channel][channel of the group].
+    /// Bytes from one output pixel's input to the next one's.
+    step: usize,
+    /// Words of one kernel row: its values, the last word filled up with zero weights.
+    words: usize,
+    /// [group][kernel row][word][channel of the group].
     packed: AlignedBuffer,
     /// Channels of a group: what the register tile is wide.
     group: usize,
+    /// What whole sums are multiplied by and what is then added, per output channel; for quantised formats only.
+    rescale: Vec<f32>,
+    shift: Vec<f32>,
+    format: PhantomData<D>,
 }
 
-impl DirectConvolution {
+impl<D: Format> DirectConvolution<D> {
     /// Packs `weights`, whose output channels must be a multiple of 16.
     pub(crate) fn new(weights: &ConvolutionWeights, stride: usize, set: InstructionSet) -> Self {
         let ConvolutionWeights {
@@ -36,87 +46,66 @@ impl DirectConvolution {
         let group = match set {
             InstructionSet::Portable => 8,
             InstructionSet::Avx2 => 16,
-            InstructionSet::Avx512 => {
-                if out_channels % 32 == 0 {
-                    32
-                } else {
-                    16
-                }
-            }
+            _ if out_channels % 32 == 0 => 32,
+            _ => 16,
         };
-        let run = kernel * in_channels;
-        let mut packed = vec![0.0; out_channels * kernel * run];
+        let (run, per_word) = (kernel * in_channels, 4 / D::BYTES);
+        let words = run.div_ceil(per_word);
+        let mut packed = vec![0_u8; out_channels * kernel * words * 4];
         for o in 0..out_channels {
-            for i in 0..in_channels {
-                for y in 0..kernel {
-                    for x in 0..kernel {
-                        let step = y * run + x * in_channels + i;
-                        packed[((o / group) * kernel * run + step) * group + o % group] =
-                            weight[((o * in_channels + i) * kernel + y) * kernel + x];
-                    }
+            for y in 0..kernel {
+                for value in 0..run {
+                    let (x, i) = (value / in_channels, value % in_channels);
+                    let word =
+                        ((o / group * kernel + y) * words + value / per_word) * group + o % group;
+                    let at = word * 4 + value % per_word * D::BYTES;
+                    let bytes =
+                        D::weight(weight[((o * in_channels + i) * kernel + y) * kernel + x]);
+                    packed[at..at + D::BYTES].copy_from_slice(&bytes[..D::BYTES]);
                 }
             }
         }
         Self {
             kernel,
-            in_channels,
             out_channels,
-            stride,
-            packed: AlignedBuffer::from_f32(&packed),
+            step: stride * in_channels * D::BYTES,
+            words,
+            packed: AlignedBuffer::from_bytes(&packed),
             group,
+            rescale: vec![1.0; out_channels],
+            shift: vec![0.0; out_channels],
+            format: PhantomData,
         }
     }
 
-    /// Output channels.
-    pub(crate) fn out_channels(&self) -> usize {
-        self.out_channels
-    }
-
-    /// One row of outputs, [pixels][out_channels], to `out`; `input` is the patch row where the kernel's first row
-    /// lies, `row_values` the length of a patch row.
-    ///
-    /// # Safety
-    /// The patch holds `kernel` rows of `(pixels - 1) * stride + kernel` columns from `input` on, `out` has room, and
-    /// `S` is the instruction set the weights were packed for.
-    #[inline(always)]
-    pub(crate) unsafe fn row<S: Simd>(
-        &self,
-        input: *const f32,
-        row_values: usize,
-        pixels: usize,
-        out: *mut f32,
-    ) {
-        // SAFETY: as the caller guarantees. The step between pixels is a constant in each arm, which lets the compiler
-        // address all pixels of a tile from one register.
-        unsafe {
-            match self.stride * self.in_channels {
-                3 => self.groups::<S, 3>(input, row_values, pixels, out),
-                8 => self.groups::<S, 8>(input, row_values, pixels, out),
-                32 => self.groups::<S, 32>(input, row_values, pixels, out),
-                64 => self.groups::<S, 64>(input, row_values, pixels, out),
-                _ => unreachable!("no layer has this step"),
-            }
+    /// What whole sums are multiplied by and what is then added, one each per output channel.
+    pub(crate) fn rescaled(self, rescale: Vec<f32>, shift: Vec<f32>) -> Self {
+        debug_assert!(rescale.len() == self.out_channels && shift.len() == self.out_channels);
+        Self {
+            rescale,
+            shift,
+            ..self
         }
     }
 
     #[inline(always)]
     unsafe fn groups<S: Simd, const STEP: usize>(
         &self,
-        input: *const f32,
-        row_values: usize,
+        input: *const u8,
+        row_bytes: usize,
         pixels: usize,
         out: *mut f32,
     ) {
-        let size = self.kernel * self.kernel * self.in_channels * self.group;
+        let size = self.kernel * self.words * self.group;
         for group in 0..self.out_channels / self.group {
-            // SAFETY: each group has `size` packed weights, and `group` channels of every output pixel.
+            // SAFETY: each group has `size` packed words, and `group` channels of every output pixel.
             unsafe {
                 let weights = self.packed.as_ptr::<f32>().add(group * size);
                 let out = out.add(group * self.group);
-                if self.group == 2 * S::LANES {
-                    self.pixels::<S, STEP, 2>(input, row_values, pixels, weights, out);
+                if S::PAIRS && self.group == 2 * S::LANES {
+                    self.pixels::<S, STEP, 2>(input, row_bytes, pixels, weights, out, group);
                 } else {
-                    self.pixels::<S, STEP, 1>(input, row_values, pixels, weights, out);
+                    self.pixels::<S, STEP, 1>(input, row_bytes, pixels, weights, out, group);
                 }
             }
         }
@@ -125,11 +114,12 @@ impl DirectConvolution {
     #[inline(always)]
     unsafe fn pixels<S: Simd, const STEP: usize, const VECTORS: usize>(
         &self,
-        input: *const f32,
-        row_values: usize,
+        input: *const u8,
+        row_bytes: usize,
         pixels: usize,
         weights: *const f32,
         out: *mut f32,
+        group: usize,
     ) {
         let mut done = 0;
         macro_rules! tiles {
@@ -138,9 +128,8 @@ impl DirectConvolution {
                     while pixels - done >= $pixels {
                         // SAFETY: `done + $pixels` pixels lie inside the row.
                         unsafe {
-                            self.tile::<S, STEP, VECTORS, $pixels>(
-                                input.add(done * STEP), row_values, weights, out.add(done * self.out_channels),
-                            );
+                            let (input, out) = (input.add(done * STEP), out.add(done * self.out_channels));
+                            self.tile::<S, STEP, VECTORS, $pixels>(input, row_bytes, weights, out, group);
                         }
                         done += $pixels;
                     }
@@ -153,38 +142,87 @@ impl DirectConvolution {
     #[inline(always)]
     unsafe fn tile<S: Simd, const STEP: usize, const VECTORS: usize, const PIXELS: usize>(
         &self,
-        input: *const f32,
-        row_values: usize,
+        input: *const u8,
+        row_bytes: usize,
         weights: *const f32,
         out: *mut f32,
+        group: usize,
     ) {
-        let run = self.kernel * self.in_channels;
-        // SAFETY: the kernel's rows and runs lie inside the patch, and the weights hold all steps.
+        // SAFETY: the kernel's rows and runs lie inside the patch and its slack, and the weights hold all steps.
         unsafe {
             let mut sums = [[S::splat(0.0); VECTORS]; PIXELS];
             let mut weights = weights;
             for kernel_row in 0..self.kernel {
-                let mut values = input.add(kernel_row * row_values);
-                let end = values.add(run);
+                let mut values = input.add(kernel_row * row_bytes);
+                let end = values.add(self.words * 4);
                 while values < end {
                     let mut vectors = [S::splat(0.0); VECTORS];
                     for (v, vector) in vectors.iter_mut().enumerate() {
                         *vector = S::load(weights.add(v * S::LANES));
                     }
                     for (p, sums) in sums.iter_mut().enumerate() {
-                        let value = S::splat(*values.add(p * STEP));
+                        let value = S::splat(values.add(p * STEP).cast::<f32>().read_unaligned());
                         for (sum, vector) in sums.iter_mut().zip(vectors) {
-                            *sum = S::fma(value, vector, *sum);
+                            *sum = D::dot::<S>(value, vector, *sum);
                         }
                     }
-                    values = values.add(1);
+                    values = values.add(4);
                     weights = weights.add(VECTORS * S::LANES);
                 }
             }
             for (p, sums) in sums.iter().enumerate() {
                 for (v, sum) in sums.iter().enumerate() {
-                    S::store(out.add(p * self.out_channels + v * S::LANES), *sum);
+                    let mut value = *sum;
+                    if D::QUANTISED {
+                        let channel = group * self.group + v * S::LANES;
+                        let rescale = S::load(self.rescale.as_ptr().add(channel));
+                        value = S::fma(
+                            S::from_whole(value),
+                            rescale,
+                            S::load(self.shift.as_ptr().add(channel)),
+                        );
+                    }
+                    S::store(out.add(p * self.out_channels + v * S::LANES), value);
                 }
+            }
+        }
+    }
+}
+
+impl<D: Format> RowConvolution for DirectConvolution<D> {
+    type Format = D;
+    const OVERRUNS: bool = false;
+
+    fn out_channels(&self) -> usize {
+        self.out_channels
+    }
+
+    #[inline(always)]
+    unsafe fn row<S: Simd>(
+        &self,
+        input: *const u8,
+        row_values: usize,
+        pixels: usize,
+        out: *mut f32,
+    ) {
+        let row_bytes = row_values * D::BYTES;
+        // SAFETY: as the caller guarantees. The step between pixels is a constant in each arm, which lets the compiler
+        // address all pixels of a tile from one register.
+        unsafe {
+            macro_rules! steps {
+                ($($step:literal),*) => {
+                    match self.step {
+                        $($step => self.groups::<S, $step>(input, row_bytes, pixels, out),)*
+                        _ => unreachable!("no layer has this step"),
+                    }
+                };
+            }
+            if D::BYTES == 4 {
+                steps!(12, 32, 128, 256);
+            } else if D::BYTES == 2 {
+                steps!(6, 16, 64, 128);
+            } else {
+                steps!(3, 8, 32, 64);
             }
         }
     }

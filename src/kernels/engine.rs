@@ -6,25 +6,23 @@
 //! far the largest, is kept in 16-bit whole numbers: its inputs are bounded, so its outputs are, and weights scaled
 //! by that bound use all 16 bits (half precision would leave three times the error).
 
-use super::aligned::{AlignedBuffer, Shared};
-use super::direct::DirectConvolution;
+use super::aligned::AlignedBuffer;
+use super::convolution::{Method, SLACK};
 use super::last::LastConvolution;
-use super::network::{
-    ConvolutionWeights, LAYERS, MINIMUM_SIDE, StyleParameters, TransformWeights, fold_upsampling,
-    layer_shape, style_offset,
-};
+use super::network::{MINIMUM_SIDE, StyleParameters, TransformWeights, layer_shape, style_offset};
+use super::packed::{LastLayer, PackedNetwork};
 use super::pass::{
-    ConvolutionPass, ConvolutionTile, FinishRow, LastPass, LastTile, Painting, Scratch, Source,
-    Target,
+    ConvolutionPass, ConvolutionTile, FinishPass, FinishRow, LastPass, LastTile, Painting, Scratch,
+    Source, Target,
 };
-use super::patch::{Edge, PictureSource, TensorSource, Tiling};
+use super::patch::{Edge, PictureSource, TensorSource};
+use super::plan::{LAST, Plan};
 use super::pool::WorkerPool;
 use super::statistics::{Affine, Moments};
 use super::{InstructionSet, KernelError, Precision};
 
 /// Added to the variance before its root is taken, as the network was trained.
 const EPSILON: f64 = 1e-5;
-const LAST: usize = LAYERS - 1;
 
 /// How an engine works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,61 +45,11 @@ impl Default for TransformConfig {
     }
 }
 
-/// Everything that depends on the size of the picture.
-struct Plan {
-    width: usize,
-    height: usize,
-    row_map: Vec<u32>,
-    column_map: Vec<u32>,
-    /// One per layer; the first two expanding layers are cut in their source's plane.
-    tilings: [Tiling; LAYERS],
-}
-
-impl Plan {
-    fn new(width: usize, height: usize) -> Self {
-        let (rows, columns) = (height.next_multiple_of(4), width.next_multiple_of(4));
-        let plane = |shrink: usize| (rows / shrink, columns / shrink);
-        let tilings = std::array::from_fn(|layer| match layer {
-            0 => Tiling::new(plane(1), 9, 1, 16_384, 12),
-            1 => Tiling::new(plane(2), 3, 2, 3_072, 12),
-            2 => Tiling::new(plane(4), 3, 2, 3_072, 12),
-            15 => Tiling::new(plane(4), 3, 1, 2_048, 12),
-            16 => Tiling::new(plane(2), 3, 1, 8_192, 12),
-            LAST => Tiling::new(plane(1), 9, 1, 8_192, 64),
-            _ => Tiling::new(plane(4), 3, 1, 2_048, 12),
-        });
-        Self {
-            width,
-            height,
-            row_map: PictureSource::map(height, 4).collect(),
-            column_map: PictureSource::map(width, 4).collect(),
-            tilings,
-        }
-    }
-
-    /// Height and width, both padded to a multiple of four and divided by `shrink`.
-    fn plane(&self, shrink: usize) -> (usize, usize) {
-        (
-            self.height.next_multiple_of(4) / shrink,
-            self.width.next_multiple_of(4) / shrink,
-        )
-    }
-
-    fn pixels(&self) -> usize {
-        let (height, width) = self.plane(1);
-        height * width
-    }
-}
-
 /// Paints pictures with the transform network on the processor.
 pub struct TransformEngine {
     set: InstructionSet,
     pool: WorkerPool,
-    /// All but the last, the expanding ones folded.
-    layers: Vec<DirectConvolution>,
-    last: LastConvolution,
-    /// What the first layer's weights were multiplied by, per channel.
-    first_units: Vec<f32>,
+    network: PackedNetwork,
     style: Option<StyleParameters>,
     plan: Option<Plan>,
     /// First the first layer's output, then the planes of the residual blocks.
@@ -128,25 +76,18 @@ impl TransformEngine {
             threads => threads,
         };
         let pool = WorkerPool::new(threads)?;
-        let (first, first_units) = fill_16_bits(&weights.contract[0]);
-        let layers = weights
-            .layers()
-            .take(LAST)
-            .enumerate()
-            .map(|(index, layer)| match index {
-                0 => DirectConvolution::new(&first, 1, set),
-                1 | 2 => DirectConvolution::new(layer, 2, set),
-                15 | 16 => DirectConvolution::new(&fold_upsampling(layer), 1, set),
-                _ => DirectConvolution::new(layer, 1, set),
-            })
-            .collect();
+        let network = PackedNetwork::new(weights, config.precision, set)?;
+        // Without reduced precision the wider sets are plain AVX-512.
+        let set = if network.method() == Method::F32 {
+            set.min(InstructionSet::Avx512)
+        } else {
+            set
+        };
         Ok(Self {
             set,
             scratch: (0..pool.threads()).map(|_| Scratch::default()).collect(),
             pool,
-            layers,
-            last: LastConvolution::new(&weights.expand[2]),
-            first_units,
+            network,
             style: None,
             plan: None,
             first_region: AlignedBuffer::default(),
@@ -159,6 +100,16 @@ impl TransformEngine {
     #[must_use]
     pub fn instruction_set(&self) -> InstructionSet {
         self.set
+    }
+
+    /// The precision that is used.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        match self.network.method() {
+            Method::F32 => Precision::F32,
+            Method::Bf16 | Method::Tiles => Precision::Bf16,
+            Method::Int8 => Precision::Int8,
+        }
     }
 
     /// Threads that paint.
@@ -184,6 +135,9 @@ impl TransformEngine {
     /// When the style does not have [`STYLE_CHANNELS`](super::STYLE_CHANNELS) scales and shifts.
     pub fn set_style(&mut self, style: &StyleParameters) -> Result<(), KernelError> {
         style.check()?;
+        if self.style.as_ref() != Some(style) {
+            self.network.set_style(style);
+        }
         match &mut self.style {
             Some(held) => {
                 held.scale.copy_from_slice(&style.scale);
@@ -206,12 +160,7 @@ impl TransformEngine {
         rgb_out: &mut [u8],
     ) -> Result<(), KernelError> {
         check_buffer("output", width, height, rgb_out.len())?;
-        self.run(
-            rgb_in,
-            width,
-            height,
-            Painting::Bytes(Shared::new(rgb_out.as_mut_ptr())),
-        )
+        self.run(rgb_in, width, height, Painting::Bytes(rgb_out.as_mut_ptr()))
     }
 
     /// Paints an RGB8 picture into `f32` values in 0..=1 (before rounding to bytes), red, green, blue, row by row.
@@ -230,7 +179,7 @@ impl TransformEngine {
             rgb_in,
             width,
             height,
-            Painting::Floats(Shared::new(rgb_out.as_mut_ptr())),
+            Painting::Floats(rgb_out.as_mut_ptr()),
         )
     }
 
@@ -243,21 +192,21 @@ impl TransformEngine {
         let plan = Plan::new(width, height);
         let pixels = plan.pixels();
         self.first_region.resize(pixels * 64);
-        self.second_region.resize(pixels * 36);
+        self.second_region.resize(pixels * 40);
         let (mut patch, mut row, mut partials) = (0, 0, 0);
         for (layer, tiling) in plan.tilings.iter().enumerate() {
             let (_, in_channels, kernel) = layer_shape(layer);
             let columns = tiling.tile_columns;
-            let values = if layer == LAST {
+            if layer == LAST {
+                let row_values = LastConvolution::row_values(columns + kernel);
                 row = row.max(3 * (columns + LastConvolution::SLACK));
-                4 * (tiling.tile_rows + kernel) * LastConvolution::row_values(columns + kernel)
-            } else {
-                row = row.max(columns * 32);
-                tiling.patch_pixels() * in_channels
-            };
-            patch = patch.max(values + 64);
+                patch = patch.max(4 * (tiling.tile_rows + kernel) * row_values);
+            }
+            row = row.max(columns * 32);
+            patch = patch.max(tiling.patch_pixels() * in_channels);
             partials = partials.max(tiling.count() * 32);
         }
+        let (patch, row) = (patch + SLACK, row + SLACK);
         for scratch in &mut self.scratch {
             scratch.patch.reserve(patch * 4);
             scratch.row.reserve(row * 4);
@@ -296,14 +245,12 @@ impl TransformEngine {
         let first = self.first_region.as_mut_ptr::<f32>();
         let second = self.second_region.as_mut_ptr::<f32>();
         // SAFETY: offsets within the regions, as `prepare` sized them: 64 bytes a pixel hold four planes of a
-        // sixteenth of the pixels with 32 channels (8 bytes a pixel each); 36 hold 8 (half size, 8 channels), 16
-        // (full size, 4 channels) and 12 (full size, 3 channels).
+        // sixteenth of the pixels with 32 channels (8 bytes a pixel each); 40 hold 8 (half size, 8 channels) and twice
+        // 16 (full size, 4 channels).
         let plane = |index: usize| unsafe { first.add(index * pixels * 2) };
-        let expanded_half = second;
         // SAFETY: as above.
-        let expanded = unsafe { second.add(pixels * 2) };
-        // SAFETY: as above.
-        let painted = unsafe { second.add(pixels * 6) };
+        let (expanded_half, expanded, raw) =
+            unsafe { (second, second.add(pixels * 2), second.add(pixels * 6)) };
         let tensor = |data: *const f32, shrink: usize, channels: usize, affine| {
             let (height, width) = plan.plane(shrink);
             TensorSource {
@@ -311,6 +258,7 @@ impl TransformEngine {
                 packed: false,
                 shape: (height, width, channels),
                 affine,
+                quantiser: Affine::IDENTITY,
                 relu: true,
                 trunk: std::ptr::null(),
                 keep: std::ptr::null_mut(),
@@ -399,42 +347,76 @@ impl TransformEngine {
         let affine = self.convolve(plan, style, 16, Source::Tensor(source), target);
 
         let source = tensor(expanded, 1, 4, affine);
-        let tiling = &plan.tilings[LAST];
-        let pass = LastPass {
-            convolution: &self.last,
-            source,
-            target: painted,
-            tiling,
-            partials: self.partials.as_mut_ptr(),
-            scratch: self.scratch.as_mut_ptr(),
+        let affine = self.convolve_last(plan, style, source, raw);
+        let pass = FinishPass {
+            raw,
+            raw_width: plan.plane(1).1,
+            affine: &affine,
+            painting,
+            width: plan.width,
         };
         let set = self.set;
-        self.pool.run(tiling.count(), &|worker, tile| {
-            // SAFETY: the engine was built for an available set.
-            unsafe {
-                set.run(LastTile {
-                    pass: &pass,
-                    worker,
-                    tile,
-                })
-            };
-        });
-        let affine = self.normalise(style, LAST, tiling.count());
-        let (plane, planes, width) = (plan.plane(1), Shared::new(painted), plan.width);
         self.pool.run(plan.height.div_ceil(8), &|_, band| {
             for row in band * 8..(band * 8 + 8).min(plan.height) {
-                let row = FinishRow {
-                    planes,
-                    plane,
-                    affine: &affine,
-                    painting,
-                    width,
-                    row,
-                };
                 // SAFETY: the engine was built for an available set.
-                unsafe { set.run(row) };
+                unsafe { set.run(FinishRow { pass: &pass, row }) };
             }
         });
+    }
+
+    fn convolve_last(
+        &mut self,
+        plan: &Plan,
+        style: &StyleParameters,
+        source: TensorSource,
+        target: *mut f32,
+    ) -> Affine {
+        let tiling = &plan.tilings[LAST];
+        let partials = self.partials.as_mut_ptr();
+        let scratch = self.scratch.as_mut_ptr();
+        match &self.network.last {
+            LastLayer::Lanes(convolution) => {
+                let pass = LastPass {
+                    convolution,
+                    source,
+                    target,
+                    tiling,
+                    partials,
+                    scratch,
+                };
+                let set = self.set;
+                self.pool.run(tiling.count(), &|worker, tile| {
+                    // SAFETY: the engine was built for an available set.
+                    unsafe {
+                        set.run(LastTile {
+                            pass: &pass,
+                            worker,
+                            tile,
+                        })
+                    };
+                });
+            }
+            LastLayer::Tiles(convolution) => {
+                let (source, target) = (
+                    Source::Tensor(source),
+                    Target::Plain {
+                        data: target,
+                        width: plan.plane(1).1,
+                    },
+                );
+                let pass = ConvolutionPass {
+                    convolution,
+                    source,
+                    target,
+                    tiling,
+                    channels: 4,
+                    partials,
+                    scratch,
+                };
+                run_tiles(&mut self.pool, self.set, &pass);
+            }
+        }
+        self.normalise(style, LAST, tiling.count(), 4)
     }
 
     fn convolve(
@@ -446,47 +428,50 @@ impl TransformEngine {
         target: Target,
     ) -> Affine {
         let tiling = &plan.tilings[layer];
+        let channels = layer_shape(layer).0;
+        let source = match source {
+            Source::Tensor(tensor) => Source::Tensor(TensorSource {
+                quantiser: self.network.quantisers[layer],
+                ..tensor
+            }),
+            picture @ Source::Picture(_) => picture,
+        };
         let pass = ConvolutionPass {
-            convolution: &self.layers[layer],
+            convolution: &self.network.layers[layer],
             source,
             target,
             tiling,
-            channels: layer_shape(layer).0,
+            channels,
             partials: self.partials.as_mut_ptr(),
             scratch: self.scratch.as_mut_ptr(),
         };
-        let set = self.set;
-        self.pool.run(tiling.count(), &|worker, tile| {
-            // SAFETY: the engine was built for an available set.
-            unsafe {
-                set.run(ConvolutionTile {
-                    pass: &pass,
-                    worker,
-                    tile,
-                })
-            };
-        });
-        self.normalise(style, layer, tiling.count())
+        run_tiles(&mut self.pool, self.set, &pass);
+        self.normalise(style, layer, tiling.count(), channels)
     }
 
-    /// Merges the tiles' statistics into what the layer's reader applies.
-    fn normalise(&self, style: &StyleParameters, layer: usize, tiles: usize) -> Affine {
-        let channels = layer_shape(layer).0;
+    /// Merges the tiles' statistics, of `stored` channels each, into what the layer's reader applies.
+    fn normalise(
+        &self,
+        style: &StyleParameters,
+        layer: usize,
+        tiles: usize,
+        stored: usize,
+    ) -> Affine {
         let offset = style_offset(layer);
+        let own = offset..offset + layer_shape(layer).0;
         let mut moments = [Moments::default(); 32];
-        for tile in self.partials[..tiles * channels].chunks_exact(channels) {
+        for tile in self.partials[..tiles * stored].chunks_exact(stored) {
             for (whole, part) in moments.iter_mut().zip(tile) {
                 *whole = whole.merge(*part);
             }
         }
-        let own = offset..offset + channels;
         let units = if layer == 0 {
-            self.first_units.as_slice()
+            self.network.first_units.as_slice()
         } else {
             &[]
         };
         Affine::normalising(
-            &moments[..channels],
+            &moments[..stored],
             units,
             EPSILON,
             &style.scale[own.clone()],
@@ -495,18 +480,12 @@ impl TransformEngine {
     }
 }
 
-/// Scales each output channel so that inputs in -0.5..=0.5 give outputs that just fit 16-bit whole numbers.
-fn fill_16_bits(weights: &ConvolutionWeights) -> (ConvolutionWeights, Vec<f32>) {
-    let mut scaled = weights.clone();
-    let inputs = weights.weight.len() / weights.out_channels;
-    let units = scaled.weight.chunks_exact_mut(inputs).map(|channel| {
-        let bound = channel.iter().map(|weight| weight.abs()).sum::<f32>() * 0.5;
-        let unit = if bound > 0.0 { 32_760.0 / bound } else { 1.0 };
-        channel.iter_mut().for_each(|weight| *weight *= unit);
-        unit
+/// One pass over all tiles of a layer.
+fn run_tiles(pool: &mut WorkerPool, set: InstructionSet, pass: &ConvolutionPass<'_>) {
+    pool.run(pass.tiling.count(), &|worker, tile| {
+        // SAFETY: the engine was built for an available set.
+        unsafe { set.run(ConvolutionTile { pass, worker, tile }) };
     });
-    let units = units.collect();
-    (scaled, units)
 }
 
 fn check_buffer(

@@ -12,20 +12,30 @@ pub enum InstructionSet {
     Avx2,
     /// AVX-512 F, BW, DQ and VL (Intel servers since 2017, AMD since 2022).
     Avx512,
+    /// AVX-512 with BF16 and VNNI dot products (Intel servers since 2023, AMD since 2022).
+    Avx512Dot,
+    /// The same with the bf16 matrix unit AMX (Intel servers since 2023, where the operating system allows it).
+    Amx,
 }
 
 impl InstructionSet {
     /// Every set, slowest first.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 5] = [
+        Self::Portable,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Dot,
+        Self::Amx,
+    ];
 
     /// The fastest set of this processor.
     #[must_use]
     pub fn best() -> Self {
-        let [portable, avx2, avx512] = Self::ALL;
-        [avx512, avx2]
+        Self::ALL
             .into_iter()
+            .rev()
             .find(|set| set.is_available())
-            .unwrap_or(portable)
+            .unwrap_or(Self::Portable)
     }
 
     /// Whether this processor has the set.
@@ -47,8 +57,16 @@ impl InstructionSet {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Dot => {
+                Self::Avx512.is_available()
+                    && is_x86_feature_detected!("avx512bf16")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => Self::Avx512Dot.is_available() && super::amx::is_available(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => false,
+            _ => false,
         }
     }
 
@@ -67,8 +85,11 @@ impl InstructionSet {
             // SAFETY: the caller has checked the features.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => unsafe { run_avx512(kernel) },
+            // SAFETY: the caller has checked the features.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Dot | Self::Amx => unsafe { run_avx512_dot(kernel) },
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => unreachable!("not available on this architecture"),
+            _ => unreachable!("not available on this architecture"),
         }
     }
 }
@@ -79,6 +100,8 @@ impl fmt::Display for InstructionSet {
             Self::Portable => "portable",
             Self::Avx2 => "AVX2 with FMA",
             Self::Avx512 => "AVX-512",
+            Self::Avx512Dot => "AVX-512 with BF16 and VNNI",
+            Self::Amx => "AMX",
         })
     }
 }
@@ -105,5 +128,14 @@ fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx,avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: this function is entered only where these features exist.
-    unsafe { kernel.run::<super::simd::avx512::Avx512>() }
+    unsafe { kernel.run::<super::simd::avx512::Avx512<false>>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(
+    enable = "avx,avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vnni"
+)]
+fn run_avx512_dot<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: this function is entered only where these features exist.
+    unsafe { kernel.run::<super::simd::avx512::Avx512<true>>() }
 }

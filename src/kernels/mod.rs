@@ -8,15 +8,21 @@
 //! in the first-level cache. See [`TransformEngine`] for the network, `direct` for the arithmetic.
 
 mod aligned;
+mod amx;
+mod convolution;
 mod direct;
 mod engine;
 mod error;
+mod format;
 mod instruction_set;
 mod last;
 mod network;
+mod packed;
 mod pass;
 mod patch;
+mod plan;
 mod pool;
+mod quantise;
 #[cfg(test)]
 mod reference;
 mod simd;

@@ -1,7 +1,8 @@
 //! One layer over one tile: fill the patch, convolve row by row, gather statistics, store.
 
-use super::aligned::{AlignedBuffer, Shared};
-use super::direct::DirectConvolution;
+use super::aligned::AlignedBuffer;
+use super::convolution::{Convolution, RowConvolution};
+use super::format::Format;
 use super::instruction_set::Kernel;
 use super::last::LastConvolution;
 use super::patch::{PictureSource, TensorSource, Tiling};
@@ -45,11 +46,11 @@ pub(crate) enum Target {
 
 /// A convolution over all tiles of a layer.
 pub(crate) struct ConvolutionPass<'a> {
-    pub(crate) convolution: &'a DirectConvolution,
+    pub(crate) convolution: &'a Convolution,
     pub(crate) source: Source<'a>,
     pub(crate) target: Target,
     pub(crate) tiling: &'a Tiling,
-    /// Channels that are normalised: divides the convolution's outputs.
+    /// Channels that statistics are gathered for: divides the convolution's outputs.
     pub(crate) channels: usize,
     /// [tile][channel].
     pub(crate) partials: *mut Moments,
@@ -71,87 +72,109 @@ impl Kernel for ConvolutionTile<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: the engine packed the weights for the instruction set that it enters.
+        unsafe {
+            // Each vector type compiles only the precisions that it is entered for.
+            match self.pass.convolution {
+                Convolution::F32(convolution) => {
+                    if !S::DOTS {
+                        self.run_with::<S, _>(convolution);
+                    }
+                }
+                Convolution::Bf16(convolution) => {
+                    if S::DOTS {
+                        self.run_with::<S, _>(convolution);
+                    }
+                }
+                Convolution::Int8(convolution) => {
+                    if S::DOTS {
+                        self.run_with::<S, _>(convolution);
+                    }
+                }
+                Convolution::Tiles(convolution) => {
+                    if S::DOTS {
+                        self.run_with::<S, _>(convolution);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl ConvolutionTile<'_> {
+    #[inline(always)]
+    unsafe fn run_with<S: Simd, C: RowConvolution>(self, convolution: &C) {
         let pass = self.pass;
         let tile = pass.tiling.tile(self.tile);
         // SAFETY: the engine sized the scratch for the tiling and the buffers for the planes; workers have their own
         // scratch, tiles their own outputs and partials.
         unsafe {
             let scratch = &mut *pass.scratch.add(self.worker);
-            let patch = scratch.patch.as_mut_ptr::<f32>();
-            let row_buffer = scratch.row.as_mut_ptr::<f32>();
+            let patch = scratch.patch.as_mut_ptr::<u8>();
+            let row = scratch.row.as_mut_ptr::<f32>();
             let in_channels = match &pass.source {
                 Source::Picture(picture) => {
-                    picture.fill::<S>(&tile, patch);
+                    picture.fill::<C::Format>(&tile, patch);
                     3
                 }
                 Source::Tensor(tensor) => {
-                    tensor.fill::<S>(&tile, patch);
+                    tensor.fill::<S, C::Format>(&tile, patch);
                     tensor.shape.2
                 }
             };
-            let outputs = pass.convolution.out_channels();
             let row_values = tile.patch_columns * in_channels;
-            let pixels = tile.columns.len();
+            // What a convolution reads behind the patch meets zero weights, but must be finite for that.
+            patch
+                .add(tile.patch_rows * row_values * C::Format::BYTES)
+                .write_bytes(0, 128);
+            let (x, pixels) = (tile.columns.start, tile.columns.len());
+            let outputs = convolution.out_channels() / convolution.pixels_at_once();
+            let units = pixels.div_ceil(convolution.pixels_at_once());
             let mut sums = LaneSums::new();
+            convolution.begin();
             for y in tile.rows.clone() {
-                let input = patch.add((y - tile.rows.start) * pass.tiling.stride * row_values);
-                let out = match pass.target {
-                    Target::Plain { data, width } => {
-                        data.add((y * width + tile.columns.start) * outputs)
+                let patch_row = (y - tile.rows.start) * pass.tiling.stride;
+                let input = patch.add(patch_row * row_values * C::Format::BYTES);
+                let values = pixels * outputs;
+                // Straight into the tensor where the row fits exactly.
+                let direct = match pass.target {
+                    Target::Plain { data, width } if !C::OVERRUNS => {
+                        data.add((y * width + x) * outputs)
                     }
-                    _ => row_buffer,
+                    _ => row,
                 };
-                pass.convolution.row::<S>(input, row_values, pixels, out);
-                sums.add_row::<S>(out, pixels * outputs);
-                pass.target
-                    .store_row::<S>(out, y, tile.columns.start, pixels, outputs);
-            }
-            sums.fold(std::slice::from_raw_parts_mut(
-                pass.partials.add(self.tile * pass.channels),
-                pass.channels,
-            ));
-        }
-    }
-}
-
-impl Target {
-    /// Stores a row of raw outputs, [pixels][outputs].
-    #[inline(always)]
-    unsafe fn store_row<S: Simd>(
-        &self,
-        row: *const f32,
-        y: usize,
-        x: usize,
-        pixels: usize,
-        outputs: usize,
-    ) {
-        // SAFETY: the caller's tile lies inside the target's plane.
-        unsafe {
-            match *self {
-                Self::Plain { .. } => {}
-                Self::Packed { data, width } => {
-                    let out = data.add((y * width + x) * outputs);
-                    for i in (0..pixels * outputs).step_by(S::LANES) {
-                        S::store_i16(out.add(i), S::load(row.add(i)));
+                convolution.row::<S>(input, row_values, units, direct);
+                match pass.target {
+                    Target::Plain { .. } if !C::OVERRUNS => {
+                        sums.add_row::<S, ()>(direct, values, std::ptr::null_mut());
                     }
-                }
-                Self::Blocks {
-                    data,
-                    width,
-                    channels,
-                } => {
-                    let half = 2 * channels;
-                    for block_row in 0..2 {
-                        let out = data.add(((2 * y + block_row) * width + x) * half);
-                        let row = row.add(block_row * half);
-                        match half {
-                            16 => copy_blocks::<16>(row, out, pixels),
-                            8 => copy_blocks::<8>(row, out, pixels),
-                            _ => unreachable!("no layer has this block"),
+                    Target::Plain { data, width } => {
+                        sums.add_row::<S, f32>(row, values, data.add((y * width + x) * outputs));
+                    }
+                    Target::Packed { data, width } => {
+                        sums.add_row::<S, i16>(row, values, data.add((y * width + x) * outputs));
+                    }
+                    Target::Blocks {
+                        data,
+                        width,
+                        channels,
+                    } => {
+                        sums.add_row::<S, ()>(row, values, std::ptr::null_mut());
+                        for block_row in 0..2 {
+                            let half = 2 * channels;
+                            let out = data.add(((2 * y + block_row) * width + x) * half);
+                            match half {
+                                16 => copy_blocks::<16>(row.add(block_row * half), out, pixels),
+                                8 => copy_blocks::<8>(row.add(block_row * half), out, pixels),
+                                _ => unreachable!("no layer has this block"),
+                            }
                         }
                     }
                 }
             }
+            convolution.end();
+            let partials = pass.partials.add(self.tile * pass.channels);
+            sums.fold(std::slice::from_raw_parts_mut(partials, pass.channels));
         }
     }
 }
@@ -173,14 +196,13 @@ unsafe fn copy_blocks<const HALF: usize>(row: *const f32, out: *mut f32, pixels:
     }
 }
 
-/// The last convolution over all tiles; writes three raw planes.
+/// The last convolution in `f32` over all tiles; writes [row][column][4], the fourth channel zero.
 pub(crate) struct LastPass<'a> {
     pub(crate) convolution: &'a LastConvolution,
     pub(crate) source: TensorSource,
-    /// [channel][row][column].
     pub(crate) target: *mut f32,
     pub(crate) tiling: &'a Tiling,
-    /// [tile][3].
+    /// [tile][4].
     pub(crate) partials: *mut Moments,
     pub(crate) scratch: *mut Scratch,
 }
@@ -207,11 +229,11 @@ impl Kernel for LastTile<'_> {
             let patch = scratch.patch.as_mut_ptr::<f32>();
             let row = scratch.row.as_mut_ptr::<f32>();
             LastConvolution::fill(&pass.source, &tile, patch);
-            let (height, width, _) = pass.source.shape;
+            let (_, width, _) = pass.source.shape;
             let row_values = LastConvolution::row_values(tile.patch_columns);
             let pixels = tile.columns.len();
             let row_stride = pixels + LastConvolution::SLACK;
-            let mut sums = [LaneSums::new(), LaneSums::new(), LaneSums::new()];
+            let mut sums = LaneSums::new();
             for y in tile.rows.clone() {
                 let input = patch.add((y - tile.rows.start) * row_values);
                 pass.convolution.row::<S>(
@@ -221,19 +243,18 @@ impl Kernel for LastTile<'_> {
                     row,
                     row_stride,
                 );
-                for (channel, sums) in sums.iter_mut().enumerate() {
-                    let row = row.add(channel * row_stride);
-                    sums.add_row::<S>(row, pixels);
-                    let out = pass
-                        .target
-                        .add((channel * height + y) * width + tile.columns.start);
-                    std::ptr::copy_nonoverlapping(row, out, pixels);
+                let out = pass.target.add((y * width + tile.columns.start) * 4);
+                let (red, green, blue) = (row, row.add(row_stride), row.add(2 * row_stride));
+                for x in 0..pixels {
+                    let pixel = [*red.add(x), *green.add(x), *blue.add(x), 0.0];
+                    out.add(4 * x).cast::<[f32; 4]>().write_unaligned(pixel);
                 }
+                sums.add_row::<S, ()>(out, pixels * 4, std::ptr::null_mut());
             }
-            for (channel, sums) in sums.iter().enumerate() {
-                let partial = pass.partials.add(self.tile * 3 + channel);
-                sums.fold(std::slice::from_raw_parts_mut(partial, 1));
-            }
+            sums.fold(std::slice::from_raw_parts_mut(
+                pass.partials.add(self.tile * 4),
+                4,
+            ));
         }
     }
 }
@@ -242,71 +263,100 @@ impl Kernel for LastTile<'_> {
 #[derive(Clone, Copy)]
 pub(crate) enum Painting {
     /// Red, green, blue bytes.
-    Bytes(Shared<u8>),
+    Bytes(*mut u8),
     /// The same as `f32` in 0..=1.
-    Floats(Shared<f32>),
+    Floats(*mut f32),
 }
 
-/// Normalises, squashes and interleaves one row of the raw planes.
-pub(crate) struct FinishRow<'a> {
-    /// [3][plane_height][plane_width].
-    pub(crate) planes: Shared<f32>,
-    pub(crate) plane: (usize, usize),
+/// Normalises, squashes and packs the raw pixels.
+pub(crate) struct FinishPass<'a> {
+    /// [row][raw_width][4].
+    pub(crate) raw: *const f32,
+    pub(crate) raw_width: usize,
     pub(crate) affine: &'a Affine,
     pub(crate) painting: Painting,
     /// Width of the painting in pixels.
     pub(crate) width: usize,
+}
+// SAFETY: tasks write disjoint rows of the painting.
+unsafe impl Sync for FinishPass<'_> {}
+
+/// One row of a [`FinishPass`].
+pub(crate) struct FinishRow<'a> {
+    pub(crate) pass: &'a FinishPass<'a>,
     pub(crate) row: usize,
 }
+
+/// Pixels that are finished together.
+const FINISH_PIXELS: usize = 8;
 
 impl Kernel for FinishRow<'_> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let (plane_height, plane_width) = self.plane;
-        // SAFETY: the row lies inside the planes and the painting; rows are written by one task each. The vector loop
-        // stops before the end of the plane's row; the rest is read through a copy.
+        let pass = self.pass;
+        // SAFETY: the row lies inside the raw pixels and the painting; rows are written by one task each.
         unsafe {
-            for first in (0..self.width).step_by(16) {
-                let count = (self.width - first).min(16);
-                let mut values = [[0.0_f32; 16]; 3];
-                for (channel, values) in values.iter_mut().enumerate() {
-                    let plane = self
-                        .planes
-                        .get()
-                        .add((channel * plane_height + self.row) * plane_width + first);
-                    std::ptr::copy_nonoverlapping(plane, values.as_mut_ptr(), count);
-                    let scale = S::splat(self.affine.scale[channel]);
-                    let shift = S::splat(self.affine.shift[channel]);
-                    for part in (0..16).step_by(S::LANES) {
-                        let pointer = values.as_mut_ptr().add(part);
-                        S::store(
-                            pointer,
-                            sigmoid::<S>(S::fma(S::load(pointer), scale, shift)),
+            let raw = pass.raw.add(self.row * pass.raw_width * 4);
+            for first in (0..pass.width).step_by(FINISH_PIXELS) {
+                let count = (pass.width - first).min(FINISH_PIXELS);
+                let mut values = [0.0_f32; 4 * FINISH_PIXELS];
+                if count == FINISH_PIXELS {
+                    for part in (0..4 * FINISH_PIXELS).step_by(S::LANES) {
+                        finish::<S>(
+                            raw.add(first * 4 + part),
+                            pass.affine,
+                            values.as_mut_ptr().add(part),
+                        );
+                    }
+                } else {
+                    let mut end = [0.0_f32; 4 * FINISH_PIXELS];
+                    std::ptr::copy_nonoverlapping(raw.add(first * 4), end.as_mut_ptr(), count * 4);
+                    for part in (0..4 * FINISH_PIXELS).step_by(S::LANES) {
+                        finish::<S>(
+                            end.as_ptr().add(part),
+                            pass.affine,
+                            values.as_mut_ptr().add(part),
                         );
                     }
                 }
-                let at = (self.row * self.width + first) * 3;
-                match self.painting {
+                let at = (self.row * pass.width + first) * 3;
+                match pass.painting {
                     Painting::Bytes(bytes) => {
-                        let out = std::slice::from_raw_parts_mut(bytes.get().add(at), count * 3);
-                        for (i, pixel) in out.chunks_exact_mut(3).enumerate() {
-                            for (channel, byte) in pixel.iter_mut().enumerate() {
-                                *byte = (values[channel][i] * 255.0 + 0.5) as u8;
-                            }
+                        let mut quantised = [0_u8; 4 * FINISH_PIXELS];
+                        for part in (0..4 * FINISH_PIXELS).step_by(S::LANES) {
+                            let value = S::mul(S::load(values.as_ptr().add(part)), S::splat(255.0));
+                            S::store_u8(quantised.as_mut_ptr().add(part), value);
                         }
+                        pack_pixels(&quantised, bytes.add(at), count);
                     }
-                    Painting::Floats(floats) => {
-                        let out = std::slice::from_raw_parts_mut(floats.get().add(at), count * 3);
-                        for (i, pixel) in out.chunks_exact_mut(3).enumerate() {
-                            for (channel, value) in pixel.iter_mut().enumerate() {
-                                *value = values[channel][i];
-                            }
-                        }
-                    }
+                    Painting::Floats(floats) => pack_pixels(&values, floats.add(at), count),
                 }
             }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn finish<S: Simd>(raw: *const f32, affine: &Affine, out: *mut f32) {
+    // SAFETY: the caller hands a whole vector; the affine repeats every four lanes.
+    unsafe {
+        let (scale, shift) = (
+            S::load(affine.scale.as_ptr()),
+            S::load(affine.shift.as_ptr()),
+        );
+        S::store(out, sigmoid::<S>(S::fma(S::load(raw), scale, shift)));
+    }
+}
+
+/// Leaves out every fourth value.
+#[inline(always)]
+unsafe fn pack_pixels<T: Copy>(values: &[T; 4 * FINISH_PIXELS], out: *mut T, count: usize) {
+    for i in 0..count {
+        for channel in 0..3 {
+            // SAFETY: the caller has room for three values a pixel.
+            unsafe { *out.add(3 * i + channel) = values[4 * i + channel] };
         }
     }
 }

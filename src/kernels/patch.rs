@@ -3,6 +3,7 @@
 //! A 3×3 convolution reads each value nine times. Normalisation, ReLU, residual sum and reflection are therefore paid
 //! here, once per value of the patch, and the convolution runs over plain rows without a single special case.
 
+use super::format::Format;
 use super::simd::Simd;
 use super::statistics::{Affine, STATISTIC_LANES};
 use std::ops::Range;
@@ -142,6 +143,8 @@ pub(crate) struct TensorSource {
     pub(crate) shape: (usize, usize, usize),
     /// Normalisation and style of the layer before.
     pub(crate) affine: Affine,
+    /// What maps values to 0..=255, for formats that need it.
+    pub(crate) quantiser: Affine,
     /// Whether negative values become zero.
     pub(crate) relu: bool,
     /// The residual trunk that is added (`f32`, same shape), or null.
@@ -153,129 +156,161 @@ pub(crate) struct TensorSource {
 }
 
 impl TensorSource {
-    /// Writes the patch of `tile`, [patch_rows][patch_columns][channels] `f32`, to `patch`.
+    /// Writes the patch of `tile`, [patch_rows][patch_columns][channels] in format `P`, to `patch`.
     ///
     /// # Safety
     /// `patch` has room; the source holds its shape; no other task keeps (`keep`) this tile's own pixels; the
     /// processor has the instruction set.
     #[inline(always)]
-    pub(crate) unsafe fn fill<S: Simd>(&self, tile: &Tile, patch: *mut f32) {
+    pub(crate) unsafe fn fill<S: Simd, P: Format>(&self, tile: &Tile, patch: *mut u8) {
         let (height, width, channels) = self.shape;
         let right = tile.left + tile.patch_columns as isize;
         let inner = tile.left.max(0)..right.min(width as isize);
         for patch_row in 0..tile.patch_rows {
             let y = tile.top + patch_row as isize;
             let source_row = self.edge.inside(y, height) * width;
+            let own = y >= tile.rows.start as isize && y < tile.rows.end as isize;
+            // The part of the row that this tile keeps, if any.
+            let kept = if own && !self.keep.is_null() {
+                tile.columns.start as isize..tile.columns.end as isize
+            } else {
+                inner.end..inner.end
+            };
+            let at =
+                |x: isize| (patch_row * tile.patch_columns + (x - tile.left) as usize) * channels;
             // SAFETY: columns are brought inside the picture, and the patch has room for its own columns.
             unsafe {
-                let row = patch.add(patch_row * tile.patch_columns * channels);
                 for x in (tile.left..inner.start).chain(inner.end..right) {
                     let pixel = source_row + self.edge.inside(x, width);
-                    self.run::<S>(
-                        pixel,
-                        channels,
-                        row.add((x - tile.left) as usize * channels),
-                        false,
-                    );
+                    self.run::<S, P>(pixel, channels, patch, at(x), false);
                 }
-                let own = y >= tile.rows.start as isize && y < tile.rows.end as isize;
-                let mut x = inner.start;
-                if own && !self.keep.is_null() {
-                    // The halo left of the tile, the tile itself (kept), the halo right of it.
-                    let (start, end) = (tile.columns.start as isize, tile.columns.end as isize);
-                    for (end, keep) in [(start, false), (end, true)] {
-                        let values = (end - x).max(0) as usize * channels;
-                        self.run::<S>(
-                            source_row + x as usize,
-                            values,
-                            row.add((x - tile.left) as usize * channels),
-                            keep,
-                        );
-                        x = end;
+                for (x, end, keep) in [
+                    (inner.start, kept.start, false),
+                    (kept.start, kept.end, true),
+                    (kept.end, inner.end, false),
+                ] {
+                    if x < end {
+                        let values = (end - x) as usize * channels;
+                        self.run::<S, P>(source_row + x as usize, values, patch, at(x), keep);
                     }
                 }
-                let values = (inner.end - x) as usize * channels;
-                self.run::<S>(
-                    source_row + x as usize,
-                    values,
-                    row.add((x - tile.left) as usize * channels),
-                    false,
+            }
+        }
+    }
+
+    /// Writes `count` values from `pixel` on, contiguous in the source and, from `index` on, in the patch.
+    #[inline(always)]
+    unsafe fn run<S: Simd, P: Format>(
+        &self,
+        pixel: usize,
+        count: usize,
+        patch: *mut u8,
+        index: usize,
+        keep: bool,
+    ) {
+        let first = pixel * self.shape.2;
+        let blocks = count / STATISTIC_LANES;
+        let (relu, trunk) = (self.relu, !self.trunk.is_null());
+        // SAFETY: the caller hands a range inside the source and the patch.
+        unsafe {
+            // Each combination that occurs gets a loop of its own.
+            if self.packed {
+                self.blocks::<S, P, true, true, false, false>(first, blocks, patch, index);
+            } else if relu && keep {
+                self.blocks::<S, P, false, true, false, true>(first, blocks, patch, index);
+            } else if relu {
+                self.blocks::<S, P, false, true, false, false>(first, blocks, patch, index);
+            } else if trunk && keep {
+                self.blocks::<S, P, false, false, true, true>(first, blocks, patch, index);
+            } else {
+                self.blocks::<S, P, false, false, true, false>(first, blocks, patch, index);
+            }
+            for i in blocks * STATISTIC_LANES..count {
+                P::put_one(
+                    patch,
+                    index + i,
+                    self.one::<P>(first + i, i % STATISTIC_LANES, keep),
                 );
             }
         }
     }
 
-    /// Writes `count` values from `pixel` on, contiguous in the source and in the patch.
     #[inline(always)]
-    unsafe fn run<S: Simd>(&self, pixel: usize, count: usize, patch: *mut f32, keep: bool) {
-        let first = pixel * self.shape.2;
-        let blocks = count / STATISTIC_LANES;
-        let whole = blocks * STATISTIC_LANES;
-        // SAFETY: the caller hands a range inside the source and the patch.
+    unsafe fn blocks<
+        S: Simd,
+        P: Format,
+        const PACKED: bool,
+        const RELU: bool,
+        const TRUNK: bool,
+        const KEEP: bool,
+    >(
+        &self,
+        first: usize,
+        blocks: usize,
+        patch: *mut u8,
+        index: usize,
+    ) {
+        // SAFETY: as for `run`.
         unsafe {
-            if self.packed {
-                let data = self.data.cast::<i16>().add(first);
-                for part in (0..STATISTIC_LANES).step_by(S::LANES) {
-                    let scale = S::load(self.affine.scale.as_ptr().add(part));
-                    let shift = S::load(self.affine.shift.as_ptr().add(part));
-                    for block in 0..blocks {
-                        let at = block * STATISTIC_LANES + part;
-                        let mut value = S::fma(S::load_i16(data.add(at)), scale, shift);
-                        if self.relu {
-                            value = S::max(value, S::splat(0.0));
-                        }
-                        S::store(patch.add(at), value);
+            for part in (0..STATISTIC_LANES).step_by(S::LANES) {
+                let scale = S::load(self.affine.scale.as_ptr().add(part));
+                let shift = S::load(self.affine.shift.as_ptr().add(part));
+                let quantiser = (
+                    S::load(self.quantiser.scale.as_ptr().add(part)),
+                    S::load(self.quantiser.shift.as_ptr().add(part)),
+                );
+                for block in 0..blocks {
+                    let at = block * STATISTIC_LANES + part;
+                    let raw = if PACKED {
+                        S::load_i16(self.data.cast::<i16>().add(first + at))
+                    } else {
+                        S::load(self.data.cast::<f32>().add(first + at))
+                    };
+                    let mut value = S::fma(raw, scale, shift);
+                    if RELU {
+                        value = S::max(value, S::splat(0.0));
                     }
-                }
-                for i in whole..count {
-                    let value = f32::from(*data.add(i));
-                    *patch.add(i) = self.scalar(value, first + i, i, false);
-                }
-            } else {
-                let data = self.data.cast::<f32>().add(first);
-                for part in (0..STATISTIC_LANES).step_by(S::LANES) {
-                    let scale = S::load(self.affine.scale.as_ptr().add(part));
-                    let shift = S::load(self.affine.shift.as_ptr().add(part));
-                    for block in 0..blocks {
-                        let at = block * STATISTIC_LANES + part;
-                        let mut value = S::fma(S::load(data.add(at)), scale, shift);
-                        if self.relu {
-                            value = S::max(value, S::splat(0.0));
-                        }
-                        if !self.trunk.is_null() {
-                            value = S::add(value, S::load(self.trunk.add(first + at)));
-                        }
-                        if keep {
-                            S::store(self.keep.add(first + at), value);
-                        }
-                        S::store(patch.add(at), value);
+                    if TRUNK {
+                        value = S::add(value, S::load(self.trunk.add(first + at)));
                     }
-                }
-                for i in whole..count {
-                    *patch.add(i) = self.scalar(*data.add(i), first + i, i, keep);
+                    if KEEP {
+                        S::store(self.keep.add(first + at), value);
+                    }
+                    if P::QUANTISED {
+                        value = S::fma(value, quantiser.0, quantiser.1);
+                    }
+                    P::put::<S>(patch, index + at, value);
                 }
             }
         }
     }
 
-    /// One value; `index` in the tensor, `lane` in the run (runs start on a whole pixel).
+    /// One value of lane `lane`, `index` in the tensor.
     #[inline(always)]
-    unsafe fn scalar(&self, raw: f32, index: usize, lane: usize, keep: bool) -> f32 {
-        let lane = lane % STATISTIC_LANES;
-        let mut value = raw * self.affine.scale[lane] + self.affine.shift[lane];
-        if self.relu {
-            value = value.max(0.0);
-        }
+    unsafe fn one<P: Format>(&self, index: usize, lane: usize, keep: bool) -> f32 {
         // SAFETY: the caller's index is inside the tensor, whose shape trunk and keep share.
         unsafe {
+            let raw = if self.packed {
+                f32::from(*self.data.cast::<i16>().add(index))
+            } else {
+                *self.data.cast::<f32>().add(index)
+            };
+            let mut value = raw * self.affine.scale[lane] + self.affine.shift[lane];
+            if self.relu {
+                value = value.max(0.0);
+            }
             if !self.trunk.is_null() {
                 value += *self.trunk.add(index);
             }
             if keep {
                 *self.keep.add(index) = value;
             }
+            if P::QUANTISED {
+                value * self.quantiser.scale[lane] + self.quantiser.shift[lane]
+            } else {
+                value
+            }
         }
-        value
     }
 }
 
@@ -305,45 +340,41 @@ impl PictureSource<'_> {
         })
     }
 
-    /// Writes the patch of `tile`, [patch_rows][patch_columns][3] `f32` in -0.5..=0.5, to `patch`.
-    ///
-    /// Half of the range is taken away, which instance normalisation does not see, so that the first layer's outputs lie
-    /// around zero.
+    /// Writes the patch of `tile`, [patch_rows][patch_columns][3] in format `P`, to `patch`: bytes, less 128 in formats
+    /// that are signed (instance normalisation does not see the difference).
     ///
     /// # Safety
     /// `patch` has room and the maps cover the tile.
     #[inline(always)]
-    pub(crate) unsafe fn fill<S: Simd>(&self, tile: &Tile, patch: *mut f32) {
+    pub(crate) unsafe fn fill<P: Format>(&self, tile: &Tile, patch: *mut u8) {
         let padding = self.padding as isize;
         let first = (tile.left + padding) as usize;
         let columns = &self.column_map[first..first + tile.patch_columns];
         // Where neighbours in the patch are neighbours in the picture.
         let plain_start = (-tile.left).max(0) as usize;
-        let plain_end = tile
-            .patch_columns
-            .min((self.width as isize - tile.left).max(0) as usize)
-            .max(plain_start);
+        let plain_end = (self.width as isize - tile.left).max(0) as usize;
+        let plain_end = tile.patch_columns.min(plain_end).max(plain_start);
         for patch_row in 0..tile.patch_rows {
             let y = self.row_map[(tile.top + patch_row as isize + padding) as usize] as usize;
             let source = &self.rgb[y * self.width * 3..(y + 1) * self.width * 3];
+            let row = patch_row * tile.patch_columns * 3;
             // SAFETY: the caller's patch has room for patch_rows * patch_columns * 3 values.
-            let row = unsafe {
-                std::slice::from_raw_parts_mut(
-                    patch.add(patch_row * tile.patch_columns * 3),
-                    tile.patch_columns * 3,
-                )
-            };
-            for i in (0..plain_start).chain(plain_end..tile.patch_columns) {
-                for channel in 0..3 {
-                    row[i * 3 + channel] =
-                        f32::from(source[columns[i] as usize * 3 + channel]) * (1.0 / 255.0) - 0.5;
+            unsafe {
+                for i in (0..plain_start).chain(plain_end..tile.patch_columns) {
+                    for channel in 0..3 {
+                        P::put_byte(
+                            patch,
+                            row + i * 3 + channel,
+                            source[columns[i] as usize * 3 + channel],
+                        );
+                    }
                 }
-            }
-            if plain_end > plain_start {
-                let from = columns[plain_start] as usize * 3;
-                let plain = &mut row[plain_start * 3..plain_end * 3];
-                for (value, byte) in plain.iter_mut().zip(&source[from..]) {
-                    *value = f32::from(*byte) * (1.0 / 255.0) - 0.5;
+                if plain_end > plain_start {
+                    let from = columns[plain_start] as usize * 3;
+                    let plain = &source[from..from + (plain_end - plain_start) * 3];
+                    for (i, byte) in plain.iter().enumerate() {
+                        P::put_byte(patch, row + plain_start * 3 + i, *byte);
+                    }
                 }
             }
         }

@@ -64,12 +64,17 @@ impl LaneSums {
         }
     }
 
-    /// Adds `count` values; value `i` belongs to lane `i % 32`.
+    /// Adds `count` values; value `i` belongs to lane `i % 32`. On the way they are stored to `out` in format `O`.
     ///
     /// # Safety
-    /// `row` holds `count` values, and the processor has the instruction set.
+    /// `row` holds `count` values, `out` has room for them, and the processor has the instruction set.
     #[inline(always)]
-    pub(crate) unsafe fn add_row<S: Simd>(&mut self, row: *const f32, count: usize) {
+    pub(crate) unsafe fn add_row<S: Simd, O: Output>(
+        &mut self,
+        row: *const f32,
+        count: usize,
+        out: *mut O,
+    ) {
         // SAFETY: indices stay below `count`, and below 32 in the arrays.
         unsafe {
             if !self.started {
@@ -80,13 +85,15 @@ impl LaneSums {
             }
             let blocks = count / STATISTIC_LANES;
             for part in (0..STATISTIC_LANES).step_by(2 * S::LANES) {
-                self.add_columns::<S>(row, blocks, part);
+                self.add_columns::<S, O>(row, blocks, part, out);
             }
             for lane in 0..STATISTIC_LANES {
                 self.count[lane] += blocks as u32;
             }
             for lane in 0..count % STATISTIC_LANES {
-                let value = *row.add(blocks * STATISTIC_LANES + lane) - self.shift[lane];
+                let value = *row.add(blocks * STATISTIC_LANES + lane);
+                O::put_one(out, blocks * STATISTIC_LANES + lane, value);
+                let value = value - self.shift[lane];
                 self.sum[lane] += value;
                 self.square[lane] += value * value;
                 self.count[lane] += 1;
@@ -96,7 +103,13 @@ impl LaneSums {
 
     /// Two vectors of lanes, starting at lane `part`, over all whole blocks.
     #[inline(always)]
-    unsafe fn add_columns<S: Simd>(&mut self, row: *const f32, blocks: usize, part: usize) {
+    unsafe fn add_columns<S: Simd, O: Output>(
+        &mut self,
+        row: *const f32,
+        blocks: usize,
+        part: usize,
+        out: *mut O,
+    ) {
         // SAFETY: `part + 2 * LANES` is at most 32, and the row holds 32 values per block.
         unsafe {
             let (low, high) = (part, part + S::LANES);
@@ -113,9 +126,11 @@ impl LaneSums {
                 S::load(self.square.as_ptr().add(high)),
             );
             for block in 0..blocks {
-                let values = row.add(block * STATISTIC_LANES);
-                let first = S::sub(S::load(values.add(low)), shifts.0);
-                let second = S::sub(S::load(values.add(high)), shifts.1);
+                let at = block * STATISTIC_LANES;
+                let (first, second) = (S::load(row.add(at + low)), S::load(row.add(at + high)));
+                O::put::<S>(out, at + low, first);
+                O::put::<S>(out, at + high, second);
+                let (first, second) = (S::sub(first, shifts.0), S::sub(second, shifts.1));
                 sums = (S::add(sums.0, first), S::add(sums.1, second));
                 squares = (
                     S::fma(first, first, squares.0),
@@ -149,6 +164,48 @@ impl LaneSums {
     }
 }
 
+/// Numbers that raw outputs are stored in; `()` stores nothing.
+///
+/// # Safety
+/// The methods require the instruction set of `S` and room for what they write, as [`Simd`] does.
+pub(crate) trait Output: Copy {
+    /// Stores [`Simd::LANES`] values from `index` on.
+    unsafe fn put<S: Simd>(out: *mut Self, index: usize, value: S::F);
+    /// Stores one value.
+    unsafe fn put_one(out: *mut Self, index: usize, value: f32);
+}
+
+// SAFETY (all three): the caller guarantees the instruction set and the room.
+impl Output for () {
+    #[inline(always)]
+    unsafe fn put<S: Simd>(_out: *mut Self, _index: usize, _value: S::F) {}
+    #[inline(always)]
+    unsafe fn put_one(_out: *mut Self, _index: usize, _value: f32) {}
+}
+
+impl Output for f32 {
+    #[inline(always)]
+    unsafe fn put<S: Simd>(out: *mut Self, index: usize, value: S::F) {
+        unsafe { S::store(out.add(index), value) }
+    }
+    #[inline(always)]
+    unsafe fn put_one(out: *mut Self, index: usize, value: f32) {
+        unsafe { *out.add(index) = value }
+    }
+}
+
+impl Output for i16 {
+    #[inline(always)]
+    unsafe fn put<S: Simd>(out: *mut Self, index: usize, value: S::F) {
+        unsafe { S::store_i16(out.add(index), value) }
+    }
+    #[inline(always)]
+    unsafe fn put_one(out: *mut Self, index: usize, value: f32) {
+        // `as` saturates.
+        unsafe { *out.add(index) = value.round_ties_even() as Self }
+    }
+}
+
 /// What a layer's reader does to each value: `value * scale + shift`, repeated to 32 lanes.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
@@ -164,7 +221,8 @@ impl Affine {
         shift: [0.0; 32],
     };
 
-    /// Instance normalisation with these statistics, then the style's `scale` and `shift` (one per channel).
+    /// Instance normalisation with these statistics, then the style's `scale` and `shift` (one per channel; channels beyond theirs become
+    /// zero).
     ///
     /// `units` says how many times too large each channel's values are (1 if empty), which matters to `epsilon` alone.
     pub(crate) fn normalising(
@@ -179,10 +237,11 @@ impl Affine {
             let channel = lane % channels.len();
             let moments = channels[channel];
             let unit = units.get(channel).map_or(1.0, |unit| f64::from(*unit));
-            let gain =
-                f64::from(scale[channel]) / (moments.variance() + epsilon * unit * unit).sqrt();
+            let gain = f64::from(scale.get(channel).copied().unwrap_or(0.0))
+                / (moments.variance() + epsilon * unit * unit).sqrt();
             affine.scale[lane] = gain as f32;
-            affine.shift[lane] = (f64::from(shift[channel]) - moments.mean * gain) as f32;
+            affine.shift[lane] = (f64::from(shift.get(channel).copied().unwrap_or(0.0))
+                - moments.mean * gain) as f32;
         }
         affine
     }
@@ -199,7 +258,10 @@ mod tests {
         #[inline(always)]
         unsafe fn run<S: Simd>(self) {
             // SAFETY: the slice holds its length.
-            unsafe { self.0.add_row::<S>(self.1.as_ptr(), self.1.len()) }
+            unsafe {
+                self.0
+                    .add_row::<S, ()>(self.1.as_ptr(), self.1.len(), std::ptr::null_mut())
+            }
         }
     }
 

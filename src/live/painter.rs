@@ -350,7 +350,7 @@ impl Steadier {
     fn look(&mut self, picture: &Picture) -> (Luma, Option<Motion>) {
         let luma = Luma::from_rgb(picture);
         let motion = self.flow.push(&luma);
-        if self.cuts.push(picture, &luma, motion.as_ref()) {
+        if self.cuts.push(picture, motion.as_ref()) {
             self.steady.reset();
             return (luma, None);
         }

@@ -46,6 +46,9 @@ pub struct Track {
     pub metadata: Vec<(String, String)>,
     /// FFmpeg's `AV_DISPOSITION_*` flags (default, forced, comment, ...).
     pub disposition: i32,
+    /// How far its first packets lie before zero, in its time base: the run-up that a decoder of sound needs and then
+    /// throws away. MP4 stores it as a negative start, Matroska as a codec delay.
+    pub lead_in: i64,
 }
 
 impl Track {

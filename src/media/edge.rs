@@ -14,7 +14,7 @@ use ffmpeg_next::{
     error::ENOMEM,
     ffi, format,
     format::{context, stream::Stream},
-    frame,
+    frame, packet,
 };
 
 use crate::frame::Picture;
@@ -68,7 +68,7 @@ pub(crate) fn has_absolute_clock(input: &context::Input) -> bool {
 ///
 /// # Safety
 /// `pointer` is null or a C string.
-unsafe fn text(pointer: *const c_char) -> String {
+pub(crate) unsafe fn text(pointer: *const c_char) -> String {
     if pointer.is_null() {
         return String::new();
     }
@@ -144,6 +144,16 @@ pub(crate) fn discard(input: &mut context::Input, index: usize) {
     }
 }
 
+/// The time stamp of the first packet of a stream, where the file's index tells.
+pub(crate) fn first_stamp(input: &mut context::Input, index: usize) -> Option<i64> {
+    // SAFETY: a live stream; the entry is read before the input is used again.
+    unsafe {
+        let stream = input.stream_mut(index)?.as_mut_ptr();
+        let entry = ffi::avformat_index_get_entry(stream, 0);
+        (!entry.is_null()).then(|| (*entry).timestamp)
+    }
+}
+
 /// A stream's pixel aspect ratio, weighed between container and codec as FFmpeg does; `None` when square or unknown.
 pub(crate) fn pixel_aspect(
     input: &mut context::Input,
@@ -161,26 +171,26 @@ pub(crate) fn pixel_aspect(
 
 /// The 3x3 display matrix of a stream, or else of its first frame (16.16 fixed point).
 pub(crate) fn display_matrix(stream: &Stream<'_>, decoded: &frame::Video) -> Option<[i32; 9]> {
-    // SAFETY: side data of this kind holds nine 32-bit integers; the size is checked, and it is read unaligned.
-    unsafe {
-        let mut size = 0;
-        let data = ffi::av_stream_get_side_data(
-            stream.as_ptr(),
-            ffi::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX,
-            &mut size,
-        );
-        if !data.is_null() && size >= 36 {
-            return Some(data.cast::<[i32; 9]>().read_unaligned());
-        }
-        let side = ffi::av_frame_get_side_data(
-            decoded.as_ptr(),
-            ffi::AVFrameSideDataType::AV_FRAME_DATA_DISPLAYMATRIX,
-        );
-        if !side.is_null() && (*side).size >= 36 {
-            return Some((*side).data.cast::<[i32; 9]>().read_unaligned());
-        }
-    }
-    None
+    let of_stream = stream
+        .side_data()
+        .find(|side| side.kind() == packet::side_data::Type::DisplayMatrix)
+        .and_then(|side| nine_numbers(side.data()));
+    let of_frame = || {
+        decoded
+            .side_data(frame::side_data::Type::DisplayMatrix)
+            .and_then(|side| nine_numbers(side.data()))
+    };
+    of_stream.or_else(of_frame)
+}
+
+fn nine_numbers(bytes: &[u8]) -> Option<[i32; 9]> {
+    let (words, _) = bytes.as_chunks::<4>();
+    let numbers: Vec<i32> = words
+        .iter()
+        .take(9)
+        .map(|word| i32::from_ne_bytes(*word))
+        .collect();
+    numbers.try_into().ok()
 }
 
 /// The colour tags of a frame, as FFmpeg's numbers (which are those of ITU-T H.273).
@@ -249,6 +259,47 @@ pub(crate) fn pixel_format(decoded: &frame::Video) -> Option<PixelFormat> {
             grey: (*descriptor).nb_components <= 2,
             full_range: text((*descriptor).name).starts_with("yuvj"),
             hardware: has(ffi::AV_PIX_FMT_FLAG_HWACCEL),
+        })
+    }
+}
+
+/// Whether any pixel of a frame with an alpha channel (or palette) is not fully opaque.
+pub(crate) fn is_see_through(decoded: &frame::Video) -> bool {
+    // SAFETY: the descriptor is static and describes this live frame; only the rows and columns that the frame has are
+    // read. Line sizes may be negative, so that rows are reached by pointer arithmetic.
+    unsafe {
+        if pixel_format(decoded).is_none_or(|format| !format.alpha) {
+            return false;
+        }
+        let frame = decoded.as_ptr();
+        let descriptor = ffi::av_pix_fmt_desc_get(decoded.format().into());
+        if (*descriptor).flags & u64::from(ffi::AV_PIX_FMT_FLAG_PAL as u32) != 0 {
+            // 256 colours of native 32-bit ARGB.
+            let palette = (*frame).data[1].cast::<u32>();
+            return !palette.is_null()
+                && (0..256).any(|at| palette.add(at).read_unaligned() >> 24 != 255);
+        }
+        let alpha = (*descriptor).comp[usize::from((*descriptor).nb_components) - 1];
+        let bytes = if alpha.depth > 8 { 2 } else { 1 };
+        let whole = (1u32 << alpha.depth.min(16)) - 1;
+        let plane = (*frame).data[alpha.plane as usize];
+        let stride = (*frame).linesize[alpha.plane as usize] as isize;
+        if plane.is_null() || alpha.depth > 16 {
+            return true;
+        }
+        (0..(*frame).height as isize).any(|y| {
+            let row = plane.offset(y * stride).add(alpha.offset as usize);
+            (0..(*frame).width as usize).any(|x| {
+                let at = row.add(x * alpha.step as usize);
+                let value = if bytes == 2 {
+                    let two = at.cast::<u16>().read_unaligned();
+                    let big = (*descriptor).flags & u64::from(ffi::AV_PIX_FMT_FLAG_BE as u32) != 0;
+                    u32::from(if big { u16::from_be(two) } else { two })
+                } else {
+                    u32::from(at.read())
+                };
+                (value >> alpha.shift) & whole != whole
+            })
         })
     }
 }

@@ -17,6 +17,8 @@ pub(crate) mod mux;
     )
 )]
 pub(crate) mod scale;
+pub(crate) mod sound;
+pub(crate) mod words;
 
 pub use describe::{Chapter, SourceDescription, Track, TrackKind};
 
@@ -81,12 +83,5 @@ impl From<ffmpeg_next::Rational> for Ratio {
                 den: rational.1,
             }
         }
-    }
-}
-
-impl Ratio {
-    /// The fraction as a number.
-    pub fn value(self) -> f64 {
-        f64::from(self.num) / f64::from(self.den)
     }
 }

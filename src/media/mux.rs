@@ -19,7 +19,7 @@ use ffmpeg_next::{
     packet::{Mut, Ref},
 };
 
-use super::edge::check;
+use super::{edge::check, sound};
 
 /// A container that is being written.
 pub(crate) struct Muxer {
@@ -136,7 +136,7 @@ impl Muxer {
     ///
     /// # Errors
     /// FFmpeg's, when the container does not take one of the streams, or cannot be written.
-    pub(crate) fn start(&mut self, options: &[(&CStr, &CStr)]) -> Result<(), Error> {
+    pub(crate) fn start(&mut self, options: &[(&CStr, CString)]) -> Result<(), Error> {
         // SAFETY: the options are copied into a dictionary that is freed here.
         unsafe {
             let mut dictionary = ptr::null_mut();
@@ -256,21 +256,38 @@ unsafe fn set_tags(
 /// Whether a container takes packets of this kind as they are. The container itself is asked: a header with this one
 /// stream is written to memory.
 pub(crate) fn takes(format: &CStr, parameters: &Parameters, time_base: Rational) -> bool {
+    trial_header(format, parameters, time_base).is_some()
+}
+
+/// Whether the muxer of this format writes the delay of every sound codec and moves the time stamps by it. FFmpeg
+/// before 6.1 writes it for Opus only, and leaves the moving to the caller.
+pub(crate) fn moves_by_codec_delay(format: &CStr) -> bool {
+    const CODEC_DELAY: [u8; 2] = [0x56, 0xaa];
+    let mut parameters = Parameters::new();
+    parameters.set_medium(ffmpeg_next::media::Type::Audio);
+    parameters.set_id(codec::Id::MP3);
+    sound::set_up_trial(&mut parameters);
+    trial_header(format, &parameters, Rational(1, 1000))
+        .is_some_and(|header| header.windows(2).any(|bytes| bytes == CODEC_DELAY))
+}
+
+/// The header that a container with one stream would have; `None` when the container does not take the stream.
+fn trial_header(format: &CStr, parameters: &Parameters, time_base: Rational) -> Option<Vec<u8>> {
     // SAFETY: everything made here is freed here; the format is static.
     unsafe {
         let output = ffi::av_guess_format(format.as_ptr(), ptr::null(), ptr::null());
         if output.is_null() {
-            return false;
+            return None;
         }
         let id = (*parameters.as_ptr()).codec_id;
         if ffi::avformat_query_codec(output, id, ffi::FF_COMPLIANCE_NORMAL) == 0 {
-            return false;
+            return None;
         }
         let mut context = ptr::null_mut();
         if ffi::avformat_alloc_output_context2(&mut context, output, ptr::null(), ptr::null()) < 0 {
-            return false;
+            return None;
         }
-        let mut taken = false;
+        let mut header = None;
         let stream = ffi::avformat_new_stream(context, ptr::null());
         if !stream.is_null()
             && ffi::avcodec_parameters_copy((*stream).codecpar, parameters.as_ptr()) >= 0
@@ -278,50 +295,20 @@ pub(crate) fn takes(format: &CStr, parameters: &Parameters, time_base: Rational)
         {
             (*(*stream).codecpar).codec_tag = 0;
             (*stream).time_base = time_base.into();
-            taken = ffi::avformat_write_header(context, ptr::null_mut()) >= 0;
+            let taken = ffi::avformat_write_header(context, ptr::null_mut()) >= 0;
             let mut bytes = ptr::null_mut();
-            ffi::avio_close_dyn_buf((*context).pb, &mut bytes);
-            ffi::av_free(bytes.cast());
+            let length = ffi::avio_close_dyn_buf((*context).pb, &mut bytes);
             (*context).pb = ptr::null_mut();
+            if taken && !bytes.is_null() {
+                let length = usize::try_from(length).unwrap_or(0);
+                header = Some(std::slice::from_raw_parts(bytes, length).to_vec());
+            }
+            ffi::av_free(bytes.cast());
         }
         ffi::avformat_free_context(context);
-        taken
+        header
     }
 }
-
-/// Length in samples of the sound in a packet, 0 when unknown.
-pub(crate) fn samples_in(parameters: &mut Parameters, packet: &Packet) -> i32 {
-    // SAFETY: live parameters; the call only reads.
-    unsafe { ffi::av_get_audio_frame_duration2(parameters.as_mut_ptr(), packet.size() as i32) }
-}
-
-/// Samples per second, 0 when unknown.
-pub(crate) fn sample_rate(parameters: &Parameters) -> i32 {
-    // SAFETY: live parameters.
-    unsafe { (*parameters.as_ptr()).sample_rate }
-}
-
-/// A time stamp of a track of sound in another time base, computed from the number of samples so that the rounding of a
-/// coarse clock (Matroska's milliseconds) does not become jitter. `last` is carried from packet to packet and starts as
-/// [`NO_STAMP`].
-pub(crate) fn rescale_sound(
-    stamp: i64,
-    from: Rational,
-    sample_rate: i32,
-    samples: i32,
-    last: &mut i64,
-    to: Rational,
-) -> i64 {
-    let rate = ffi::AVRational {
-        num: 1,
-        den: sample_rate,
-    };
-    // SAFETY: plain arithmetic; `last` is a live reference.
-    unsafe { ffi::av_rescale_delta(from.into(), stamp, rate, samples, last, to.into()) }
-}
-
-/// FFmpeg's mark for a time stamp that is not known.
-pub(crate) const NO_STAMP: i64 = ffi::AV_NOPTS_VALUE;
 
 /// The parameters that describe an opened encoder's packets.
 pub(crate) fn parameters_of(context: &codec::Context) -> Result<Parameters, Error> {
@@ -340,4 +327,10 @@ pub(crate) fn parameters_of(context: &codec::Context) -> Result<Parameters, Erro
 pub(crate) fn is_hollow(packet: &Packet) -> bool {
     // SAFETY: a live packet.
     unsafe { (*packet.as_ptr()).size == 0 && (*packet.as_ptr()).side_data_elems == 0 }
+}
+
+/// Whether an edit list of the input hides this packet: it is decoded and not shown.
+pub(crate) fn is_hidden(packet: &Packet) -> bool {
+    // SAFETY: a live packet.
+    unsafe { (*packet.as_ptr()).flags & ffi::AV_PKT_FLAG_DISCARD != 0 }
 }

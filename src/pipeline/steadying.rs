@@ -86,7 +86,7 @@ impl Prepare {
     fn guide(&mut self, picture: &Picture) -> (Guide, bool) {
         let luma = Luma::from_rgb(picture);
         let motion = self.flow.push(&luma);
-        let cut = self.cuts.push(picture, &luma, motion.as_ref());
+        let cut = self.cuts.push(picture, motion.as_ref());
         let guide = Guide {
             original: picture.clone(),
             luma,

@@ -149,9 +149,8 @@ fn options(
             ("crf", crf(30, 63)?),
             ("b", "0".to_owned()),
             ("usage", "realtime".to_owned()),
-            ("cpu-used", number(8, 10, digits_10)?),
+            ("cpu-used", number(8, 8, digits_8)?),
             ("row-mt", "1".to_owned()),
-            ("tiles", "2x1".to_owned()),
         ],
         "librav1e" => vec![
             (

@@ -5,6 +5,7 @@ mod discard;
 mod encode;
 mod recording;
 mod screen;
+mod sound;
 mod temporary;
 mod tracks;
 mod video_file;
@@ -149,8 +150,10 @@ pub enum SinkError {
         /// What it takes, in words.
         takes: &'static str,
     },
-    /// The pictures are too small for the codec.
-    #[error("pictures of {width}x{height} pixels cannot be encoded; give a larger --size")]
+    /// The pictures are too small or too large for the codec.
+    #[error(
+        "pictures of {width}x{height} pixels cannot be encoded, sides of 2 to 16384 pixels can; choose another --size"
+    )]
     BadSize {
         /// Width in pixels.
         width: usize,

@@ -128,7 +128,7 @@ impl Recording {
             )
             .map_err(failed("adding the video track"))?;
         muxer
-            .start(container.live_options())
+            .start(&container.live_options())
             .map_err(failed("writing the header"))?;
         Ok(Self {
             path: path.to_owned(),

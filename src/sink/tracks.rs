@@ -1,73 +1,215 @@
-//! What becomes of the tracks beside the pictures: copied as they are where the container takes them.
+//! What becomes of the tracks beside the pictures: copied as they are where the container takes them, encoded
+//! anew where it takes only another coding, left out where it takes none.
 
-use std::path::Path;
+use ffmpeg_next::{Error, Packet, Rational, Rescale, codec::Parameters};
 
-use ffmpeg_next::{Packet, Rational, Rescale, codec::Parameters};
-
-use super::{SinkError, container::Container};
+use super::{
+    container::{Container, lasting_tags},
+    sound::SoundTranscoder,
+};
 use crate::media::{
     SourceDescription, Track, TrackKind,
-    mux::{self, Muxer, NO_STAMP, StreamSettings, WriteError},
+    mux::{self, Muxer, StreamSettings, WriteError},
+    sound::{self, NO_STAMP},
+    words::WordsTranscoder,
 };
 
 /// One track of the output.
 pub(super) enum OutputTrack {
     /// Packets go through unchanged but for their clock.
     Copied(Copied),
+    /// Sound is decoded and encoded anew.
+    Transcoded {
+        /// The stream's number in the output.
+        stream: usize,
+        /// Samples by which its stamps are moved.
+        delay: i64,
+        /// Boxed: it is large, and most tracks are copied.
+        transcoder: Box<SoundTranscoder>,
+    },
+    /// Subtitles are turned into another kind of text.
+    Converted {
+        /// The stream's number in the output.
+        stream: usize,
+        /// From packet to packet.
+        transcoder: Box<WordsTranscoder>,
+        /// Packets that could not be converted.
+        broken: u64,
+    },
     /// The container has no place for it.
     Left,
 }
 
+/// Sound that lies further before zero than this part of a second is no run-up of a decoder but cut away by an edit list,
+/// which Matroska has not.
+const LONGEST_LEAD_IN: i64 = 10;
+
+/// Converted subtitles count in milliseconds.
+const WORDS_TIME_BASE: Rational = Rational(1, 1000);
+
 impl OutputTrack {
-    /// Decides what becomes of a track, and adds its stream to the muxer.
+    /// Decides what becomes of a track, and adds its stream to the muxer. What is not simply copied is noted.
+    ///
+    /// # Errors
+    /// When memory is short.
     pub(super) fn add(
-        path: &Path,
         muxer: &mut Muxer,
         container: Container,
         track: &Track,
         notes: &mut Vec<String>,
-    ) -> Result<Self, SinkError> {
+    ) -> Result<Self, Error> {
         let time_base = Rational::from(track.time_base);
+        let tags = container.stream_tags(&track.metadata);
+        let settings = |time_base| StreamSettings {
+            time_base,
+            frame_rate: None,
+            metadata: &tags,
+            disposition: track.disposition,
+            tag: None,
+        };
+        let name = track.codec_name();
+        let extension = container.extension();
         if mux::takes(container.format(), &track.parameters, time_base) {
-            let stream = muxer
-                .add_stream(
-                    &track.parameters,
-                    &StreamSettings {
-                        time_base,
-                        frame_rate: None,
-                        metadata: &track.metadata,
-                        disposition: track.disposition,
-                        tag: None,
-                    },
-                )
-                .map_err(|source| SinkError::Media {
-                    path: path.to_owned(),
-                    action: "adding a track",
-                    source,
-                })?;
+            let mut parameters = track.parameters.clone();
+            let rate = sound::sample_rate(&parameters);
+            let mut drops_cut = false;
+            if rate > 0 && container.stores_codec_delay() {
+                let lead_in = track.lead_in.rescale(time_base, Rational(1, rate));
+                drops_cut = lead_in > i64::from(rate) / LONGEST_LEAD_IN;
+                sound::set_lead_in(&mut parameters, if drops_cut { 0 } else { lead_in });
+            }
+            let stream = muxer.add_stream(&parameters, &settings(time_base))?;
             return Ok(Self::Copied(Copied {
                 stream,
+                delay: container.delay_to_add(&parameters),
                 time_base,
-                parameters: track.parameters.clone(),
+                parameters,
+                drops_cut,
                 is_sound: track.kind == TrackKind::Audio,
                 carried: NO_STAMP,
                 next: None,
             }));
         }
-        notes.push(format!(
-            "A track ({}) was left out: {} does not take it.",
-            track.codec_name(),
-            container.extension()
-        ));
-        Ok(Self::Left)
+        if track.kind == TrackKind::Subtitle {
+            let Ok(transcoder) =
+                WordsTranscoder::open(&track.parameters, time_base, container.words_encoder())
+            else {
+                notes.push(format!(
+                    "A track of subtitles ({name}) was left out: {extension} does not take it, .mkv would."
+                ));
+                return Ok(Self::Left);
+            };
+            let parameters = mux::parameters_of(transcoder.encoder())?;
+            notes.push(format!(
+                "A track of subtitles was converted from {name} to {}: {extension} does not take it as it is.",
+                parameters.id().name()
+            ));
+            let stream = muxer.add_stream(&parameters, &settings(WORDS_TIME_BASE))?;
+            return Ok(Self::Converted {
+                stream,
+                transcoder: Box::new(transcoder),
+                broken: 0,
+            });
+        }
+        match SoundTranscoder::open(
+            track,
+            container.sound_encoders(),
+            muxer.wants_global_header(),
+        ) {
+            Ok(transcoder) => {
+                let parameters = transcoder.parameters()?;
+                notes.push(format!(
+                    "A track of sound was encoded anew, from {name} to {}: {extension} does not take it as it is.",
+                    parameters.id().name()
+                ));
+                let stream = muxer.add_stream(&parameters, &settings(transcoder.time_base()))?;
+                Ok(Self::Transcoded {
+                    stream,
+                    delay: container.delay_to_add(&parameters),
+                    transcoder: Box::new(transcoder),
+                })
+            }
+            Err(error) => {
+                notes.push(format!(
+                    "A track of sound ({name}) was left out: {extension} does not take it, and it could not be encoded anew ({error}); .mkv may take it."
+                ));
+                Ok(Self::Left)
+            }
+        }
+    }
+
+    /// Writes a packet (`None`: the track is at its end).
+    ///
+    /// # Errors
+    /// The muxer's.
+    pub(super) fn write(
+        &mut self,
+        muxer: &mut Muxer,
+        packet: Option<Packet>,
+    ) -> Result<(), WriteError> {
+        match self {
+            Self::Copied(copied) => match packet {
+                Some(packet) => copied.write(muxer, packet),
+                None => Ok(()),
+            },
+            Self::Transcoded {
+                stream,
+                delay,
+                transcoder,
+            } => {
+                let from = transcoder.time_base();
+                transcoder.push(packet.as_ref(), WriteError::Refused, |mut packet| {
+                    packet.set_stream(*stream);
+                    packet.set_pts(packet.pts().map(|pts| pts + *delay));
+                    packet.set_dts(packet.dts().map(|dts| dts + *delay));
+                    packet.rescale_ts(from, muxer.time_base(*stream));
+                    muxer.write(&mut packet)
+                })
+            }
+            Self::Converted {
+                stream,
+                transcoder,
+                broken,
+            } => {
+                let Some(packet) = packet else {
+                    return Ok(());
+                };
+                match transcoder.convert(&packet) {
+                    Ok(Some(mut converted)) => {
+                        converted.set_stream(*stream);
+                        converted.rescale_ts(WORDS_TIME_BASE, muxer.time_base(*stream));
+                        muxer.write(&mut converted)
+                    }
+                    Ok(None) => Ok(()),
+                    Err(_) => {
+                        *broken += 1;
+                        Ok(())
+                    }
+                }
+            }
+            Self::Left => Ok(()),
+        }
+    }
+
+    /// Packets of a converted track that could not be decoded.
+    pub(super) fn broken(&self) -> u64 {
+        match self {
+            Self::Transcoded { transcoder, .. } => transcoder.broken,
+            Self::Converted { broken, .. } => *broken,
+            _ => 0,
+        }
     }
 }
 
 /// A track whose packets go through unchanged but for their clock.
 pub(super) struct Copied {
     stream: usize,
+    /// Samples by which its stamps are moved.
+    delay: i64,
     time_base: Rational,
     parameters: Parameters,
+    /// Packets that the file's edit list cuts away are left out.
+    drops_cut: bool,
     is_sound: bool,
     /// The carry of the sample-exact rescaling.
     carried: i64,
@@ -82,7 +224,8 @@ impl Copied {
         muxer: &mut Muxer,
         mut packet: Packet,
     ) -> Result<(), WriteError> {
-        if mux::is_hollow(&packet) {
+        let is_cut = self.drops_cut && mux::is_hidden(&packet);
+        if is_cut || mux::is_hollow(&packet) {
             return Ok(());
         }
         let to = muxer.time_base(self.stream);
@@ -91,16 +234,17 @@ impl Copied {
             (Some(pts), Some(dts)) => (pts - dts).rescale(self.time_base, to),
             _ => 0,
         };
-        let rate = mux::sample_rate(&self.parameters);
+        let rate = sound::sample_rate(&self.parameters);
         let mut duration = packet.duration().rescale(self.time_base, to);
         let mut dts = match stamp {
             Some(stamp) if self.is_sound && rate > 0 => {
-                let mut samples = mux::samples_in(&mut self.parameters, &packet);
+                let mut samples = sound::samples_in(&mut self.parameters, &packet);
                 if samples == 0 {
                     samples = packet.duration().rescale(self.time_base, Rational(1, rate)) as i32;
                 }
                 duration = i64::from(samples).rescale(Rational(1, rate), to);
-                mux::rescale_sound(stamp, self.time_base, rate, samples, &mut self.carried, to)
+                sound::rescale_sound(stamp, self.time_base, rate, samples, &mut self.carried, to)
+                    + self.delay.rescale(Rational(1, rate), to)
             }
             Some(stamp) => stamp.rescale(self.time_base, to),
             None => self.next.unwrap_or(0),
@@ -117,40 +261,11 @@ impl Copied {
     }
 }
 
-/// Tags that describe how a stream was stored, and would be wrong for the copy.
-const STORAGE_TAGS: [&str; 12] = [
-    "encoder",
-    "rotate",
-    "duration",
-    "bps",
-    "number_of_frames",
-    "number_of_bytes",
-    "_statistics_tags",
-    "_statistics_writing_app",
-    "_statistics_writing_date_utc",
-    "major_brand",
-    "minor_version",
-    "compatible_brands",
-];
-
-/// The tags that hold for a copy too.
-pub(super) fn lasting_tags(tags: &[(String, String)]) -> Vec<(String, String)> {
-    tags.iter()
-        .filter(|(key, _)| {
-            let key = key.to_lowercase();
-            // Matroska writes statistics once more per language: "BPS-eng".
-            let key = key.split('-').next().unwrap_or_default();
-            !STORAGE_TAGS.contains(&key) && key != "alpha_mode"
-        })
-        .cloned()
-        .collect()
-}
-
 /// Copies tags and chapters of the whole file.
 pub(super) fn add_container_tags(
     muxer: &mut Muxer,
     description: &SourceDescription,
-) -> Result<(), ffmpeg_next::Error> {
+) -> Result<(), Error> {
     muxer.set_tags(&lasting_tags(&description.metadata))?;
     for (number, chapter) in description.chapters.iter().enumerate() {
         let millis = |seconds: f64| (seconds * 1000.0).round() as i64;

@@ -104,7 +104,7 @@ impl VideoFileSink {
                 &StreamSettings {
                     time_base: encoder.time_base(),
                     frame_rate: info.frame_rate.map(Rational::from),
-                    metadata: &tracks::lasting_tags(&description.video_metadata),
+                    metadata: &container.stream_tags(&description.video_metadata),
                     disposition: description.video_disposition,
                     // QuickTime plays H.265 only under this name.
                     tag: (codec == Codec::Hevc
@@ -116,11 +116,12 @@ impl VideoFileSink {
         let tracks = description
             .tracks
             .iter()
-            .map(|track| OutputTrack::add(path, &mut muxer, container, track, &mut notes))
-            .collect::<Result<_, _>>()?;
+            .map(|track| OutputTrack::add(&mut muxer, container, track, &mut notes))
+            .collect::<Result<_, _>>()
+            .map_err(failed("adding a track"))?;
         tracks::add_container_tags(&mut muxer, description).map_err(failed("writing the tags"))?;
         muxer
-            .start(container.options())
+            .start(&container.options(info.time_base.den))
             .map_err(failed("writing the header"))?;
         Ok(Self {
             muxer: Some(muxer),
@@ -236,10 +237,7 @@ impl FrameSink for VideoFileSink {
         else {
             return Ok(());
         };
-        let result = match track {
-            OutputTrack::Copied(copied) => copied.write(muxer, packet.packet),
-            OutputTrack::Left => Ok(()),
-        };
+        let result = track.write(muxer, Some(packet.packet));
         self.written(result)
     }
 
@@ -248,6 +246,13 @@ impl FrameSink for VideoFileSink {
             .end()
             .map_err(|source| self.failed("encoding the last frames", source))?;
         self.drain()?;
+        for number in 0..self.tracks.len() {
+            let (Some(track), Some(muxer)) = (self.tracks.get_mut(number), &mut self.muxer) else {
+                break;
+            };
+            let result = track.write(muxer, None);
+            self.written(result)?;
+        }
         if let Some(muxer) = self.muxer.take() {
             let result = muxer.finish();
             self.written(result)?;
@@ -260,10 +265,10 @@ impl FrameSink for VideoFileSink {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = self.notes.clone();
-        if self.refused > 0 {
+        let broken = self.refused + self.tracks.iter().map(OutputTrack::broken).sum::<u64>();
+        if broken > 0 {
             notes.push(format!(
-                "{} damaged packets of sound or subtitles were not taken by the container and left out.",
-                self.refused
+                "{broken} damaged packets of sound or subtitles were left out."
             ));
         }
         notes

@@ -2,6 +2,7 @@
 
 mod camera;
 mod clip_camera;
+mod convert;
 mod device_camera;
 mod look;
 #[cfg_attr(
@@ -12,6 +13,7 @@ mod look;
     )
 )]
 mod modes;
+mod notes;
 mod open;
 mod packets;
 mod test_card;
@@ -37,6 +39,13 @@ pub struct Ratio {
     pub num: i32,
     /// Denominator, never 0.
     pub den: i32,
+}
+
+impl Ratio {
+    /// The fraction as a number.
+    pub fn value(self) -> f64 {
+        f64::from(self.num) / f64::from(self.den)
+    }
 }
 
 /// What a source says about its frames before the first one.
@@ -155,6 +164,16 @@ pub enum SourceError {
     /// The pictures would be too small to paint.
     #[error("{path}: pictures of {width}x{height} pixels are too small, at least 32x32 are needed; give a larger --size or --max-size", path = path.display())]
     TooSmall {
+        /// The file.
+        path: PathBuf,
+        /// Width in pixels as it would be painted.
+        width: usize,
+        /// Height in pixels as it would be painted.
+        height: usize,
+    },
+    /// The pictures would be too large.
+    #[error("{path}: pictures of {width}x{height} pixels are too large, no side may have more than 16384; give a smaller --size or --max-size", path = path.display())]
+    TooLarge {
         /// The file.
         path: PathBuf,
         /// Width in pixels as it would be painted.

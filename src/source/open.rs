@@ -67,12 +67,20 @@ pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened
         });
     }
     let (video, mut notes) = choose_video(&input, path)?;
-    let (description, track_of, dropped) = describe(&input, path, video, settings.keep_tracks);
+    let (mut description, track_of, dropped) = describe(&input, path, video, settings.keep_tracks);
     notes.extend(dropped);
     for index in 0..input.nb_streams() as usize {
         let wanted = index == video || matches!(track_of.get(index), Some(Some(_)));
         if !wanted {
             edge::discard(&mut input, index);
+        }
+    }
+    if settings.start.is_none() && !edge::has_absolute_clock(&input) {
+        for (index, track) in track_of.iter().enumerate() {
+            let first = edge::first_stamp(&mut input, index).unwrap_or(0);
+            if let Some(track) = track.and_then(|number| description.tracks.get_mut(number)) {
+                track.lead_in = (-first).max(0);
+            }
         }
     }
     let frame_rate = edge::frame_rate(&mut input, video);
@@ -94,7 +102,6 @@ pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened
     };
     let frames = u64::try_from(stream.frames()).ok().filter(|n| *n > 0);
     let expected_frames = expected(frames, seconds, frame_rate, settings);
-    let mut description = description;
     move_chapters(&mut description, zero, time_base, settings);
     Ok(Opened {
         decoder,
@@ -105,9 +112,12 @@ pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened
         description,
         track_of,
         zero,
-        promised_end: seconds
-            .filter(|_| !guessed)
-            .map(|seconds| seconds + starts_at),
+        // The length of a stream counts from its start, that of a container from zero or from its start: the smaller
+        // promise is taken.
+        promised_end: stream_seconds
+            .map(|seconds| seconds + starts_at)
+            .or(container_seconds)
+            .filter(|_| !guessed),
         notes,
         input,
     })
@@ -253,6 +263,7 @@ fn describe(
                 time_base: stream.time_base().into(),
                 metadata: edge::stream_tags(&stream),
                 disposition: edge::disposition(&stream),
+                lead_in: 0,
             });
         }
     }

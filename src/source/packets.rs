@@ -38,12 +38,6 @@ impl PacketClock {
         }
     }
 
-    /// Forgets what was expected (after a seek).
-    pub(super) fn restart(&mut self) {
-        self.expected.clear();
-        self.offset = 0;
-    }
-
     /// Restamps a packet of a sound or video stream in place.
     pub(super) fn mend(&mut self, packet: &mut Packet, time_base: Rational) {
         let stream = packet.stream();
@@ -51,22 +45,25 @@ impl PacketClock {
             self.expected.resize(stream + 1, None);
         }
         if let Some(stamp) = packet.dts().or(packet.pts()) {
-            let mut at = stamp.rescale(time_base, self.unit) + self.offset;
+            let mut at = stamp
+                .rescale(time_base, self.unit)
+                .saturating_add(self.offset);
             if let Some(expected) = self.expected[stream] {
-                let back = expected - at > self.second;
-                let ahead = self.absolute && at - expected > LONGEST_GAP_SECONDS * self.second;
+                let back = expected.saturating_sub(at) > self.second;
+                let ahead = self.absolute
+                    && at.saturating_sub(expected) > LONGEST_GAP_SECONDS * self.second;
                 if back || ahead {
-                    self.offset += expected - at;
+                    self.offset = self.offset.saturating_add(expected.saturating_sub(at));
                     self.jumps += 1;
                     at = expected;
                 }
             }
             let duration = packet.duration().max(0).rescale(time_base, self.unit);
-            self.expected[stream] = Some(at + duration);
+            self.expected[stream] = Some(at.saturating_add(duration));
         }
         let offset = self.offset.rescale(self.unit, time_base);
-        packet.set_pts(packet.pts().map(|pts| pts + offset));
-        packet.set_dts(packet.dts().map(|dts| dts + offset));
+        packet.set_pts(packet.pts().map(|pts| pts.saturating_add(offset)));
+        packet.set_dts(packet.dts().map(|dts| dts.saturating_add(offset)));
     }
 }
 

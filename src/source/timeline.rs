@@ -47,34 +47,29 @@ impl Timeline {
         self.offset -= ticks;
     }
 
-    /// Forgets the last frame (after a seek).
-    pub(super) fn restart(&mut self) {
-        self.last = None;
-    }
-
     /// The time stamp of the next frame, from what the decoder reports.
     pub(super) fn place(&mut self, reported: Option<i64>) -> i64 {
         let Some(last) = self.last else {
             self.missing += u64::from(reported.is_none());
-            let first = reported.unwrap_or(0) + self.offset;
+            let first = reported.unwrap_or(0).saturating_add(self.offset);
             self.last = Some(first);
             return first;
         };
-        let next = match reported.map(|pts| pts + self.offset) {
+        let next = match reported.map(|pts| pts.saturating_add(self.offset)) {
             None => {
                 self.missing += 1;
-                last + self.step
+                last.saturating_add(self.step)
             }
             Some(pts) if pts > last => pts,
-            Some(pts) if last - pts >= self.jump => {
+            Some(pts) if last.saturating_sub(pts) >= self.jump => {
                 self.jumps += 1;
-                let next = last + self.step;
-                self.offset += next - pts;
+                let next = last.saturating_add(self.step);
+                self.offset = self.offset.saturating_add(next.saturating_sub(pts));
                 next
             }
             Some(_) => {
                 self.repaired += 1;
-                last + 1
+                last.saturating_add(1)
             }
         };
         self.last = Some(next);

@@ -15,14 +15,16 @@ use ffmpeg_next::{
 
 use super::{
     FrameSource, Ratio, SourceError, StreamInfo,
-    look::{Look, Orientation, display_size, fit},
+    convert::Converter,
+    look::{Orientation, display_size, fit},
+    notes::Seen,
     open,
     packets::PacketClock,
     timeline::Timeline,
 };
 use crate::{
-    frame::{Frame, Packet, Picture, ResetReason},
-    media::{SourceDescription, TrackPacket, edge, graph::Graph},
+    frame::Packet,
+    media::{SourceDescription, TrackKind, TrackPacket, edge},
     stylize::MIN_SIDE,
 };
 
@@ -50,7 +52,10 @@ impl Sizing {
             Self::Native => (width, height),
             Self::Exact { width, height } => (width, height),
             Self::MaxSide(side) => {
-                let (width, height) = fit((width as u32, height as u32), side as u32);
+                let (width, height) = fit(
+                    (width as u32, height as u32),
+                    u32::try_from(side).unwrap_or(u32::MAX),
+                );
                 (width as usize, height as usize)
             }
         }
@@ -84,6 +89,12 @@ impl Default for VideoSourceSettings {
     }
 }
 
+/// So many packets of other tracks are kept while the first picture is looked for: more than half an hour of sound.
+const MOST_PACKETS_AHEAD: usize = 100_000;
+
+/// The largest side, in pixels: what the encoders take.
+const MAX_SIDE: usize = 16384;
+
 /// A video file. See the module's text.
 pub struct VideoFileSource {
     path: PathBuf,
@@ -98,17 +109,10 @@ pub struct VideoFileSource {
     clock: PacketClock,
     timeline: Timeline,
     cut: Cut,
-    threads: usize,
-    orientation: Orientation,
-    graph: Option<(Look, Graph)>,
-    /// Frames inside the graph: number, time stamp, duration.
-    inside: VecDeque<(i64, i64, i64)>,
+    converter: Converter,
     decoded: frame::Video,
     ready: VecDeque<Packet>,
-    held: Option<(i64, i64)>,
     stage: Stage,
-    delivered: u64,
-    pushed: i64,
     /// Where the header says that the video ends, in seconds on the file's clock.
     promised_end: Option<f64>,
     seen: Seen,
@@ -141,25 +145,6 @@ enum Stage {
     Done,
 }
 
-/// What was met on the way, for the notes.
-#[derive(Default)]
-struct Seen {
-    broken_packets: u64,
-    read_error: Option<Error>,
-    size_changes: u64,
-    interlaced: bool,
-    alpha: bool,
-    hdr: Option<&'static str>,
-    wide_gamut: bool,
-    /// Where the last wanted frame ends.
-    last_end: i64,
-    /// The file was read to its end.
-    file_ended: bool,
-    /// The seconds that the header promises and the seconds that came, when much is missing.
-    cut_off: Option<(f64, f64)>,
-    fixed: Vec<String>,
-}
-
 /// One step of the decoder.
 enum Step {
     /// A frame of the wanted part lies in `decoded`; its time stamp and duration.
@@ -177,7 +162,25 @@ impl VideoFileSource {
     /// When the file cannot be read or shows nothing, when the wanted part is empty or the pictures would be too small.
     pub fn open(path: &Path, settings: VideoSourceSettings) -> Result<Self, SourceError> {
         open::check_times(settings.start, settings.duration)?;
-        let opened = open::open(path, &settings)?;
+        let mut source = Self::assemble(path, open::open(path, &settings)?, &settings);
+        if settings.start.is_some_and(|start| start > 0.0) {
+            // A scout goes first: what it does to decoder and clock does not matter.
+            let scout = Self::assemble(path, open::open(path, &settings)?, &settings);
+            if scout.can_seek_to_start() {
+                source
+                    .seek_to_start()
+                    .map_err(|source| SourceError::Media {
+                        path: path.to_owned(),
+                        action: "going to the start",
+                        source,
+                    })?;
+            }
+        }
+        source.first_frame(&settings)?;
+        Ok(source)
+    }
+
+    fn assemble(path: &Path, opened: open::Opened, settings: &VideoSourceSettings) -> Self {
         let time_base = opened.time_base;
         let (start, passed) = (opened.zero, vec![false; opened.description.tracks.len()]);
         let seconds = |seconds: f64| (seconds / f64::from(time_base)).round() as i64;
@@ -191,7 +194,7 @@ impl VideoFileSource {
         };
         let mut timeline = Timeline::new(step, 1.0 / f64::from(time_base));
         timeline.shift(cut.zero);
-        let mut source = Self {
+        Self {
             path: path.to_owned(),
             info: StreamInfo {
                 width: 0,
@@ -209,24 +212,16 @@ impl VideoFileSource {
             track_of: opened.track_of,
             timeline,
             cut,
-            threads: settings.threads.max(1),
-            orientation: Orientation::default(),
-            graph: None,
-            inside: VecDeque::new(),
+            converter: Converter::new(path, (0, 0), Orientation::default(), settings.threads),
             decoded: frame::Video::empty(),
             ready: VecDeque::new(),
-            held: None,
             stage: Stage::Reading,
-            delivered: 0,
-            pushed: 0,
             promised_end: opened.promised_end,
             seen: Seen {
                 fixed: opened.notes,
                 ..Seen::default()
             },
-        };
-        source.first_frame(&settings)?;
-        Ok(source)
+        }
     }
 
     /// What a sink needs to keep all that is not painted.
@@ -234,28 +229,30 @@ impl VideoFileSource {
         &self.description
     }
 
-    /// Decodes until a frame of the wanted part is in hand, and fixes the size of all pictures by it.
+    /// Decodes until the first frame of the wanted part, which fixes the size of all pictures.
     fn first_frame(&mut self, settings: &VideoSourceSettings) -> Result<(), SourceError> {
-        if settings.start.is_some_and(|start| start > 0.0) {
-            self.seek_to_start();
-        }
         let (pts, duration) = loop {
             match self.step() {
                 Step::Frame(pts, duration) => break (pts, duration),
+                Step::Again if self.ready.len() > MOST_PACKETS_AHEAD => {
+                    return Err(SourceError::NothingDecoded {
+                        path: self.path.clone(),
+                        detail: format!("none among {MOST_PACKETS_AHEAD} packets of sound"),
+                    });
+                }
                 Step::Again => {}
                 Step::End => return Err(self.nothing(settings)),
             }
         };
-        self.held = Some((pts, duration));
         let matrix = self
             .input
             .stream(self.video)
             .and_then(|stream| edge::display_matrix(&stream, &self.decoded));
-        self.orientation =
+        let orientation =
             matrix.map_or_else(Orientation::default, |m| Orientation::from_matrix(&m));
         let aspect = edge::pixel_aspect(&mut self.input, self.video, &mut self.decoded);
         let stored = (self.decoded.width(), self.decoded.height());
-        let native = self.orientation.turn(display_size(stored, aspect));
+        let native = orientation.turn(display_size(stored, aspect));
         let (width, height) = settings.size.apply(native.0 as usize, native.1 as usize);
         self.info.width = width;
         self.info.height = height;
@@ -266,13 +263,34 @@ impl VideoFileSource {
                 height: self.info.height,
             });
         }
+        if self.info.width.max(self.info.height) > MAX_SIDE {
+            return Err(SourceError::TooLarge {
+                path: self.path.clone(),
+                width: self.info.width,
+                height: self.info.height,
+            });
+        }
+        self.converter = Converter::new(
+            &self.path,
+            (self.info.width, self.info.height),
+            orientation,
+            settings.threads,
+        );
         if let Some((num, den)) = aspect {
             self.seen.fixed.push(format!(
                 "The pixels of the input are {num}:{den} and not square: pictures of {}x{} were stretched to square pixels, {}x{}.",
                 stored.0, stored.1, native.0, native.1
             ));
         }
-        Ok(())
+        let bent = (width as f64 * native.1 as f64) / (height as f64 * native.0 as f64);
+        if !(0.98..1.02).contains(&bent) {
+            self.seen.fixed.push(format!(
+                "Pictures of {}x{} were stretched to the {width}x{height} that --size asks for.",
+                native.0, native.1
+            ));
+        }
+        // Converted at once, so that a picture that cannot be converted is known before any work.
+        self.convert(pts, duration)
     }
 
     /// Why there is no first frame.
@@ -292,40 +310,26 @@ impl VideoFileSource {
         }
     }
 
-    /// Goes near the start of the wanted part, and back to the beginning when the first frame there is already behind it.
-    fn seek_to_start(&mut self) {
-        let target = self.cut.zero;
+    /// Goes to the last key frame half a second or more before the start of the wanted part.
+    fn seek_to_start(&mut self) -> Result<(), Error> {
         let second = (1.0 / f64::from(self.time_base)) as i64;
-        if edge::seek_before(&mut self.input, self.video, target - second / 2).is_err() {
-            return;
+        edge::seek_before(&mut self.input, self.video, self.cut.zero - second / 2)
+    }
+
+    /// Tries whether seeking leads to a frame at or before the start: in a file with a wrong index, or none, or without
+    /// time stamps it may lead anywhere.
+    fn can_seek_to_start(mut self) -> bool {
+        self.cut.from_zero = false;
+        if self.seek_to_start().is_err() {
+            return false;
         }
-        // Look at the first frame without taking it.
-        let from_zero = std::mem::replace(&mut self.cut.from_zero, false);
-        let early = loop {
+        loop {
             match self.step() {
-                Step::Frame(pts, _) => break pts <= 0,
+                Step::Frame(pts, _) => return pts <= 0 && self.timeline.missing == 0,
                 Step::Again => {}
-                Step::End => break false,
+                Step::End => return false,
             }
-        };
-        self.cut.from_zero = from_zero;
-        if early {
-            // Decoding simply goes on: this first frame is at or before the start, and only one that lies exactly on
-            // it is wanted; going back once more is cheaper than a second way through the code.
-            let _ = edge::seek_before(&mut self.input, self.video, target - second / 2);
-        } else {
-            let _ = edge::seek_before(&mut self.input, self.video, i64::MIN / 2);
         }
-        self.decoder.flush();
-        self.timeline.restart();
-        self.clock.restart();
-        self.ready.clear();
-        self.cut.passed.fill(false);
-        self.stage = Stage::Reading;
-        self.seen = Seen {
-            fixed: std::mem::take(&mut self.seen.fixed),
-            ..Seen::default()
-        };
     }
 
     /// Takes one frame from the decoder, or gives it one packet.
@@ -371,6 +375,8 @@ impl VideoFileSource {
             self.timeline.step()
         };
         self.seen.last_end = pts + shown;
+        let damaged = self.decoded.is_corrupt() || self.decoded.has_decode_errors();
+        self.seen.damaged_frames += u64::from(damaged);
         let duration = match self.cut.end {
             Some(end) => shown.min(end - pts),
             None => shown,
@@ -427,7 +433,7 @@ impl VideoFileSource {
             return;
         };
         let base = Rational::from(about.time_base);
-        if about.kind == crate::media::TrackKind::Audio {
+        if about.kind == TrackKind::Audio {
             self.clock.mend(&mut packet, base);
         }
         let zero = self.cut.zero.rescale(self.time_base, base);
@@ -450,6 +456,17 @@ impl VideoFileSource {
             .push_back(Packet::Track(TrackPacket { track, packet }));
     }
 
+    /// Sends the frame in `decoded` on its way to RGB.
+    fn convert(&mut self, pts: i64, duration: i64) -> Result<(), SourceError> {
+        self.converter.push(
+            &mut self.decoded,
+            pts,
+            duration,
+            &mut self.seen,
+            &mut self.ready,
+        )
+    }
+
     /// Ends the reading once pictures and sound have passed the end of the wanted part. Subtitles are not waited for:
     /// their next packet may be minutes away.
     fn skip_passed_tracks(&mut self) {
@@ -458,129 +475,10 @@ impl VideoFileSource {
             .tracks
             .iter()
             .zip(&self.cut.passed)
-            .any(|(track, passed)| track.kind == crate::media::TrackKind::Audio && !passed);
+            .any(|(track, passed)| track.kind == TrackKind::Audio && !passed);
         if self.stage == Stage::TracksOnly && !waiting {
             self.stage = Stage::Flushing;
         }
-    }
-
-    /// Sends the frame in `decoded` through the graph, which is built anew when the look of the frames changed.
-    fn convert(&mut self, pts: i64, duration: i64) -> Result<(), SourceError> {
-        let Some(format) = edge::pixel_format(&self.decoded).filter(|format| !format.hardware)
-        else {
-            self.seen.broken_packets += 1;
-            return Ok(());
-        };
-        let before = self.graph.as_ref().map(|(look, _)| *look);
-        let look = Look {
-            width: self.decoded.width(),
-            height: self.decoded.height(),
-            format,
-            colour: edge::colour_tags(&self.decoded),
-            // Once interlaced frames were met, the deinterlacer stays: it passes whole frames through.
-            interlaced: self.decoded.is_interlaced() || before.is_some_and(|look| look.interlaced),
-        };
-        if before != Some(look) {
-            self.rebuild(look, before)?;
-        }
-        let number = self.pushed;
-        self.pushed += 1;
-        self.inside.push_back((number, pts, duration));
-        if let Some((_, graph)) = &mut self.graph {
-            graph
-                .push(number, &mut self.decoded)
-                .map_err(|source| failed(&self.path, "converting a frame to RGB", source))?;
-        }
-        self.collect()
-    }
-
-    fn rebuild(&mut self, look: Look, before: Option<Look>) -> Result<(), SourceError> {
-        self.flush_graph()?;
-        if let Some(before) = before
-            && (before.width, before.height) != (look.width, look.height)
-        {
-            self.seen.size_changes += 1;
-            self.ready
-                .push_back(Packet::Reset(ResetReason::Discontinuity));
-        }
-        self.seen.interlaced |= look.interlaced;
-        self.seen.alpha |= look.format.alpha;
-        self.seen.wide_gamut |= look.is_wide_gamut();
-        if look.is_hdr() {
-            let transfer = look.transfer_name();
-            self.seen.hdr = Some(transfer);
-            if ["zscale", "tonemap"]
-                .iter()
-                .any(|name| ff::filter::find(name).is_none())
-            {
-                return Err(SourceError::HdrUnsupported {
-                    path: self.path.clone(),
-                    transfer,
-                });
-            }
-        }
-        let size = (self.info.width as u32, self.info.height as u32);
-        let filters = look.filters(self.orientation, size);
-        let graph = Graph::new(
-            look.width,
-            look.height,
-            look.format.number,
-            &filters,
-            self.threads,
-        )
-        .map_err(|source| failed(&self.path, "preparing the conversion to RGB", source))?;
-        self.graph = Some((look, graph));
-        Ok(())
-    }
-
-    /// Takes all finished pictures from the graph.
-    fn collect(&mut self) -> Result<(), SourceError> {
-        while let Some((_, graph)) = &mut self.graph {
-            let pulled = graph
-                .pull()
-                .map_err(|source| failed(&self.path, "converting a frame to RGB", source))?;
-            let Some((number, frame)) = pulled else {
-                break;
-            };
-            while self.inside.front().is_some_and(|(n, ..)| *n < number) {
-                self.inside.pop_front();
-            }
-            let Some((_, pts, duration)) = self.inside.pop_front() else {
-                break;
-            };
-            let rgb = edge::packed_rgb(&frame)
-                .map_err(|source| failed(&self.path, "copying a frame", source))?;
-            let picture = Picture::new(self.info.width, self.info.height, rgb)
-                .map_err(|error| SourceError::Failed(error.to_string()))?;
-            self.ready.push_back(Packet::Frame(Frame {
-                picture,
-                pts,
-                duration,
-                source_index: self.delivered,
-                seq: self.delivered,
-            }));
-            self.delivered += 1;
-        }
-        Ok(())
-    }
-
-    fn flush_graph(&mut self) -> Result<(), SourceError> {
-        if let Some((_, graph)) = &mut self.graph {
-            graph
-                .end()
-                .map_err(|source| failed(&self.path, "converting a frame to RGB", source))?;
-            self.collect()?;
-        }
-        self.graph = None;
-        Ok(())
-    }
-}
-
-fn failed(path: &Path, action: &'static str, source: Error) -> SourceError {
-    SourceError::Media {
-        path: path.to_owned(),
-        action,
-        source,
     }
 }
 
@@ -594,10 +492,6 @@ impl FrameSource for VideoFileSource {
             if let Some(packet) = self.ready.pop_front() {
                 return Ok(packet);
             }
-            if let Some((pts, duration)) = self.held.take() {
-                self.convert(pts, duration)?;
-                continue;
-            }
             if self.stage == Stage::Done {
                 return Ok(Packet::End);
             }
@@ -606,7 +500,7 @@ impl FrameSource for VideoFileSource {
                 Step::Again => {}
                 Step::End => {
                     self.look_for_cut();
-                    self.flush_graph()?;
+                    self.converter.end(&mut self.ready)?;
                     self.stage = Stage::Done;
                 }
             }
@@ -617,83 +511,5 @@ impl FrameSource for VideoFileSource {
         let mut notes = self.seen.fixed.clone();
         notes.extend(self.seen.told(&self.timeline, self.clock.jumps));
         notes
-    }
-}
-
-impl Seen {
-    /// What was met on the way, in full sentences.
-    fn told(&self, timeline: &Timeline, clock_jumps: u64) -> Vec<String> {
-        let mut notes = Vec::new();
-        if let Some(transfer) = self.hdr {
-            notes.push(format!(
-                "The input is HDR ({transfer}); its colours were mapped to the range of an ordinary screen."
-            ));
-        }
-        if self.wide_gamut {
-            notes.push(
-                "The input has the wide colours of BT.2020; they were mapped to BT.709.".to_owned(),
-            );
-        }
-        if self.interlaced {
-            notes.push(
-                "The input is interlaced; each frame was deinterlaced, one picture per frame."
-                    .to_owned(),
-            );
-        }
-        if self.alpha {
-            notes.push(
-                "The input has an alpha channel; transparent parts were painted over black."
-                    .to_owned(),
-            );
-        }
-        if self.size_changes > 0 {
-            notes.push(format!(
-                "The picture size of the input changes {} in mid-stream; all was scaled to the first size.",
-                times(self.size_changes)
-            ));
-        }
-        if self.broken_packets > 0 {
-            notes.push(format!(
-                "{} broken video packets could not be decoded and were skipped.",
-                self.broken_packets
-            ));
-        }
-        if let Some((promised, came)) = self.cut_off {
-            notes.push(format!(
-                "The header of the input promises {promised:.1} s and only {came:.1} s are there; all that could be read was painted."
-            ));
-        }
-        if let Some(error) = self.read_error {
-            notes.push(format!(
-                "Reading ended early ({error}); what was read until then was painted."
-            ));
-        }
-        if timeline.missing > 0 {
-            notes.push(format!(
-                "{} frames had no time stamp and were placed by the frame rate.",
-                timeline.missing
-            ));
-        }
-        if timeline.repaired > 0 {
-            notes.push(format!(
-                "{} frames had a repeated or falling time stamp and were moved by the least that makes it rise.",
-                timeline.repaired
-            ));
-        }
-        let jumps = timeline.jumps + clock_jumps;
-        if jumps > 0 {
-            notes.push(format!(
-                "The clock of the input jumps {}; the parts were joined.",
-                times(jumps)
-            ));
-        }
-        notes
-    }
-}
-
-fn times(count: u64) -> String {
-    match count {
-        1 => "once".to_owned(),
-        n => format!("{n} times"),
     }
 }

@@ -10,6 +10,8 @@ pub(crate) struct Avx2;
 // SAFETY (all methods): the caller guarantees AVX2, FMA and F16C and valid pointers, as the trait requires.
 impl Simd for Avx2 {
     const LANES: usize = 8;
+    const DOTS: bool = false;
+    const PAIRS: bool = true;
     const TILE_PIXELS: usize = 6;
     type F = __m256;
 

@@ -27,6 +27,10 @@ pub(crate) mod portable;
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Values in one vector; divides 16.
     const LANES: usize;
+    /// Whether the set has `dot_bf16` and `dot_bytes`.
+    const DOTS: bool;
+    /// Whether the registers hold tiles of two vectors of output channels.
+    const PAIRS: bool;
     /// Pixels of the widest register tile of the direct convolution.
     const TILE_PIXELS: usize;
     /// One vector of `f32`.
@@ -40,6 +44,40 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn load_i16(pointer: *const i16) -> Self::F;
     /// Rounds to the nearest 16-bit whole numbers, saturating, and stores.
     unsafe fn store_i16(pointer: *mut i16, value: Self::F);
+    /// Rounds to bf16 (to nearest, ties to even) and stores.
+    unsafe fn store_bf16(pointer: *mut u16, value: Self::F) {
+        let mut values = [0.0_f32; 16];
+        // SAFETY: 16 values hold any vector; the caller guarantees the room behind `pointer`.
+        unsafe {
+            Self::store(values.as_mut_ptr(), value);
+            for (i, value) in values[..Self::LANES].iter().enumerate() {
+                *pointer.add(i) = half::bf16::from_f32(*value).to_bits();
+            }
+        }
+    }
+    /// Rounds to whole numbers in 0..=255, saturating, and stores.
+    unsafe fn store_u8(pointer: *mut u8, value: Self::F) {
+        let mut values = [0.0_f32; 16];
+        // SAFETY: as above.
+        unsafe {
+            Self::store(values.as_mut_ptr(), Self::round(value));
+            for (i, value) in values[..Self::LANES].iter().enumerate() {
+                *pointer.add(i) = *value as u8;
+            }
+        }
+    }
+    /// Adds the two products of bf16 numbers of each lane. Only where the set has it.
+    unsafe fn dot_bf16(_a: Self::F, _b: Self::F, _sums: Self::F) -> Self::F {
+        unreachable!("this instruction set has no bf16 products")
+    }
+    /// Adds the four products of unsigned and signed bytes of each lane to whole numbers. Only where the set has it.
+    unsafe fn dot_bytes(_unsigned: Self::F, _signed: Self::F, _sums: Self::F) -> Self::F {
+        unreachable!("this instruction set has no byte products")
+    }
+    /// The `f32` values of lanes that hold 32-bit whole numbers. Only where the set has `dot_bytes`.
+    unsafe fn from_whole(_a: Self::F) -> Self::F {
+        unreachable!("this instruction set has no byte products")
+    }
     /// The same value in every lane.
     unsafe fn splat(value: f32) -> Self::F;
     /// `a + b`.

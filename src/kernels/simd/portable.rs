@@ -14,6 +14,8 @@ fn map(a: [f32; 8], b: [f32; 8], function: impl Fn(f32, f32) -> f32) -> [f32; 8]
 // SAFETY (all methods): the caller guarantees valid pointers, as the trait requires.
 impl Simd for Portable {
     const LANES: usize = 8;
+    const DOTS: bool = false;
+    const PAIRS: bool = false;
     const TILE_PIXELS: usize = 4;
     type F = [f32; 8];
 

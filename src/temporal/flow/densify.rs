@@ -69,7 +69,7 @@ impl Kernel for Densify<'_> {
                         let value = (lower - upper).fma(fy, upper);
                         upper = lower;
                         let difference = value
-                            - V::load(self.template.image.as_ptr().add(self.template.at(left, y)));
+                            - V::load(self.template.smooth.as_ptr().add(self.template.at(left, y)));
                         let weight = one / (zero - difference).max(difference).max(one);
                         let at = (y - self.rows.start) * width + left;
                         let add = |plane: *mut f32, value: V| {

@@ -5,14 +5,13 @@ use super::{
     densify::Densify,
     mask::Mask,
     pyramid::{Pyramid, each_stripe},
-    refine::{Assemble, Linearise, Refiner, Relax, Smoothness, Unsplit, Warp, Weights},
+    refine::{Effort, Field, Refiner, Weights, refine},
     resample::Enlarge,
     search::{Grid, PATCH, Patch, STRIPES, Search},
     simd::enter,
-    threads::{Rows, Threads},
+    threads::{Rows, STRIPE, Threads, slice_rows, stripe},
 };
 use crate::kernels::InstructionSet;
-use std::ops::Range;
 
 /// What a preset means, level by level.
 #[derive(Debug, Clone, Copy)]
@@ -23,31 +22,30 @@ struct Config {
     spacing: usize,
     /// Gauss–Newton steps at most, in each of two sweeps.
     steps: usize,
-    /// Outer iterations of the refinement.
-    outer: usize,
-    /// Sweeps of the relaxation in each.
-    sweeps: usize,
-    /// Weights of the refinement.
-    weights: Weights,
+    /// The refinement at every level.
+    effort: Effort,
 }
 
 impl Config {
     fn new(preset: FlowPreset) -> Self {
-        let (halvings, spacing, steps, outer) = match preset {
-            FlowPreset::UltraFast => (2, 4, 5, 0),
-            FlowPreset::Fast => (2, 4, 5, 5),
-            FlowPreset::Medium => (1, 3, 5, 5),
+        let (halvings, spacing, warps, outer) = match preset {
+            FlowPreset::UltraFast => (2, 4, 1, 1),
+            FlowPreset::Fast => (2, 4, 2, 3),
+            FlowPreset::Medium => (1, 3, 2, 3),
         };
         Self {
             halvings,
             spacing,
-            steps,
-            outer,
-            sweeps: 5,
-            weights: Weights {
-                brightness: 5.0,
-                gradient: 10.0,
-                smoothness: 20.0,
+            steps: 4,
+            effort: Effort {
+                warps,
+                outer,
+                sweeps: 5,
+                weights: Weights {
+                    brightness: 8.0,
+                    gradient: 10.0,
+                    smoothness: 20.0,
+                },
             },
         }
     }
@@ -194,9 +192,7 @@ impl FlowEstimator {
             self.enlarge_start(level, count);
             self.search(level, count);
             self.densify(level, count);
-            if self.config.outer > 0 {
-                self.refine(level, count);
-            }
+            self.refine(level, count);
         }
     }
 
@@ -321,104 +317,24 @@ impl FlowEstimator {
 
     fn refine(&mut self, level: usize, count: usize) {
         let pair = [&self.current.levels[level], &self.previous.levels[level]];
-        let (width, height) = (pair[0].width, pair[0].height);
-        let (set, config) = (self.set, self.config);
-        let shared = self.directions.each_mut().map(|direction| {
-            direction.refiner.resize(pair[0]);
-            direction.refiner.shared()
-        });
-        let threads = &mut self.threads;
-        let stripes = height.div_ceil(STRIPE);
-        let mut each = |task: &(dyn Fn(usize, Range<usize>) + Sync)| {
-            threads.run(count * stripes, |tile| {
-                task(tile / stripes, stripe(tile % stripes, height));
-            });
-        };
-        let fields = self
-            .directions
-            .each_ref()
-            .map(|direction| (&direction.u[..], &direction.v[..]));
-        each(&|direction, rows| {
-            enter(
-                set,
-                Warp {
-                    shared: shared[direction],
-                    template: pair[direction],
-                    target: pair[1 - direction],
-                    u: fields[direction].0,
-                    v: fields[direction].1,
-                    rows,
-                },
-            );
-        });
-        each(&|direction, rows| {
-            enter(
-                set,
-                Linearise {
-                    shared: shared[direction],
-                    template: pair[direction],
-                    u: fields[direction].0,
-                    v: fields[direction].1,
-                    rows,
-                },
-            );
-        });
-        for _ in 0..config.outer {
-            let weights = config.weights;
-            each(&|direction, rows| {
-                let shared = shared[direction];
-                enter(
-                    set,
-                    Smoothness {
-                        shared,
-                        weights,
-                        rows,
-                    },
-                );
-            });
-            each(&|direction, rows| {
-                let shared = shared[direction];
-                enter(
-                    set,
-                    Assemble {
-                        shared,
-                        weights,
-                        rows,
-                    },
-                );
-            });
-            for half in 0..2 * config.sweeps {
-                each(&|direction, rows| {
-                    let shared = shared[direction];
-                    let colour = half & 1;
-                    enter(
-                        set,
-                        Relax {
-                            shared,
-                            colour,
-                            rows,
-                        },
-                    );
-                });
-            }
+        let mut effort = self.config.effort;
+        if level > 0 {
+            // What the finest level finds by looking again, the coarser ones leave to the next finer.
+            effort.warps = 1;
         }
-        let outputs = self
-            .directions
-            .each_mut()
-            .map(|direction| [&mut direction.u, &mut direction.v].map(|plane| Rows::of(plane)));
-        each(&|direction, rows| {
-            // SAFETY: these rows belong to this tile alone.
-            let [u, v] = outputs[direction].map(|plane| unsafe { slice_rows(plane, width, &rows) });
-            enter(
-                set,
-                Unsplit {
-                    shared: shared[direction],
-                    rows,
-                    u,
-                    v,
-                },
-            );
+        let [first, second] = &mut self.directions;
+        let mut fields = [first, second].map(|direction| Field {
+            u: &mut direction.u,
+            v: &mut direction.v,
+            refiner: &mut direction.refiner,
         });
+        refine(
+            &mut self.threads,
+            self.set,
+            effort,
+            pair,
+            &mut fields[..count],
+        );
     }
 
     /// Brings the finest level's fields to the size of the picture.
@@ -491,24 +407,5 @@ impl FlowEstimator {
                 },
             );
         });
-    }
-}
-
-/// Rows in a stripe.
-const STRIPE: usize = 24;
-
-/// The rows of one stripe.
-fn stripe(index: usize, height: usize) -> Range<usize> {
-    index * STRIPE..((index + 1) * STRIPE).min(height)
-}
-
-/// Rows of a packed plane, for the one tile that writes them.
-///
-/// # Safety
-/// The plane has the rows, lives as long as the slice, and nothing else touches these rows meanwhile.
-unsafe fn slice_rows<'a, T>(plane: Rows<T>, width: usize, rows: &Range<usize>) -> &'a mut [T] {
-    // SAFETY: as for this function.
-    unsafe {
-        std::slice::from_raw_parts_mut(plane.get().add(rows.start * width), rows.len() * width)
     }
 }

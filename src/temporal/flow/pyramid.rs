@@ -8,7 +8,7 @@
 use super::{
     Luma,
     simd::{Kernel, LANES, Vector, enter},
-    threads::{Rows, Threads},
+    threads::{Rows, STRIPE, Threads, stripe},
 };
 use crate::kernels::InstructionSet;
 
@@ -26,9 +26,13 @@ pub(super) struct Level {
     pub(super) stride: usize,
     /// Brightness, 0..255.
     pub(super) image: Vec<f32>,
-    /// Its derivative to the right, per pixel.
+    /// The same blurred by 1 2 1 both ways, which is what patches are compared in: read between its pixels by bilinear
+    /// interpolation it stays the same, where the sharp picture is blurred by just that and pulls patches towards half
+    /// pixels.
+    pub(super) smooth: Vec<f32>,
+    /// Derivative of `smooth` to the right, per pixel.
     pub(super) gx: Vec<f32>,
-    /// Its derivative downwards, per pixel.
+    /// Derivative of `smooth` downwards, per pixel.
     pub(super) gy: Vec<f32>,
 }
 
@@ -40,7 +44,12 @@ impl Level {
         self.width = width;
         self.height = height;
         self.stride = (width + 2 * BORDER).next_multiple_of(LANES);
-        for plane in [&mut self.image, &mut self.gx, &mut self.gy] {
+        for plane in [
+            &mut self.image,
+            &mut self.smooth,
+            &mut self.gx,
+            &mut self.gy,
+        ] {
             *plane = vec![0.0; self.stride * (height + 2 * BORDER)];
         }
     }
@@ -127,8 +136,25 @@ impl Pyramid {
                     .image
                     .copy_within(last..last + stride, (BORDER + height + y) * stride);
             }
-            let (gx, gy) = (Rows::of(&mut level.gx), Rows::of(&mut level.gy));
+            let smooth = Rows::of(&mut level.smooth);
             let image = &level.image;
+            each_stripe(threads, height + 2 * BORDER - 2, |rows| {
+                for y in rows {
+                    // SAFETY: this row belongs to this stripe alone and lies inside the plane.
+                    let row = unsafe {
+                        std::slice::from_raw_parts_mut(smooth.get().add((y + 1) * stride), stride)
+                    };
+                    enter(
+                        set,
+                        Smooth {
+                            rows: &image[y * stride..(y + 3) * stride],
+                            row,
+                        },
+                    );
+                }
+            });
+            let (gx, gy) = (Rows::of(&mut level.gx), Rows::of(&mut level.gy));
+            let image = &level.smooth;
             each_stripe(threads, height, |rows| {
                 for y in rows {
                     enter(
@@ -148,18 +174,13 @@ impl Pyramid {
     }
 }
 
-/// Rows in a stripe: small enough to share among threads evenly, large enough that taking one costs nothing.
-const STRIPE: usize = 24;
-
 /// Does `task(rows)` for stripes of rows.
 pub(super) fn each_stripe(
     threads: &mut Threads,
     height: usize,
     task: impl Fn(std::ops::Range<usize>) + Sync,
 ) {
-    threads.run(height.div_ceil(STRIPE), |stripe| {
-        task(stripe * STRIPE..((stripe + 1) * STRIPE).min(height));
-    });
+    threads.run(height.div_ceil(STRIPE), |tile| task(stripe(tile, height)));
 }
 
 /// One row of the finest level from the 8-bit picture: means of squares.
@@ -264,6 +285,40 @@ impl Kernel for Halve<'_> {
                 };
                 let (even, odd) = sum(2 * x).deinterleave(sum(2 * x + LANES));
                 ((even + odd) * quarter).store(self.row.as_mut_ptr().add(BORDER + x));
+            }
+            x += LANES;
+        }
+    }
+}
+
+/// One row blurred by 1 2 1 both ways; its first and last value, which nothing reads, are left alone.
+struct Smooth<'a> {
+    /// The row above, the row, and the row below.
+    rows: &'a [f32],
+    row: &'a mut [f32],
+}
+
+impl Kernel for Smooth<'_> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let stride = self.row.len();
+        let (above, rest) = self.rows.split_at(stride);
+        let (here, below) = rest.split_at(stride);
+        let mut x = 1;
+        while x < stride - 1 {
+            // The last vector overlaps the one before it.
+            x = x.min(stride - 1 - LANES);
+            // SAFETY: eight values from x, and one on each side, are inside the rows.
+            unsafe {
+                let column = |at: usize| {
+                    let middle = V::load(here.as_ptr().add(at));
+                    let outer = V::load(above.as_ptr().add(at)) + V::load(below.as_ptr().add(at));
+                    outer + (middle + middle)
+                };
+                let middle = column(x);
+                let sum = (column(x - 1) + column(x + 1)) + (middle + middle);
+                (sum * V::splat(1.0 / 16.0)).store(self.row.as_mut_ptr().add(x));
             }
             x += LANES;
         }

@@ -169,8 +169,9 @@ impl Kernel for Search<'_> {
 const SAME: f32 = 0.05;
 /// A step shorter than this, in pixels squared, is the last.
 const SHORT: f32 = 0.02 * 0.02;
-/// The least determinant of a Hessian per squared grey level: a flat patch does not move.
-const FLAT: f32 = 1.0;
+/// Added to the diagonal of the Hessian, grey levels squared over 64 pixels (Levenberg): where a patch has next to no
+/// structure, noise does not drive it away from what the coarser level and its neighbours say.
+const DAMPING: f32 = 500.0;
 
 /// One patch of the template, ready to be compared.
 struct Matcher<'a, V> {
@@ -212,17 +213,12 @@ impl<'a, V: Vector> Matcher<'a, V> {
             }
             const AREA: f32 = (PATCH * PATCH) as f32;
             let (sx, sy) = (sx.sum(), sy.sum());
-            let xx = sxx.sum() - sx * sx / AREA;
+            let xx = sxx.sum() - sx * sx / AREA + DAMPING;
             let xy = sxy.sum() - sx * sy / AREA;
-            let yy = syy.sum() - sy * sy / AREA;
-            let determinant = xx * yy - xy * xy;
-            let scale = if determinant > FLAT {
-                1.0 / determinant
-            } else {
-                0.0
-            };
+            let yy = syy.sum() - sy * sy / AREA + DAMPING;
+            let scale = 1.0 / (xx * yy - xy * xy);
             Self {
-                template: template.image.as_ptr().add(at),
+                template: template.smooth.as_ptr().add(at),
                 gx,
                 gy,
                 target,
@@ -319,6 +315,6 @@ pub(super) unsafe fn place(level: &Level, x: f32, y: f32) -> (*const f32, f32, f
     let y = y.clamp(-OUTSIDE, level.height as f32) + BORDER as f32;
     let (left, top) = (x as usize, y as usize);
     // SAFETY: between `BORDER - OUTSIDE` and the side plus `BORDER`: inside the plane.
-    let pointer = unsafe { level.image.as_ptr().add(top * level.stride + left) };
+    let pointer = unsafe { level.smooth.as_ptr().add(top * level.stride + left) };
     (pointer, x - left as f32, y - top as f32)
 }

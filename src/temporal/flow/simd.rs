@@ -13,7 +13,7 @@ pub(super) const LANES: usize = 8;
 /// Eight `f32`.
 ///
 /// # Safety
-/// The constructors (`load`, `splat`, `bilinear`) require the processor to have the instructions of the implementation,
+/// The constructors (`load`, `splat`, `bilinear`, `bicubic`) require the processor to have the instructions of the implementation,
 /// which holds inside [`enter`]; pointers are valid for eight values, unaligned.
 pub(super) trait Vector:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
@@ -43,6 +43,29 @@ pub(super) trait Vector:
     /// # Safety
     /// Coordinates are not negative, and the pixel right of and below each position is inside the image.
     unsafe fn bilinear(image: *const f32, stride: usize, x: Self, y: Self) -> Self;
+    /// The same by Catmull–Rom interpolation, which reads a pixel more on each side.
+    ///
+    /// # Safety
+    /// As for [`Vector::bilinear`], with a pixel left of and above, and two right of and below each position.
+    unsafe fn bicubic(image: *const f32, stride: usize, x: Self, y: Self) -> Self;
+}
+
+/// Catmull–Rom weights of four consecutive pixels, at the fraction `t` beyond the second.
+///
+/// # Safety
+/// The processor has the instructions of `V`.
+#[inline(always)]
+unsafe fn cubic<V: Vector>(t: V) -> [V; 4] {
+    // SAFETY: as for this function.
+    let number = |value: f32| unsafe { V::splat(value) };
+    let (half, one) = (number(0.5), number(1.0));
+    let square = t * t;
+    [
+        (number(-0.5) * t + one).fma(t, number(0.0) - half) * t,
+        (number(1.5) * t - number(2.5)).fma(square, one),
+        (number(-1.5) * t + number(2.0)).fma(t, half) * t,
+        (t * half - half) * square,
+    ]
 }
 
 /// A piece of work written once against [`Vector`]; its `run` must be `#[inline(always)]`.
@@ -174,6 +197,27 @@ impl Vector for Portable {
             upper + fy * (lower - upper)
         }))
     }
+    #[inline(always)]
+    unsafe fn bicubic(image: *const f32, stride: usize, x: Self, y: Self) -> Self {
+        let (left, top) = (Self(x.0.map(f32::trunc)), Self(y.0.map(f32::trunc)));
+        // SAFETY: the portable path needs nothing; the caller's positions have the pixels around them.
+        unsafe {
+            let (wx, wy) = (cubic(x - left), cubic(y - top));
+            let mut sum = Self::splat(0.0);
+            for (row, wy) in wy.into_iter().enumerate() {
+                let mut line = Self::splat(0.0);
+                for (column, wx) in wx.into_iter().enumerate() {
+                    let pixels = Self(std::array::from_fn(|lane| {
+                        let place = (top.0[lane] as usize + row - 1) * stride;
+                        *image.add(place + left.0[lane] as usize + column - 1)
+                    }));
+                    line = pixels.fma(wx, line);
+                }
+                sum = line.fma(wy, sum);
+            }
+            sum
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -303,6 +347,30 @@ mod x86 {
                 let d = Self(_mm256_i32gather_ps::<4>(image.add(stride + 1), at));
                 let (upper, lower) = ((b - a).fma(fx, a), (d - c).fma(fx, c));
                 (lower - upper).fma(fy, upper)
+            }
+        }
+        #[inline(always)]
+        unsafe fn bicubic(image: *const f32, stride: usize, x: Self, y: Self) -> Self {
+            // SAFETY: as the trait requires; offsets are those of pixels inside the image.
+            unsafe {
+                let (left, top) = (_mm256_cvttps_epi32(x.0), _mm256_cvttps_epi32(y.0));
+                let wx = super::cubic(x - Self(_mm256_cvtepi32_ps(left)));
+                let wy = super::cubic(y - Self(_mm256_cvtepi32_ps(top)));
+                let at = _mm256_add_epi32(
+                    _mm256_mullo_epi32(top, _mm256_set1_epi32(stride as i32)),
+                    left,
+                );
+                let first = image.sub(stride + 1);
+                let mut sum = Self::splat(0.0);
+                for (row, wy) in wy.into_iter().enumerate() {
+                    let mut line = Self::splat(0.0);
+                    for (column, wx) in wx.into_iter().enumerate() {
+                        let pixels = first.add(row * stride + column);
+                        line = Self(_mm256_i32gather_ps::<4>(pixels, at)).fma(wx, line);
+                    }
+                    sum = line.fma(wy, sum);
+                }
+                sum
             }
         }
     }

@@ -2,6 +2,7 @@
 
 // The pool of the painting kernels, which keeps it to itself so far: compiled here once more rather than copied.
 use crate::kernels::KernelError;
+use std::ops::Range;
 #[allow(clippy::duplicate_mod)]
 #[path = "../../kernels/pool.rs"]
 mod pool;
@@ -52,5 +53,28 @@ impl<T> Rows<T> {
     #[inline(always)]
     pub(super) fn get(self) -> *mut T {
         self.0
+    }
+}
+
+/// Rows in a stripe: few enough to share among threads evenly, enough that taking one costs nothing.
+pub(super) const STRIPE: usize = 24;
+
+/// The rows of one stripe.
+pub(super) fn stripe(index: usize, height: usize) -> Range<usize> {
+    index * STRIPE..((index + 1) * STRIPE).min(height)
+}
+
+/// Rows of a packed plane, for the one tile that writes them.
+///
+/// # Safety
+/// The plane has the rows, lives as long as the slice, and nothing else touches these rows meanwhile.
+pub(super) unsafe fn slice_rows<'a, T>(
+    plane: Rows<T>,
+    width: usize,
+    rows: &Range<usize>,
+) -> &'a mut [T] {
+    // SAFETY: as for this function.
+    unsafe {
+        std::slice::from_raw_parts_mut(plane.get().add(rows.start * width), rows.len() * width)
     }
 }

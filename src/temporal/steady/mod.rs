@@ -221,6 +221,7 @@ impl Work {
             history: &self.history,
             flow: [&motion.backward.u, &motion.backward.v],
             trust: self.trust.judge(motion),
+            consistent: &motion.consistent,
             width,
             height,
             share,

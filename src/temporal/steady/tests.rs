@@ -1,1 +1,269 @@
+//! What steadying must do, on pictures made for it.
+
 use super::*;
+use crate::temporal::{flow::Flow, measure::octave_energies};
+
+const SIZE: (usize, usize) = (96, 80);
+
+/// Motion by (`u`, `v`) everywhere; a pixel is consistent where `consistent` says so and it comes from inside.
+fn motion(u: f32, v: f32, consistent: impl Fn(usize, usize) -> bool) -> Motion {
+    let (width, height) = SIZE;
+    let flow = |u: f32, v: f32| Flow {
+        width,
+        height,
+        u: vec![u; width * height],
+        v: vec![v; width * height],
+    };
+    let inside = |x: usize, y: usize| {
+        (0.0..=(width - 1) as f32).contains(&(x as f32 + u))
+            && (0.0..=(height - 1) as f32).contains(&(y as f32 + v))
+    };
+    Motion {
+        backward: flow(u, v),
+        forward: flow(-u, -v),
+        consistent: (0..width * height)
+            .map(|i| {
+                let (x, y) = (i % width, i / width);
+                u8::from(inside(x, y) && consistent(x, y))
+            })
+            .collect(),
+        boundary: vec![0; width * height],
+        confidence: vec![1.0; width * height],
+    }
+}
+
+/// Noise that depends on its place and `seed` only, 0..1.
+fn noise(x: usize, y: usize, seed: u64) -> f32 {
+    let mut z = (x as u64) ^ ((y as u64) << 20) ^ (seed << 40);
+    for _ in 0..2 {
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+    }
+    (z >> 40) as f32 / (1 << 24) as f32
+}
+
+fn picture(value: impl Fn(usize, usize) -> f32) -> Picture {
+    let (width, height) = SIZE;
+    let rgb = (0..width * height)
+        .flat_map(|i| {
+            let value = value(i % width, i / width);
+            [value, 0.5 * value + 40.0, 255.0 - value].map(|v| v.round().clamp(0.0, 255.0) as u8)
+        })
+        .collect();
+    Picture::new(width, height, rgb).unwrap()
+}
+
+fn steady(strength: f32) -> Steady {
+    Steady::new(SteadySettings::new(strength, 2).unwrap()).unwrap()
+}
+
+fn grey(value: f32) -> Luma {
+    Luma::from_rgb(&picture(|_, _| value))
+}
+
+fn mean_difference(a: &Picture, b: &Picture) -> f64 {
+    let sum: u64 = a
+        .rgb()
+        .iter()
+        .zip(b.rgb())
+        .map(|(a, b)| u64::from(a.abs_diff(*b)))
+        .sum();
+    sum as f64 / a.rgb().len() as f64
+}
+
+fn mean(picture: &Picture, channel: usize) -> f64 {
+    let values = picture
+        .rgb()
+        .chunks_exact(3)
+        .map(|rgb| f64::from(rgb[channel]));
+    values.sum::<f64>() / (SIZE.0 * SIZE.1) as f64
+}
+
+#[test]
+fn the_first_picture_and_the_one_after_a_reset_stay_as_painted() {
+    let mut steady = steady(1.0);
+    let still = motion(0.0, 0.0, |_, _| true);
+    let painting = |seed| picture(|x, y| 255.0 * noise(x, y, seed));
+    assert_eq!(steady.push(painting(0), &grey(9.0), None), painting(0));
+    assert_ne!(
+        steady.push(painting(1), &grey(9.0), Some(&still)),
+        painting(1)
+    );
+    steady.reset();
+    assert_eq!(
+        steady.push(painting(2), &grey(9.0), Some(&still)),
+        painting(2)
+    );
+    assert_eq!(steady.push(painting(3), &grey(9.0), None), painting(3));
+}
+
+#[test]
+fn a_painting_that_does_not_flicker_is_left_alone() {
+    let painting = picture(|x, y| 60.0 + 130.0 * noise(x / 3, y / 3, 1));
+    let mut steady = steady(1.0);
+    let still = motion(0.0, 0.0, |_, _| true);
+    let mut last = steady.push(painting.clone(), &grey(80.0), None);
+    for _ in 0..50 {
+        last = steady.push(painting.clone(), &grey(80.0), Some(&still));
+    }
+    assert!(mean_difference(&last, &painting) < 0.05);
+}
+
+#[test]
+fn strokes_move_with_the_scene() {
+    let mut steady = steady(1.0);
+    let stroke = |t: usize| picture(move |x, y| 60.0 + 130.0 * noise((x + 2 * t) / 4, y / 4, 5));
+    let input = |t: usize| Luma::from_rgb(&stroke(t));
+    steady.push(stroke(0), &input(0), None);
+    let moving = motion(2.0, 0.0, |_, _| true);
+    for t in 1..20 {
+        let result = steady.push(stroke(t), &input(t), Some(&moving));
+        assert!(mean_difference(&result, &stroke(t)) < 0.3, "frame {t}");
+    }
+}
+
+#[test]
+fn nothing_of_the_past_is_left_where_the_scene_is_uncovered() {
+    let mut steady = steady(1.0);
+    steady.push(picture(|_, _| 250.0), &grey(100.0), None);
+    let hidden = motion(0.0, 0.0, |x, _| x < 48);
+    let now = picture(|x, y| 30.0 + 20.0 * noise(x, y, 3));
+    let result = steady.push(now.clone(), &grey(100.0), Some(&hidden));
+    // Cells of the coarsest octave reach over the edge by 16 pixels; beyond, the painting stands alone but for the
+    // gain, which the neighbours lend.
+    for y in 0..SIZE.1 {
+        for x in 80..SIZE.0 {
+            let at = 3 * (y * SIZE.0 + x);
+            let (a, b) = (i32::from(result.rgb()[at]), i32::from(now.rgb()[at]));
+            assert!((a - b).abs() <= 8, "({x}, {y}): {a} for {b}");
+        }
+    }
+    // And where it is not uncovered the past is there.
+    assert!(result.rgb()[3 * (40 * SIZE.0 + 10)] > 200);
+}
+
+#[test]
+fn brightness_follows_the_light_of_the_scene_at_once() {
+    let mut steady = steady(1.0);
+    let still = motion(0.0, 0.0, |_, _| true);
+    let strokes = |x, y| 40.0 * noise(x / 2, y / 2, 7);
+    for t in 0..10 {
+        steady.push(
+            picture(|x, y| 60.0 + strokes(x, y)),
+            &grey(50.0),
+            (t > 0).then_some(&still),
+        );
+    }
+    let brighter = picture(|x, y| 110.0 + strokes(x, y));
+    let result = steady.push(brighter.clone(), &grey(90.0), Some(&still));
+    for channel in 0..3 {
+        let (got, wanted) = (mean(&result, channel), mean(&brighter, channel));
+        assert!(
+            (got - wanted).abs() < 1.0,
+            "channel {channel}: {got} for {wanted}"
+        );
+    }
+}
+
+#[test]
+fn two_thousand_noisy_frames_of_a_still_scene_do_not_drift() {
+    let mut steady = steady(1.0);
+    let still = motion(0.0, 0.0, |_, _| true);
+    // Strokes that stay, and flicker of the network on top.
+    let painting = |t: u64| {
+        picture(|x, y| 40.0 + 120.0 * noise(x / 3, y / 3, 1) + 40.0 * noise(x / 2, y / 2, t + 2))
+    };
+    let input = |t: u64| {
+        let (width, height) = SIZE;
+        let pixels = (0..width * height)
+            .map(|i| {
+                (100.0
+                    + 60.0 * noise(i % width / 8, i / width / 8, 0)
+                    + 6.0 * noise(i % width, i / width, t + 1)) as u8
+            })
+            .collect();
+        Luma::new(width, height, pixels).unwrap()
+    };
+    let (mut sums, mut wanted) = ([0.0; 3], [0.0; 3]);
+    let (mut texture, mut wanted_texture) = ([0.0; 4], [0.0; 4]);
+    let mut flicker = 0.0;
+    let mut before: Option<Picture> = None;
+    for t in 0..2000 {
+        let painted = painting(t);
+        let result = steady.push(painted.clone(), &input(t), (t > 0).then_some(&still));
+        if t >= 1900 {
+            for channel in 0..3 {
+                sums[channel] += mean(&result, channel) / 100.0;
+                wanted[channel] += mean(&painted, channel) / 100.0;
+            }
+            for (sums, picture) in [(&mut texture, &result), (&mut wanted_texture, &painted)] {
+                for (sum, energy) in sums.iter_mut().zip(octave_energies(picture)) {
+                    *sum += energy;
+                }
+            }
+            flicker += mean_difference(&result, before.as_ref().unwrap());
+        }
+        before = Some(result);
+    }
+    for channel in 0..3 {
+        let drift = sums[channel] - wanted[channel];
+        assert!(drift.abs() < 1.0, "channel {channel} drifted by {drift}");
+    }
+    for (octave, (got, wanted)) in texture.iter().zip(wanted_texture).enumerate() {
+        let kept = got / wanted;
+        assert!((0.9..1.1).contains(&kept), "octave {octave}: {kept}");
+    }
+    assert!(flicker / 100.0 < 2.0, "flicker {}", flicker / 100.0);
+    assert!(
+        steady
+            .history()
+            .iter()
+            .flatten()
+            .all(|lane| lane.is_finite())
+    );
+}
+
+#[test]
+fn any_size_and_any_number_of_threads_give_the_same() {
+    let mut results = Vec::new();
+    for threads in [1, 3] {
+        let mut steady = Steady::new(SteadySettings::new(1.0, threads).unwrap()).unwrap();
+        let moving = motion(0.3, -0.7, |x, y| (x / 7 + y / 5) % 4 != 0);
+        for t in 0..4 {
+            let painting = picture(|x, y| 255.0 * noise(x, y, t));
+            results.push(steady.push(painting, &grey(90.0), (t > 0).then_some(&moving)));
+        }
+    }
+    let (one, three) = results.split_at(4);
+    assert_eq!(one, three);
+    for (width, height) in [(33, 47), (32, 32), (95, 33), (20, 90), (1, 1)] {
+        let mut steady = steady(1.0);
+        let picture = Picture::black(width, height);
+        let mut flow = crate::temporal::flow::FlowEstimator::new(
+            crate::temporal::flow::FlowSettings::default(),
+        );
+        for _ in 0..3 {
+            let luma = Luma::from_rgb(&picture);
+            let motion = if width.min(height) < 32 {
+                None
+            } else {
+                flow.push(&luma)
+            };
+            assert_eq!(
+                steady.push(picture.clone(), &luma, motion.as_ref()),
+                picture
+            );
+        }
+    }
+}
+
+#[test]
+fn strength_out_of_range_names_the_option() {
+    for bad in [-0.1, 1.5, f32::NAN] {
+        let error = SteadySettings::new(bad, 1).unwrap_err().to_string();
+        assert!(error.contains("--steady"), "{error}");
+    }
+    assert_eq!(SteadySettings::new(0.0, 1).unwrap().share(), 0.0);
+    assert!((SteadySettings::new(1.0, 1).unwrap().share() - LARGEST_SHARE).abs() < 1e-6);
+}

@@ -1,0 +1,333 @@
+//! Convolution in the matrix unit (AMX, Intel servers since 2023): bf16 products, `f32` sums.
+//!
+//! One instruction multiplies 16 rows of 32 bf16 values with a 32×16 block of weights. A row is one output pixel's
+//! share of the input: 32 channels of a 3×3 layer's tap, or a whole kernel row of 9×9×3 (27 values; the five behind
+//! them meet zero weights). Tile loads take any distance between rows, so the patch is read as it lies: the distance
+//! is one pixel, and no input is ever rearranged. Two tiles of pixels times two of output channels are held at a time.
+//!
+//! Intrinsics for this unit are not stable, so this is the one module with assembly. The compiler never touches tile
+//! registers; they are configured before and released after each tile of the picture.
+
+use super::aligned::AlignedBuffer;
+use super::convolution::RowConvolution;
+use super::format::Bf16;
+use super::network::ConvolutionWeights;
+use super::simd::Simd;
+
+/// Output pixels of one tile register.
+const TILE_PIXELS: usize = 16;
+/// Values of one tile row.
+const TILE_VALUES: usize = 32;
+/// Bytes of one tile register.
+const TILE_BYTES: usize = 1024;
+/// Most steps of any layer: 9 rows of two blocks.
+const STEPS: usize = 18;
+
+/// Whether the processor has the unit and the operating system lets this process use it.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn is_available() -> bool {
+    static AVAILABLE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *AVAILABLE.get_or_init(|| {
+        // CPUID leaf 7: bit 22 bf16 tiles, bit 24 tiles.
+        let features = std::arch::x86_64::__cpuid_count(7, 0).edx;
+        let has_unit = std::arch::x86_64::__cpuid(0).eax >= 7
+            && features >> 22 & 1 == 1
+            && features >> 24 & 1 == 1;
+        has_unit && request_permission()
+    })
+}
+
+/// Asks Linux for the tile registers' state (`ARCH_REQ_XCOMP_PERM` of `XTILE_DATA`); other systems are not supported.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn request_permission() -> bool {
+    const ARCH_PRCTL: i64 = 158;
+    const ARCH_REQ_XCOMP_PERM: i64 = 0x1023;
+    const XTILE_DATA: i64 = 18;
+    let status: i64;
+    // SAFETY: a system call that only sets a permission bit of this process.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            inlateout("rax") ARCH_PRCTL => status,
+            in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") XTILE_DATA,
+            out("rcx") _,
+            out("r11") _,
+            options(nostack),
+        );
+    }
+    status == 0
+}
+
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn request_permission() -> bool {
+    false
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn is_available() -> bool {
+    false
+}
+
+/// The layout of all tile registers, as `ldtilecfg` reads it.
+#[cfg(target_arch = "x86_64")]
+#[repr(C, align(64))]
+struct TileConfiguration {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+#[cfg(target_arch = "x86_64")]
+static CONFIGURATION: TileConfiguration = TileConfiguration {
+    palette: 1,
+    start_row: 0,
+    reserved: [0; 14],
+    row_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+};
+
+/// Weights of one convolution as tiles.
+pub(crate) struct TileConvolution {
+    out_channels: usize,
+    pixels_at_once: usize,
+    /// Bytes from one output pixel's input to the next one's.
+    step: usize,
+    /// Kernel row and byte offset in it of each step.
+    steps: Vec<(usize, usize)>,
+    /// [step][block of 16 output channels][pair of values][output channel][2].
+    packed: AlignedBuffer,
+}
+
+impl TileConvolution {
+    /// Packs `weights`, of 16 or 32 output channels.
+    pub(crate) fn new(weights: &ConvolutionWeights, stride: usize) -> Self {
+        let ConvolutionWeights {
+            out_channels,
+            in_channels,
+            kernel_size: kernel,
+            ref weight,
+        } = *weights;
+        Self::from_rows(
+            out_channels,
+            kernel,
+            kernel * in_channels,
+            stride * in_channels,
+            |o, y, value| {
+                let (x, i) = (value / in_channels, value % in_channels);
+                weight[((o * in_channels + i) * kernel + y) * kernel + x]
+            },
+        )
+    }
+
+    /// Packs `weights` of at most four output channels so that four neighbouring pixels are one output of 16 channels.
+    pub(crate) fn four_pixels_at_once(weights: &ConvolutionWeights) -> Self {
+        let ConvolutionWeights {
+            out_channels,
+            in_channels,
+            kernel_size: kernel,
+            ref weight,
+        } = *weights;
+        let convolution = Self::from_rows(
+            16,
+            kernel,
+            (kernel + 3) * in_channels,
+            4 * in_channels,
+            |o, y, value| {
+                let (pixel, o) = (o / 4, o % 4);
+                let (x, i) = (value / in_channels, value % in_channels);
+                if o < out_channels && (pixel..pixel + kernel).contains(&x) {
+                    weight[((o * in_channels + i) * kernel + y) * kernel + x - pixel]
+                } else {
+                    0.0
+                }
+            },
+        );
+        Self {
+            pixels_at_once: 4,
+            ..convolution
+        }
+    }
+
+    /// Packs rows of weights: output `o` is the sum over kernel rows `y` and the `run` values from its input on of
+    /// `weight(o, y, value)`; one output's input lies `step` values behind the last one's.
+    pub(crate) fn from_rows(
+        out_channels: usize,
+        kernel: usize,
+        run: usize,
+        step: usize,
+        weight: impl Fn(usize, usize, usize) -> f32,
+    ) -> Self {
+        debug_assert!(out_channels == 16 || out_channels == 32);
+        let blocks = run.div_ceil(TILE_VALUES);
+        let steps: Vec<_> = (0..kernel * blocks)
+            .map(|s| (s / blocks, s % blocks * TILE_VALUES * 2))
+            .collect();
+        debug_assert!(steps.len() <= STEPS);
+        let mut packed = vec![0_u8; steps.len() * (out_channels / 16) * TILE_BYTES];
+        for y in 0..kernel {
+            for value in 0..run {
+                for o in 0..out_channels {
+                    let (block, inside) = (value / TILE_VALUES, value % TILE_VALUES);
+                    let tile = (y * blocks + block) * (out_channels / 16) + o / 16;
+                    let at = tile * TILE_BYTES + ((inside / 2 * 16 + o % 16) * 2 + inside % 2) * 2;
+                    packed[at..at + 2]
+                        .copy_from_slice(&half::bf16::from_f32(weight(o, y, value)).to_le_bytes());
+                }
+            }
+        }
+        Self {
+            out_channels,
+            pixels_at_once: 1,
+            step: step * 2,
+            steps,
+            packed: AlignedBuffer::from_bytes(&packed),
+        }
+    }
+
+    /// 32 pixels of `BLOCKS` × 16 channels.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn pair(&self, input: *const u8, offsets: &[usize; STEPS], out: *mut f32) {
+        let second_input = TILE_PIXELS * self.step;
+        let out_row = self.out_channels * 4;
+        let second_out = TILE_PIXELS * out_row;
+        // SAFETY: the tile registers are configured; every step's rows lie inside the patch and its slack, the weights
+        // hold 1024 bytes per step and block, and `out` has room for 32 pixels.
+        unsafe {
+            if self.out_channels == 32 {
+                std::arch::asm!(
+                    "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                    "2:",
+                    "mov {a}, [{offsets}]",
+                    "add {a}, {input}",
+                    "tileloadd tmm4, [{a} + {step}]",
+                    "add {a}, {second_input}",
+                    "tileloadd tmm6, [{weights} + {line}]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm7, [{weights} + {line} + 1024]",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {step}]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "add {weights}, 2048",
+                    "add {offsets}, 8",
+                    "cmp {offsets}, {end}",
+                    "jne 2b",
+                    "tilestored [{out} + {out_row}], tmm0",
+                    "tilestored [{out} + {out_row} + 64], tmm1",
+                    "add {out}, {second_out}",
+                    "tilestored [{out} + {out_row}], tmm2",
+                    "tilestored [{out} + {out_row} + 64], tmm3",
+                    a = out(reg) _,
+                    offsets = inout(reg) offsets.as_ptr() => _,
+                    end = in(reg) offsets.as_ptr().add(self.steps.len()),
+                    input = in(reg) input,
+                    step = in(reg) self.step,
+                    second_input = in(reg) second_input,
+                    weights = inout(reg) self.packed.as_ptr::<u8>() => _,
+                    line = in(reg) 64_usize,
+                    out = inout(reg) out => _,
+                    out_row = in(reg) out_row,
+                    second_out = in(reg) second_out,
+                    options(nostack),
+                );
+            } else {
+                std::arch::asm!(
+                    "tilezero tmm0", "tilezero tmm2",
+                    "2:",
+                    "mov {a}, [{offsets}]",
+                    "add {a}, {input}",
+                    "tileloadd tmm4, [{a} + {step}]",
+                    "add {a}, {second_input}",
+                    "tileloadd tmm6, [{weights} + {line}]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tileloadd tmm5, [{a} + {step}]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "add {weights}, 1024",
+                    "add {offsets}, 8",
+                    "cmp {offsets}, {end}",
+                    "jne 2b",
+                    "tilestored [{out} + {out_row}], tmm0",
+                    "add {out}, {second_out}",
+                    "tilestored [{out} + {out_row}], tmm2",
+                    a = out(reg) _,
+                    offsets = inout(reg) offsets.as_ptr() => _,
+                    end = in(reg) offsets.as_ptr().add(self.steps.len()),
+                    input = in(reg) input,
+                    step = in(reg) self.step,
+                    second_input = in(reg) second_input,
+                    weights = inout(reg) self.packed.as_ptr::<u8>() => _,
+                    line = in(reg) 64_usize,
+                    out = inout(reg) out => _,
+                    out_row = in(reg) out_row,
+                    second_out = in(reg) second_out,
+                    options(nostack),
+                );
+            }
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    unsafe fn pair(&self, _input: *const u8, _offsets: &[usize; STEPS], _out: *mut f32) {
+        unreachable!("not available on this architecture")
+    }
+}
+
+impl RowConvolution for TileConvolution {
+    type Format = Bf16;
+    const OVERRUNS: bool = true;
+
+    fn out_channels(&self) -> usize {
+        self.out_channels
+    }
+
+    #[inline(always)]
+    fn pixels_at_once(&self) -> usize {
+        self.pixels_at_once
+    }
+
+    #[inline(always)]
+    unsafe fn begin(&self) {
+        // SAFETY: the unit is available; the configuration is static.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::asm!("ldtilecfg [{0}]", in(reg) &raw const CONFIGURATION, options(nostack));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn end(&self) {
+        // SAFETY: gives back what `begin` took, so that the operating system need not save it.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::asm!("tilerelease", options(nostack));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn row<S: Simd>(
+        &self,
+        input: *const u8,
+        row_values: usize,
+        pixels: usize,
+        out: *mut f32,
+    ) {
+        let mut offsets = [0; STEPS];
+        for (offset, (row, inside)) in offsets.iter_mut().zip(&self.steps) {
+            *offset = row * row_values * 2 + inside;
+        }
+        for first in (0..pixels).step_by(2 * TILE_PIXELS) {
+            // SAFETY: up to 31 pixels too many are read from the slack and written to it.
+            unsafe {
+                self.pair(
+                    input.add(first * self.step),
+                    &offsets,
+                    out.add(first * self.out_channels),
+                )
+            };
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a pass asks of a convolution, and the choice of one for a layer.
+
+use super::amx::TileConvolution;
+use super::direct::DirectConvolution;
+use super::format::{Bf16, F32, Format, Int8};
+use super::instruction_set::InstructionSet;
+use super::network::ConvolutionWeights;
+use super::simd::Simd;
+
+/// A convolution over patch rows.
+pub(crate) trait RowConvolution: Sync {
+    /// Numbers of the patch.
+    type Format: Format;
+    /// Whether [`RowConvolution::row`] writes behind the row.
+    const OVERRUNS: bool;
+
+    /// Output channels.
+    fn out_channels(&self) -> usize;
+
+    /// Neighbouring pixels that count as one, whose channels follow one another in the outputs.
+    #[inline(always)]
+    fn pixels_at_once(&self) -> usize {
+        1
+    }
+
+    /// Called by a worker before its first row of a tile.
+    ///
+    /// # Safety
+    /// The processor has what the convolution was built for.
+    #[inline(always)]
+    unsafe fn begin(&self) {}
+
+    /// Called by a worker after its last row of a tile.
+    ///
+    /// # Safety
+    /// As for [`RowConvolution::begin`].
+    #[inline(always)]
+    unsafe fn end(&self) {}
+
+    /// One row of raw outputs, [pixels][out_channels], to `out`.
+    ///
+    /// `input` is the patch row where the kernel's first row lies, `row_values` the length of a patch row.
+    ///
+    /// # Safety
+    /// The patch holds `kernel` rows of `(pixels - 1) * stride + kernel` columns from `input` on and [`SLACK`] values
+    /// behind its end; `out` has room for the pixels and [`SLACK`] values; `S` is what the weights were packed
+    /// for.
+    unsafe fn row<S: Simd>(
+        &self,
+        input: *const u8,
+        row_values: usize,
+        pixels: usize,
+        out: *mut f32,
+    );
+}
+
+/// Values that a convolution may read behind a patch (the first 64 bytes of them finite) and write behind a row of
+/// outputs.
+pub(crate) const SLACK: usize = 32 * 64 * 2;
+
+/// How a layer is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    F32,
+    Bf16,
+    Int8,
+    /// bf16 in the matrix unit.
+    Tiles,
+}
+
+/// The packed weights of a layer.
+pub(crate) enum Convolution {
+    F32(DirectConvolution<F32>),
+    Bf16(DirectConvolution<Bf16>),
+    Int8(DirectConvolution<Int8>),
+    Tiles(TileConvolution),
+}
+
+impl Convolution {
+    /// Packs `weights`, whose output channels must be a multiple of 16; for [`Method::Int8`] see
+    /// [`quantise`](super::quantise).
+    pub(crate) fn new(
+        weights: &ConvolutionWeights,
+        stride: usize,
+        method: Method,
+        set: InstructionSet,
+    ) -> Self {
+        match method {
+            Method::F32 => Self::F32(DirectConvolution::new(weights, stride, set)),
+            Method::Bf16 => Self::Bf16(DirectConvolution::new(weights, stride, set)),
+            Method::Int8 => Self::Int8(DirectConvolution::new(weights, stride, set)),
+            Method::Tiles => Self::Tiles(TileConvolution::new(weights, stride)),
+        }
+    }
+}

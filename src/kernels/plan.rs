@@ -1,0 +1,53 @@
+//! What depends on the size of the picture alone: index maps and tilings.
+
+use super::network::LAYERS;
+use super::patch::{PictureSource, Tiling};
+
+/// The last layer.
+pub(crate) const LAST: usize = LAYERS - 1;
+
+/// Everything that depends on the size of the picture.
+pub(crate) struct Plan {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) row_map: Vec<u32>,
+    pub(crate) column_map: Vec<u32>,
+    /// One per layer; the first two expanding layers are cut in their source's plane.
+    pub(crate) tilings: [Tiling; LAYERS],
+}
+
+impl Plan {
+    pub(crate) fn new(width: usize, height: usize) -> Self {
+        let (rows, columns) = (height.next_multiple_of(4), width.next_multiple_of(4));
+        let plane = |shrink: usize| (rows / shrink, columns / shrink);
+        let tilings = std::array::from_fn(|layer| match layer {
+            0 => Tiling::new(plane(1), 9, 1, 16_384, 12),
+            1 => Tiling::new(plane(2), 3, 2, 3_072, 12),
+            2 => Tiling::new(plane(4), 3, 2, 3_072, 12),
+            15 => Tiling::new(plane(4), 3, 1, 2_048, 12),
+            16 => Tiling::new(plane(2), 3, 1, 8_192, 12),
+            LAST => Tiling::new(plane(1), 9, 1, 8_192, 64),
+            _ => Tiling::new(plane(4), 3, 1, 2_048, 12),
+        });
+        Self {
+            width,
+            height,
+            row_map: PictureSource::map(height, 4).collect(),
+            column_map: PictureSource::map(width, 4).collect(),
+            tilings,
+        }
+    }
+
+    /// Height and width, both padded to a multiple of four and divided by `shrink`.
+    pub(crate) fn plane(&self, shrink: usize) -> (usize, usize) {
+        (
+            self.height.next_multiple_of(4) / shrink,
+            self.width.next_multiple_of(4) / shrink,
+        )
+    }
+
+    pub(crate) fn pixels(&self) -> usize {
+        let (height, width) = self.plane(1);
+        height * width
+    }
+}

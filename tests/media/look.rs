@@ -1,0 +1,399 @@
+//! Upright, square, and in the right colours.
+
+use allaprima::{
+    sink::VideoSinkSettings,
+    source::{Sizing, SourceError, VideoSourceSettings},
+};
+
+use crate::support::*;
+
+/// Eight colours, as RGB code values, in one row of equal patches.
+const PATCHES: [[u8; 3]; 8] = [
+    [255, 255, 255],
+    [180, 180, 16],
+    [16, 180, 180],
+    [16, 180, 16],
+    [180, 16, 180],
+    [200, 30, 30],
+    [16, 16, 180],
+    [0, 0, 0],
+];
+
+/// Writes some raw frames of the patches, and returns the words that make `ffmpeg` read them.
+fn patches(folder: &Folder, width: usize, height: usize) -> String {
+    let mut bytes = Vec::new();
+    for _ in 0..5 * height {
+        for x in 0..width {
+            bytes.extend(PATCHES[x * 8 / width]);
+        }
+    }
+    std::fs::write(folder.path("patches.rgb"), bytes).unwrap();
+    format!("-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r 25 -i @patches.rgb")
+}
+
+#[track_caller]
+fn assert_patches(read: &Read, tolerance: f64) {
+    for (number, wanted) in PATCHES.iter().enumerate() {
+        let found = read.colour(1, (number, 8), (0, 1));
+        assert_colour(found, wanted.map(f64::from), tolerance);
+    }
+}
+
+#[test]
+fn matrix_and_range_are_read_from_the_stream() {
+    let folder = Folder::new();
+    let raw = patches(&folder, 256, 64);
+    for (matrix, range, tags) in [
+        ("bt601", "tv", "-colorspace smpte170m -color_range tv"),
+        ("bt709", "tv", "-colorspace bt709 -color_range tv"),
+        ("bt2020", "tv", "-colorspace bt2020nc -color_range tv"),
+        ("bt709", "pc", "-colorspace bt709 -color_range pc"),
+        ("bt601", "pc", "-colorspace bt470bg -color_range pc"),
+        ("smpte240m", "tv", "-colorspace smpte240m -color_range tv"),
+        // Without a tag a small picture is taken for BT.601 of limited range.
+        ("bt601", "tv", ""),
+    ] {
+        let input = folder.make(
+            "in.mp4",
+            &format!(
+                "{raw} -vf scale=out_color_matrix={matrix}:out_range={range}:flags=accurate_rnd+full_chroma_int,format=yuv444p \
+                 {tags} -c:v libx264 -qp 1 -preset ultrafast"
+            ),
+        );
+        let read = read_all(&input);
+        assert_patches(&read, 3.0);
+        assert!(read.notes.is_empty(), "{:?}", read.notes);
+    }
+}
+
+#[test]
+fn high_definition_without_a_tag_is_taken_for_bt709() {
+    let folder = Folder::new();
+    let raw = patches(&folder, 1280, 720);
+    let input = folder.make(
+        "in.mp4",
+        &format!(
+            "{raw} -frames:v 3 -vf scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd,format=yuv420p -c:v libx264 -qp 1 -preset ultrafast"
+        ),
+    );
+    assert_patches(&read_all(&input), 3.0);
+}
+
+#[test]
+fn the_output_is_tagged_with_what_it_is_and_shows_the_same_colours() {
+    let folder = Folder::new();
+    let raw = patches(&folder, 256, 64);
+    let input = folder.make("in.mkv", &format!("{raw} -c:v ffv1 -pix_fmt bgr0"));
+    for name in ["out.mp4", "out.mkv", "out.mov", "out.webm"] {
+        let output = folder.path(name);
+        let writing = VideoSinkSettings {
+            crf: Some(4),
+            ..quick()
+        };
+        pass_with(&input, &output, VideoSourceSettings::default(), writing).unwrap();
+        let tags = probe(
+            &output,
+            "v:0",
+            "stream=pix_fmt,color_range,color_space,color_transfer,color_primaries",
+        );
+        assert_eq!(tags, ["yuv420p,tv,bt709,bt709,bt709"], "{name}");
+        assert_patches(&read_all(&output), 3.0);
+    }
+}
+
+#[test]
+fn ten_bits_and_rgb_and_grey_are_read() {
+    let folder = Folder::new();
+    let raw = patches(&folder, 256, 64);
+    for (format, encoder) in [
+        ("yuv420p10le", "libx264 -qp 1"),
+        ("yuv422p10le", "ffv1"),
+        ("yuv444p12le", "ffv1"),
+        ("gbrp", "libx264rgb -qp 0"),
+        ("gbrp10le", "ffv1"),
+        ("rgb24", "png"),
+        ("yuvj420p", "mjpeg -q:v 1"),
+    ] {
+        let range = if format == "yuvj420p" { "pc" } else { "tv" };
+        let encoder = encoder.replace("libx264rgb", "libx264rgb -pix_fmt bgr0");
+        let conversion = if format.starts_with("yuv") {
+            format!(
+                "-vf scale=out_color_matrix=bt601:out_range={range}:flags=accurate_rnd,format={format}"
+            )
+        } else if format == "gbrp" {
+            String::new()
+        } else {
+            format!("-pix_fmt {format}")
+        };
+        let input = folder.make("in.mkv", &format!("{raw} {conversion} -c:v {encoder}"));
+        assert_patches(&read_all(&input), 3.0);
+    }
+    let grey = folder.make(
+        "grey.mkv",
+        "-f lavfi -i color=c=0x808080:size=64x64:rate=5:duration=1 -pix_fmt gray -c:v ffv1",
+    );
+    assert_colour(read_all(&grey).colour(0, (0, 1), (0, 1)), [128.0; 3], 2.0);
+}
+
+/// A picture whose quarters are red, green, blue (top left, top right, bottom left) and white.
+const QUARTERS: &str = "-f lavfi -i color=red:size=48x32:rate=5:duration=1 -f lavfi -i color=0x00FF00:size=48x32:rate=5:duration=1 \
+     -f lavfi -i color=blue:size=48x32:rate=5:duration=1 -f lavfi -i color=white:size=48x32:rate=5:duration=1 \
+     -filter_complex [0][1]hstack[top];[2][3]hstack[low];[top][low]vstack";
+
+/// Which colours stand top left, top right, bottom left and bottom right.
+fn corners(read: &Read) -> String {
+    let mut corners = String::new();
+    for row in 0..2 {
+        for column in 0..2 {
+            let [r, g, b] = read.colour(0, (column, 2), (row, 2));
+            corners.push(match (r > 128.0, g > 128.0, b > 128.0) {
+                (true, false, false) => 'R',
+                (false, true, false) => 'G',
+                (false, false, true) => 'B',
+                (true, true, true) => 'W',
+                _ => '?',
+            });
+        }
+    }
+    corners
+}
+
+#[test]
+fn rotation_is_applied_and_not_handed_on() {
+    let folder = Folder::new();
+    folder.make(
+        "plain.mp4",
+        &format!("{QUARTERS} -c:v libx264 -qp 4 -preset ultrafast"),
+    );
+    // The `rotate` tag of this ffmpeg counts turns against the clock (its own player shows the same as wanted here).
+    for (degrees, size, wanted) in [
+        (0, (96, 64), "RGBW"),
+        (90, (64, 96), "GWRB"),
+        (180, (96, 64), "WBGR"),
+        (270, (64, 96), "BRWG"),
+    ] {
+        let input = folder.make(
+            "in.mp4",
+            &format!("-i @plain.mp4 -c copy -metadata:s:v:0 rotate={degrees}"),
+        );
+        let read = read_all(&input);
+        assert_eq!((read.info.width, read.info.height), size);
+        assert_eq!(corners(&read), wanted, "{degrees}");
+        let output = folder.path("out.mp4");
+        let _ = std::fs::remove_file(&output);
+        pass(&input, &output);
+        let read = read_all(&output);
+        assert_eq!((read.info.width, read.info.height), size);
+        assert_eq!(corners(&read), wanted, "{degrees}");
+        assert_eq!(
+            probe(&output, "v:0", "stream=width,height"),
+            [format!("{},{}", size.0, size.1)]
+        );
+    }
+}
+
+#[test]
+fn pixels_become_square() {
+    let folder = Folder::new();
+    let input = folder.make(
+        "in.mp4",
+        "-f lavfi -i testsrc2=size=180x144:rate=5:duration=1 -vf setsar=64/45 -c:v libx264 -preset ultrafast",
+    );
+    let read = read_all(&input);
+    assert_eq!((read.info.width, read.info.height), (256, 144));
+    assert!(read.notes_say("64:45"), "{:?}", read.notes);
+    let output = folder.path("out.mp4");
+    pass(&input, &output);
+    assert_eq!(
+        probe(&output, "v:0", "stream=width,height,sample_aspect_ratio"),
+        ["256,144,1:1"]
+    );
+}
+
+#[test]
+fn sizes() {
+    let folder = Folder::new();
+    let input = folder.make(
+        "in.mp4",
+        "-f lavfi -i testsrc2=size=320x180:rate=5:duration=1 -c:v libx264 -preset ultrafast",
+    );
+    let size = |sizing| {
+        let settings = VideoSourceSettings {
+            size: sizing,
+            ..VideoSourceSettings::default()
+        };
+        read(&input, settings).map(|read| (read.info.width, read.info.height))
+    };
+    assert_eq!(size(Sizing::Native).unwrap(), (320, 180));
+    assert_eq!(size(Sizing::MaxSide(160)).unwrap(), (160, 90));
+    assert_eq!(size(Sizing::MaxSide(1000)).unwrap(), (320, 180));
+    let exact = Sizing::Exact {
+        width: 99,
+        height: 77,
+    };
+    assert_eq!(size(exact).unwrap(), (99, 77));
+    let huge = Sizing::Exact {
+        width: 1 << 40,
+        height: 64,
+    };
+    let error = size(huge).unwrap_err();
+    assert!(matches!(error, SourceError::TooLarge { .. }), "{error}");
+    let error = size(Sizing::MaxSide(40)).unwrap_err();
+    assert!(matches!(error, SourceError::TooSmall { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("in.mp4") && text.contains("--size"), "{text}");
+}
+
+#[test]
+fn hdr_is_mapped_to_an_ordinary_screen() {
+    let folder = Folder::new();
+    // A grey ramp in linear light, 0 to 1000 cd/m², stored as PQ; and the same as HLG.
+    for (transfer, name) in [("smpte2084", "PQ"), ("arib-std-b67", "HLG")] {
+        let input = folder.make(
+            "in.mkv",
+            &format!(
+                "-f lavfi -i color=c=0x202020:size=64x64:rate=5:duration=1 -f lavfi -i color=c=0x808080:size=64x64:rate=5:duration=1 \
+                 -f lavfi -i color=c=0xC0C0C0:size=64x64:rate=5:duration=1 -filter_complex \
+                 [0][1][2]hstack=3,format=yuv420p10le,setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc={transfer}:range=tv \
+                 -c:v libx265 -preset ultrafast -x265-params log-level=none:lossless=1 -colorspace bt2020nc -color_primaries bt2020 -color_trc {transfer} -color_range tv"
+            ),
+        );
+        let read = read_all(&input);
+        assert!(
+            read.notes_say("HDR") && read.notes_say(name),
+            "{:?}",
+            read.notes
+        );
+        let levels: Vec<f64> = (0..3)
+            .map(|column| {
+                let [r, g, b] = read.colour(0, (column, 3), (0, 1));
+                assert!(
+                    (r - g).abs() < 4.0 && (b - g).abs() < 4.0,
+                    "grey stays grey: {r} {g} {b}"
+                );
+                g
+            })
+            .collect();
+        // Dark stays dark, half of PQ (92 cd/m²) is a light grey, 0.75 (about 1000 cd/m²) is nearly white.
+        assert!(levels[0] < 40.0, "{levels:?}");
+        assert!((90.0..235.0).contains(&levels[1]), "{levels:?}");
+        assert!(levels[2] > levels[1] + 15.0, "{levels:?}");
+    }
+}
+
+#[test]
+fn wide_colours_are_mapped() {
+    let folder = Folder::new();
+    let raw = patches(&folder, 256, 64);
+    let input = folder.make(
+        "in.mkv",
+        &format!(
+            "{raw} -vf zscale=min=gbr:pin=709:tin=709:rin=full:p=2020:t=2020_10:m=2020_ncl:r=limited,format=yuv444p16le \
+             -c:v ffv1 -colorspace bt2020nc -color_primaries bt2020 -color_trc bt2020-10 -color_range tv"
+        ),
+    );
+    let read = read_all(&input);
+    assert_patches(&read, 4.0);
+    assert!(read.notes_say("BT.2020"), "{:?}", read.notes);
+}
+
+#[test]
+fn interlaced_pictures_are_woven_apart_one_for_one() {
+    let folder = Folder::new();
+    let input = folder.make(
+        "in.mpg",
+        "-f lavfi -i testsrc2=size=96x64:rate=50:duration=1 -vf tinterlace=interleave_top,fieldorder=tff \
+         -c:v mpeg2video -flags +ilme+ildct -q:v 2 -top 1",
+    );
+    let frames = times(&input, "v:0").len();
+    let read = read_all(&input);
+    assert_eq!(read.frames.len(), frames);
+    assert!(read.notes_say("interlaced"), "{:?}", read.notes);
+    let wanted: Vec<f64> = (0..frames).map(|n| n as f64 / 25.0).collect();
+    let first = read.seconds()[0];
+    let found: Vec<f64> = read.seconds().iter().map(|t| t - first).collect();
+    assert_times(&found, &wanted, 0.001);
+}
+
+#[test]
+fn transparent_parts_are_black() {
+    let folder = Folder::new();
+    let half_clear = "-f lavfi -i color=white:size=64x64:rate=5:duration=1,format=rgba,geq=r=255:g=255:b=255:a=255*lt(X\\,32)";
+    for (name, encoder) in [
+        ("in.mov", "qtrle"),
+        ("in.mkv", "png"),
+        ("in.webm", "libvpx-vp9 -pix_fmt yuva420p -lossless 1"),
+        ("in.avi", "ffv1 -pix_fmt yuva444p10le"),
+        ("deep.mkv", "png -pix_fmt rgba64be"),
+    ] {
+        let input = folder.make(name, &format!("{half_clear} -c:v {encoder}"));
+        let read = read_all(&input);
+        assert!(read.notes_say("transparent"), "{name}: {:?}", read.notes);
+        assert_colour(read.colour(0, (0, 2), (0, 1)), [255.0; 3], 3.0);
+        assert_colour(read.colour(0, (1, 2), (0, 1)), [0.0; 3], 3.0);
+    }
+}
+
+#[test]
+fn an_alpha_channel_that_hides_nothing_is_not_mentioned() {
+    let folder = Folder::new();
+    for (name, encoder) in [
+        ("in.mov", "qtrle -pix_fmt argb"),
+        ("in.mkv", "png -pix_fmt rgba"),
+        ("in.gif", "gif"),
+        ("in.avi", "ffv1 -pix_fmt yuva444p10le"),
+        ("pal.mkv", "png -pix_fmt pal8"),
+    ] {
+        let input = folder.make(
+            name,
+            &format!("-f lavfi -i color=0xC08040:size=64x64:rate=5:duration=1 -c:v {encoder}"),
+        );
+        let read = read_all(&input);
+        assert!(read.notes.is_empty(), "{name}: {:?}", read.notes);
+        assert_colour(read.colour(0, (0, 1), (0, 1)), [192.0, 128.0, 64.0], 4.0);
+    }
+}
+
+#[test]
+fn a_new_picture_size_in_mid_stream_is_scaled_to_the_first() {
+    let folder = Folder::new();
+    let mut glued = Vec::new();
+    for (name, size, colour) in [
+        ("one.ts", "96x64", "red"),
+        ("two.ts", "160x120", "blue"),
+        ("three.ts", "64x96", "white"),
+    ] {
+        let part = folder.make(
+            name,
+            &format!(
+                "-f lavfi -i color={colour}:size={size}:rate=25:duration=0.4 -c:v libx264 -qp 2"
+            ),
+        );
+        glued.extend(std::fs::read(part).unwrap());
+    }
+    let input = folder.path("in.ts");
+    std::fs::write(&input, glued).unwrap();
+    let read = read_all(&input);
+    assert_eq!(read.frames.len(), 30);
+    assert_eq!(read.resets, 2);
+    assert_eq!((read.info.width, read.info.height), (96, 64));
+    assert!(read.notes_say("changes 2 times"), "{:?}", read.notes);
+    assert!(read.colour(2, (0, 1), (0, 1))[0] > 200.0);
+    assert!(read.colour(15, (0, 1), (0, 1))[2] > 200.0);
+    assert!(read.colour(25, (0, 1), (0, 1))[1] > 200.0);
+}
+
+#[test]
+fn odd_sizes_lose_their_last_row_and_column() {
+    let folder = Folder::new();
+    let input = folder.make(
+        "in.mkv",
+        "-f lavfi -i testsrc=size=97x65:rate=5:duration=1 -pix_fmt bgr0 -c:v ffv1",
+    );
+    let read = read_all(&input);
+    assert_eq!((read.info.width, read.info.height), (97, 65));
+    let output = folder.path("out.mp4");
+    let passed = pass(&input, &output);
+    assert!(passed.notes_say("cropped to 96x64"), "{:?}", passed.notes);
+    assert_eq!(probe(&output, "v:0", "stream=width,height"), ["96,64"]);
+}

@@ -1,0 +1,11 @@
+//! Reading and writing video files, tried on real media that the `ffmpeg` program makes.
+//!
+//! Nothing is painted here: frames go from a `VideoFileSource` straight to a `VideoFileSink`, and `ffprobe`, `ffmpeg`
+//! and a second reading say what became of them.
+
+mod damage;
+mod look;
+mod output;
+mod support;
+mod timing;
+mod tracks;
