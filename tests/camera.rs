@@ -139,7 +139,9 @@ fn what_the_camera_sees_is_painted() {
         "--threads",
         "1",
         "--duration",
-        "60",
+        "90",
+        "--patience",
+        "80",
         "--json",
     ]);
     assert!(output.status.success(), "{}", text(&output.stderr));

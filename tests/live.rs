@@ -185,8 +185,8 @@ impl Screen for FakeScreen {
             return Ok(None);
         }
         let mut pressed = Vec::new();
-        while let Some((_, key)) = self.keys.pop_front_if(|(at, _)| self.shown >= *at) {
-            pressed.push(key);
+        while self.keys.front().is_some_and(|(at, _)| self.shown >= *at) {
+            pressed.extend(self.keys.pop_front().map(|(_, key)| key));
         }
         Ok(Some(pressed))
     }

@@ -263,6 +263,10 @@ pub struct LiveArgs {
     #[arg(long, value_name = "TIME", help_heading = "Output", value_parser = super::settings::parse_duration)]
     pub duration: Option<f64>,
 
+    /// Give up when one picture takes longer than this to paint, in seconds
+    #[arg(long, value_name = "TIME", hide = true, default_value = "10", value_parser = super::settings::parse_duration)]
+    pub patience: f64,
+
     /// Replace an existing recording
     #[arg(long, help_heading = "Output")]
     pub overwrite: bool,

@@ -70,6 +70,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
         duration: args.duration.map(Duration::from_secs_f64),
         record: args.record.is_some(),
         wait_for_camera: args.wait,
+        paint_limit: Duration::from_secs_f64(args.patience),
         ..LiveConfig::default()
     };
     let overwrite = args.overwrite;

@@ -9,8 +9,6 @@ mod describe;
 pub(crate) mod edge;
 pub(crate) mod graph;
 pub(crate) mod mux;
-pub(crate) mod sound;
-pub(crate) mod words;
 #[cfg_attr(
     not(feature = "camera"),
     allow(
@@ -19,6 +17,8 @@ pub(crate) mod words;
     )
 )]
 pub(crate) mod scale;
+pub(crate) mod sound;
+pub(crate) mod words;
 
 pub use describe::{Chapter, SourceDescription, Track, TrackKind};
 

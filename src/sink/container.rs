@@ -134,10 +134,7 @@ impl Container {
     pub(super) fn live_options(self) -> Vec<(&'static CStr, CString)> {
         let options: &[(&CStr, &CStr)] = match self {
             Self::Mp4 | Self::Mov => &[
-                (
-                    c"movflags",
-                    c"+empty_moov+default_base_moof+frag_keyframe",
-                ),
+                (c"movflags", c"+empty_moov+default_base_moof+frag_keyframe"),
                 (c"frag_duration", c"1000000"),
                 (c"flush_packets", c"1"),
             ],
@@ -145,7 +142,7 @@ impl Container {
         };
         options
             .iter()
-            .map(|(name, value)| (*name, (*value).to_owned()))
+            .map(|(key, value)| (*key, (*value).to_owned()))
             .collect()
     }
 
