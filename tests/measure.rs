@@ -1,5 +1,7 @@
 //! The measure of steadiness against the independent yardstick, given the same flow.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use allaprima::{
     frame::Picture,
     temporal::{

@@ -101,11 +101,10 @@ pub fn parse_time(text: &str) -> Result<f64, String> {
 
 /// As [`parse_time`], above zero.
 pub fn parse_duration(text: &str) -> Result<f64, String> {
-    parse_time(text)?
-        .max(0.0)
-        .gt(&0.0)
-        .then(|| parse_time(text))
-        .unwrap_or_else(|| Err("it must be above 0".into()))
+    match parse_time(text)? {
+        seconds if seconds > 0.0 => Ok(seconds),
+        _ => Err("it must be above 0".into()),
+    }
 }
 
 /// Frames per second.

@@ -97,7 +97,7 @@ pub(crate) struct TileConvolution {
     step: usize,
     /// Kernel row and byte offset in it of each step.
     steps: Vec<(usize, usize)>,
-    /// [step][block of 16 output channels][pair of values][output channel][2].
+    /// `[step][block of 16 output channels][pair of values][output channel][2]`.
     packed: AlignedBuffer,
 }
 

@@ -40,7 +40,7 @@ pub(crate) trait RowConvolution: Sync {
     #[inline(always)]
     unsafe fn end(&self) {}
 
-    /// [`RowConvolution::ROWS`] rows of raw outputs, [pixels][out_channels] each, to `out`, `out_stride` values apart.
+    /// [`RowConvolution::ROWS`] rows of raw outputs, `[pixels][out_channels]` each, to `out`, `out_stride` values apart.
     ///
     /// `input` is the patch row where the kernel's first row lies, `row_values` the length of a patch row.
     ///

@@ -1,6 +1,6 @@
 //! Direct convolution on packed weights.
 //!
-//! A patch is [row][column][channel], so one output pixel reads `kernel` runs of `kernel * channels` neighbouring
+//! A patch is `[row][column][channel]`, so one output pixel reads `kernel` runs of `kernel * channels` neighbouring
 //! values. A register tile holds some pixels times some vectors of output channels; each step multiplies one vector
 //! of packed weights with one broadcast input word per pixel. 12 pixels × 32 channels in AVX-512: 24 independent
 //! sums, 14 loads for 24 multiply-adds, no shuffles. The same loop serves 9×9 over three channels (runs of 27), 3×3
@@ -23,7 +23,7 @@ pub(crate) struct DirectConvolution<D> {
     step: usize,
     /// Words of one kernel row: its values, the last word filled up with zero weights.
     words: usize,
-    /// [group][kernel row][word][channel of the group].
+    /// `[group][kernel row][word][channel of the group]`.
     packed: AlignedBuffer,
     /// Channels of a group: what the register tile is wide.
     group: usize,

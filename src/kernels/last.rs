@@ -15,7 +15,7 @@ const KERNEL: usize = 9;
 
 /// Packed weights of the last convolution.
 pub(crate) struct LastConvolution {
-    /// [kernel row][input channel][kernel column][output channel].
+    /// `[kernel row][input channel][kernel column][output channel]`.
     packed: AlignedBuffer,
 }
 
@@ -45,7 +45,7 @@ impl LastConvolution {
         (columns + Self::SLACK).next_multiple_of(16)
     }
 
-    /// Normalises, rectifies and pads the source into `patch`, [channel][patch row][row_values].
+    /// Normalises, rectifies and pads the source into `patch`, `[channel][patch row][row_values]`.
     ///
     /// # Safety
     /// `patch` has room, and the source is `f32` of four channels.
@@ -78,7 +78,7 @@ impl LastConvolution {
         }
     }
 
-    /// One row of outputs, [channel][out_stride], from the patch row where the kernel's first row lies.
+    /// One row of outputs, `[channel][out_stride]`, from the patch row where the kernel's first row lies.
     ///
     /// # Safety
     /// `patch` is a patch that [`LastConvolution::fill`] made; each channel of `out` has room for `pixels` rounded up

@@ -11,7 +11,7 @@ pub struct ConvolutionWeights {
     pub in_channels: usize,
     /// Height and width of the kernel, odd.
     pub kernel_size: usize,
-    /// [out_channels][in_channels][kernel_size][kernel_size].
+    /// `[out_channels][in_channels][kernel_size][kernel_size]`.
     pub weight: Vec<f32>,
 }
 
@@ -146,7 +146,7 @@ impl StyleParameters {
 ///
 /// Each output of the upsampled plane sees only 2×2 different source pixels, and which kernel columns fall on the same
 /// one depends only on whether its row and column are even: four kernels on the *source*, whose outputs are the four
-/// pixels of a 2×2 block. Returned as one 3×3 convolution with `4 * out_channels` outputs, [row][column][channel] of
+/// pixels of a 2×2 block. Returned as one 3×3 convolution with `4 * out_channels` outputs, `[row][column][channel]` of
 /// the block. Reflection at the border becomes repetition of the border pixel.
 pub(crate) fn fold_upsampling(weights: &ConvolutionWeights) -> ConvolutionWeights {
     let ConvolutionWeights {

@@ -34,7 +34,7 @@ pub(crate) enum Source<'a> {
 /// Where a layer's raw outputs go; `width` is that of the layer's own plane (of the source plane for `Blocks`).
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
-    /// [row][column][channel] `f32`.
+    /// `[row][column][channel]` `f32`.
     Plain { data: *mut f32, width: usize },
     /// The same, rounded to 16-bit whole numbers.
     Packed { data: *mut i16, width: usize },
@@ -54,7 +54,7 @@ pub(crate) struct ConvolutionPass<'a> {
     pub(crate) tiling: &'a Tiling,
     /// Channels that statistics are gathered for: divides the convolution's outputs.
     pub(crate) channels: usize,
-    /// [tile][channel].
+    /// `[tile][channel]`.
     pub(crate) partials: *mut Moments,
     /// One per worker.
     pub(crate) scratch: *mut Scratch,
@@ -210,13 +210,13 @@ unsafe fn copy_blocks<const HALF: usize>(row: *const f32, out: *mut f32, pixels:
     }
 }
 
-/// The last convolution in `f32` over all tiles; writes [row][column][4], the fourth channel zero.
+/// The last convolution in `f32` over all tiles; writes `[row][column][4]`, the fourth channel zero.
 pub(crate) struct LastPass<'a> {
     pub(crate) convolution: &'a LastConvolution,
     pub(crate) source: TensorSource,
     pub(crate) target: *mut f32,
     pub(crate) tiling: &'a Tiling,
-    /// [tile][4].
+    /// `[tile][4]`.
     pub(crate) partials: *mut Moments,
     pub(crate) scratch: *mut Scratch,
 }
@@ -284,7 +284,7 @@ pub(crate) enum Painting {
 
 /// Normalises, squashes and packs the raw pixels.
 pub(crate) struct FinishPass<'a> {
-    /// [row][raw_width][4].
+    /// `[row][raw_width][4]`.
     pub(crate) raw: *const f32,
     pub(crate) raw_width: usize,
     pub(crate) affine: &'a Affine,

@@ -136,7 +136,7 @@ impl Tiling {
 /// What a convolution reads.
 #[derive(Clone, Copy)]
 pub(crate) struct TensorSource {
-    /// Raw outputs of the layer before, [height][width][channels], `f32` or 16-bit whole numbers.
+    /// Raw outputs of the layer before, `[height][width][channels]`, `f32` or 16-bit whole numbers.
     pub(crate) data: *const u8,
     /// Whether `data` holds 16-bit whole numbers.
     pub(crate) packed: bool,
@@ -157,7 +157,7 @@ pub(crate) struct TensorSource {
 }
 
 impl TensorSource {
-    /// Writes the patch of `tile`, [patch_rows][patch_columns][channels] in format `P`, to `patch`.
+    /// Writes the patch of `tile`, `[patch_rows][patch_columns][channels]` in format `P`, to `patch`.
     ///
     /// # Safety
     /// `patch` has room; the source holds its shape; no other task keeps (`keep`) this tile's own pixels; the
@@ -341,7 +341,7 @@ impl PictureSource<'_> {
         })
     }
 
-    /// Writes the patch of `tile`, [patch_rows][patch_columns][3] in format `P`, to `patch`: bytes, less 128 in formats
+    /// Writes the patch of `tile`, `[patch_rows][patch_columns][3]` in format `P`, to `patch`: bytes, less 128 in formats
     /// that are signed (instance normalisation does not see the difference).
     ///
     /// # Safety

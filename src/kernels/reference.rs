@@ -4,7 +4,7 @@ use super::network::{StyleParameters, TransformWeights, layer_shape, style_offse
 use super::{ConvolutionWeights, InstructionSet, Precision, TransformConfig, TransformEngine};
 use proptest::prelude::*;
 
-/// [channel][row][column].
+/// `[channel][row][column]`.
 pub(crate) struct Planes {
     pub(crate) channels: usize,
     pub(crate) height: usize,

@@ -1,6 +1,6 @@
 //! 3×3 convolution of many channels (64 … 512, as in VGG) over planar tensors, zero padding, stride 1.
 //!
-//! The input of a tile is copied once into blocks of 64 channels, [block][row][column][64], padded; then the register
+//! The input of a tile is copied once into blocks of 64 channels, `[block][row][column][64]`, padded; then the register
 //! tile of the direct convolution (12 pixels × 32 output channels in AVX-512) runs over one block after the other, its
 //! sums resting in a tile-sized buffer in between. So the distance between pixels is a constant 256 bytes whatever the
 //! channel count, and the weights of one block, kernel row and 32 outputs (24 KB) stay in the first-level cache for the
@@ -28,7 +28,7 @@ const TILE_COLUMNS: usize = 48;
 pub struct WideWeights {
     out_channels: usize,
     in_channels: usize,
-    /// [group of outputs][block of inputs][tap][input of the block][output of the group]; missing channels are zero.
+    /// `[group of outputs][block of inputs][tap][input of the block][output of the group]`; missing channels are zero.
     packed: AlignedBuffer,
     /// One per output channel of all groups.
     bias: Vec<f32>,
@@ -41,7 +41,7 @@ thread_local! {
 }
 
 impl WideWeights {
-    /// Packs `weight`, [out_channels][in_channels][3][3], and a `bias` of `out_channels` values or none.
+    /// Packs `weight`, `[out_channels][in_channels][3][3]`, and a `bias` of `out_channels` values or none.
     ///
     /// # Panics
     /// When a slice's length does not fit.
@@ -120,7 +120,7 @@ impl WideWeights {
         self.in_channels
     }
 
-    /// Convolves one picture, `input` [in_channels][height][width], to `output` [out_channels][height][width], on
+    /// Convolves one picture, `input` `[in_channels][height][width]`, to `output` `[out_channels][height][width]`, on
     /// rayon's threads.
     ///
     /// # Panics
@@ -226,7 +226,7 @@ impl Kernel for WideTile<'_> {
 }
 
 impl WideTile<'_> {
-    /// Copies the tile's input, with one pixel around it (zero outside), to [block][row][column][64].
+    /// Copies the tile's input, with one pixel around it (zero outside), to `[block][row][column][64]`.
     #[inline(always)]
     unsafe fn fill<S: Simd>(&self, rows: usize, columns: usize) {
         let (height, width) = self.size;
@@ -302,7 +302,7 @@ impl WideTile<'_> {
     }
 }
 
-/// Adds one block's products with one kernel row to a row of sums, [column][32].
+/// Adds one block's products with one kernel row to a row of sums, `[column][32]`.
 #[inline(always)]
 unsafe fn row_of<S: Simd, const VECTORS: usize>(
     patch: *const f32,

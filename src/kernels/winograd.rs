@@ -21,7 +21,7 @@ const PIECE: usize = 4;
 /// Pieces that are multiplied together: their transforms (110 KB each way) stay in the second-level cache.
 const PIECES: usize = 24;
 
-/// The kernel's transform: [position][tap] along one direction.
+/// The kernel's transform: `[position][tap]` along one direction.
 const KERNEL_TRANSFORM: [[f64; 3]; 6] = [
     [0.25, 0.0, 0.0],
     [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
@@ -33,7 +33,7 @@ const KERNEL_TRANSFORM: [[f64; 3]; 6] = [
 
 /// Transformed weights of a 3×3 convolution, 32 → 32 channels, stride 1.
 pub(crate) struct WinogradConvolution {
-    /// [position][input][output].
+    /// `[position][input][output]`.
     packed: AlignedBuffer,
 }
 
@@ -74,7 +74,7 @@ impl WinogradConvolution {
         }
     }
 
-    /// The matrix products of all positions: `products` = `pieces` × weights, both [position][piece][channel].
+    /// The matrix products of all positions: `products` = `pieces` × weights, both `[position][piece][channel]`.
     #[inline(always)]
     unsafe fn multiply<S: Simd>(&self, pieces: *const f32, count: usize, products: *mut f32) {
         for position in 0..POSITIONS {
@@ -190,7 +190,7 @@ unsafe fn transform_output<S: Simd>(m: [S::F; 6]) -> [S::F; 4] {
     }
 }
 
-/// One piece, some of its channels, to [position], `PIECES * CHANNELS` values apart.
+/// One piece, some of its channels, to `[position]`, `PIECES * CHANNELS` values apart.
 #[expect(clippy::needless_range_loop, reason = "a column of six arrays")]
 #[inline(always)]
 unsafe fn spread<S: Simd>(input: *const f32, row_values: usize, to: *mut f32) {

@@ -3,6 +3,8 @@
 //! Nothing is painted here: frames go from a `VideoFileSource` straight to a `VideoFileSink`, and `ffprobe`, `ffmpeg`
 //! and a second reading say what became of them.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 mod damage;
 mod look;
 mod output;

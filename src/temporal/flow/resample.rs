@@ -28,7 +28,7 @@ impl Source<'_> {
         self.width + 2 * LANES
     }
 
-    /// Fills row `y` of the large plane. Equal to [`scalar`](tests::scalar) but for rounding.
+    /// Fills row `y` of the large plane. Equal to the scalar reference of the tests but for rounding.
     ///
     /// # Safety
     /// The processor has the instructions of `V`.
