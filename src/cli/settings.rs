@@ -101,11 +101,12 @@ pub fn parse_time(text: &str) -> Result<f64, String> {
 
 /// As [`parse_time`], above zero.
 pub fn parse_duration(text: &str) -> Result<f64, String> {
-    parse_time(text)?
-        .max(0.0)
-        .gt(&0.0)
-        .then(|| parse_time(text))
-        .unwrap_or_else(|| Err("it must be above 0".into()))
+    let seconds = parse_time(text)?;
+    if seconds > 0.0 {
+        Ok(seconds)
+    } else {
+        Err("it must be above 0".into())
+    }
 }
 
 /// Frames per second.
