@@ -13,6 +13,7 @@
 
 mod end;
 mod present;
+mod silence;
 mod stages;
 
 use std::{
@@ -27,6 +28,7 @@ use crossbeam_channel::bounded;
 
 use self::{
     present::{Present, Recent},
+    silence::Silence,
     stages::Shared,
 };
 use super::{
@@ -277,7 +279,7 @@ pub fn run(
     let watch = {
         let (shared, heartbeat, limit) = (shared.clone(), heartbeat.clone(), config.present_limit);
         spawn_free(WATCH, move || {
-            stages::watch(&heartbeat, started, limit, &done, &shared, on_stuck)
+            stages::watch(&heartbeat, limit, &done, &shared, on_stuck)
         })
         .map_err(thread(WATCH))?
     };
@@ -307,8 +309,8 @@ pub fn run(
         full_screen: false,
         silent_camera: None,
         told_paint: false,
-        seen_captured: (0, started),
-        seen_painted: (0, started),
+        capture_silence: Silence::new(started),
+        paint_silence: Silence::new(started),
         open_recording,
         recording_name,
         save_screenshot,

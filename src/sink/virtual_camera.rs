@@ -1,7 +1,7 @@
 //! A V4L2 output device (v4l2loopback), which other programs read as a camera.
 //!
-//! Pictures are written as YUYV, the one format that every call program takes. Where the driver takes plain writes they
-//! are used, since a write never waits for a reader; else buffers are streamed.
+//! Pictures are written as YUYV, the one format that every call program takes, and by plain writes, which never wait for a
+//! reader. Output devices that take only buffers (screens, not loopback devices) are refused.
 
 use std::path::Path;
 
@@ -26,37 +26,25 @@ mod with_v4l {
     use std::{
         io::{self, ErrorKind, Write},
         path::{Path, PathBuf},
-        time::Duration,
     };
 
     use ffmpeg_next::format::Pixel;
     use v4l::{
         Device, Format, FourCC,
-        buffer::Type,
         capability::Flags,
         format::{Colorspace, FieldOrder, Quantization},
-        io::traits::OutputStream,
-        prelude::MmapStream,
         video::{Output as _, output::Parameters},
     };
 
     use super::{SinkError, VirtualCamera};
     use crate::{frame::Picture, media::scale::Scaler};
 
-    /// A device that takes no picture for this long is broken.
-    const PATIENCE: Duration = Duration::from_millis(1500);
-
     pub(super) struct Output {
         path: PathBuf,
-        open: Option<Open>,
+        /// The device, and the size of its pictures.
+        open: Option<(Device, (usize, usize))>,
         scaler: Scaler,
         bytes: Vec<u8>,
-    }
-
-    enum Open {
-        Writing(Device, (usize, usize)),
-        /// The stream keeps the device open.
-        Streaming(MmapStream<'static>, (usize, usize)),
     }
 
     impl Output {
@@ -94,29 +82,6 @@ mod with_v4l {
             })
         }
 
-        fn stream(&self, device: &Device, size: (usize, usize)) -> Result<Open, SinkError> {
-            let mut stream = MmapStream::with_buffers(device, Type::VideoOutput, 3)
-                .map_err(|error| self.failed("it gives no buffers", &error))?;
-            stream.set_timeout(PATIENCE);
-            Ok(Open::Streaming(stream, size))
-        }
-
-        /// Hands the bytes to the device.
-        fn put(&mut self) -> io::Result<()> {
-            match &mut self.open {
-                Some(Open::Writing(device, _)) => device.write_all(&self.bytes),
-                Some(Open::Streaming(stream, ..)) => {
-                    let (buffer, meta) = OutputStream::next(stream)?;
-                    let length = self.bytes.len().min(buffer.len());
-                    buffer[..length].copy_from_slice(&self.bytes[..length]);
-                    meta.bytesused = length as u32;
-                    meta.field = 1; // V4L2_FIELD_NONE: progressive
-                    Ok(())
-                }
-                None => Ok(()),
-            }
-        }
-
         fn failed(&self, what: &str, error: &io::Error) -> SinkError {
             SinkError::Failed(format!("{}: {what} ({error})", self.path.display()))
         }
@@ -149,22 +114,15 @@ mod with_v4l {
             let size = (got.width as usize, got.height as usize);
             // Not every driver wants to know the rate.
             let _ = device.set_params(&Parameters::with_fps(rate_hz.round() as u32));
-            let capabilities = device
-                .query_caps()
-                .map_err(|error| self.failed("it does not answer", &error))?;
-            self.open = Some(if capabilities.capabilities.contains(Flags::READ_WRITE) {
-                Open::Writing(device, size)
-            } else {
-                self.stream(&device, size)?
-            });
+            self.open = Some((device, size));
             Ok(())
         }
 
         fn write(&mut self, picture: &Picture) -> Result<(), SinkError> {
-            let size = match &self.open {
-                Some(Open::Writing(_, size) | Open::Streaming(_, size)) => *size,
-                None => return Err(SinkError::Failed("the virtual camera is not open".into())),
+            let Some((device, size)) = &mut self.open else {
+                return Err(SinkError::Failed("the virtual camera is not open".into()));
             };
+            let size = *size;
             let frame = self
                 .scaler
                 .reformat(picture, Pixel::YUYV422, size)
@@ -176,23 +134,15 @@ mod with_v4l {
             for line in frame.data(0).chunks(frame.stride(0)).take(size.1) {
                 self.bytes.extend_from_slice(&line[..row]);
             }
-            let result = match self.put() {
-                // Some drivers (vivid) promise writes and take only buffers.
-                Err(error) if error.kind() == ErrorKind::InvalidInput => match self.open.take() {
-                    Some(Open::Writing(device, size)) => {
-                        // The attempt holds the queue of the device until it is closed; the format stays.
-                        drop(device);
-                        self.open = Some(self.stream(&self.device()?, size)?);
-                        self.put()
+            device.write_all(&self.bytes).map_err(|error| {
+                let what = match error.kind() {
+                    ErrorKind::InvalidInput => {
+                        "it takes pictures only in buffers; use a v4l2loopback device"
                     }
-                    open => {
-                        self.open = open;
-                        Err(error)
-                    }
-                },
-                result => result,
-            };
-            result.map_err(|error| self.failed("it takes no more pictures", &error))
+                    _ => "it takes no more pictures",
+                };
+                self.failed(what, &error)
+            })
         }
     }
 }

@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, bounded};
 use super::{
     FEED, LiveConfig, LiveError, NextName, Notice, OpenRecording, PAINT, RECORD, SaveScreenshot,
     end::ended,
+    silence::Silence,
     stages::{self, Recorded, Shared},
 };
 use crate::{
@@ -77,8 +78,8 @@ pub(super) struct Present<'a> {
     /// Why there are no pictures, while there are none.
     pub(super) silent_camera: Option<String>,
     pub(super) told_paint: bool,
-    pub(super) seen_captured: (u64, Instant),
-    pub(super) seen_painted: (u64, Instant),
+    pub(super) capture_silence: Silence,
+    pub(super) paint_silence: Silence,
     pub(super) open_recording: OpenRecording,
     pub(super) recording_name: NextName,
     pub(super) save_screenshot: SaveScreenshot,
@@ -99,8 +100,7 @@ impl Present<'_> {
         self.desk.show_title(Instant::now());
         loop {
             let now = Instant::now();
-            self.heartbeat
-                .store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+            self.heartbeat.fetch_add(1, Ordering::Relaxed);
             let over = self
                 .config
                 .duration
@@ -317,19 +317,10 @@ impl Present<'_> {
 
     /// Notices stages that hang, and outputs that failed.
     fn look_after(&mut self, now: Instant, tell: &mut dyn FnMut(&Notice)) -> Result<(), LiveError> {
-        let moved = |count: u64, seen: &mut (u64, Instant)| {
-            if count != seen.0 {
-                *seen = (count, now);
-            }
-            now.saturating_duration_since(seen.1)
-        };
         let captured = self.shared.captured.load(Ordering::Relaxed);
         let open = self.shared.camera_open.load(Ordering::Relaxed);
-        if !open {
-            // Capturing itself tells what is wrong.
-            self.seen_captured.1 = now;
-        }
-        let silence = moved(captured, &mut self.seen_captured);
+        // While it is closed, capturing itself tells what is wrong.
+        let silence = self.capture_silence.look(captured, !open, now);
         if silence < self.config.camera_silence {
             if open && captured > 0 && self.silent_camera.take().is_some() {
                 // A camera that was reopened tells so itself.
@@ -345,12 +336,8 @@ impl Present<'_> {
         }
 
         let painted = self.shared.painted.load(Ordering::Relaxed);
-        let mut behind = moved(painted, &mut self.seen_painted);
-        if captured <= painted + self.shared.dropped.load(Ordering::Relaxed) {
-            // It has nothing to do.
-            behind = Duration::ZERO;
-            self.seen_painted.1 = now;
-        }
+        let has_nothing_to_do = captured <= painted + self.shared.dropped.load(Ordering::Relaxed);
+        let behind = self.paint_silence.look(painted, has_nothing_to_do, now);
         if behind >= self.config.paint_limit {
             return Err(LiveError::Stalled {
                 stage: PAINT,

@@ -14,7 +14,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 
-use super::{LiveConfig, LiveError, Notice, OpenRecording};
+use super::{LiveConfig, LiveError, Notice, OpenRecording, silence::Silence};
 use crate::{
     frame::{Frame, Picture, ResetReason},
     live::{Canvas, LivePainter, Painting, Size, Wanted},
@@ -415,16 +415,16 @@ pub(super) fn feed(
 /// that recordings are completed) and `report` is called once.
 pub(super) fn watch(
     heartbeat: &AtomicU64,
-    started: Instant,
     limit: Duration,
     done: &Receiver<()>,
     shared: &Shared,
     report: Box<dyn FnOnce(LiveError) + Send>,
 ) -> Outcome<(), LiveError> {
     let mut report = Some(report);
+    let mut silence = Silence::new(Instant::now());
     while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(TICK) {
-        let beat = Duration::from_millis(heartbeat.load(Ordering::Relaxed));
-        let silent = started.elapsed().saturating_sub(beat);
+        let beats = heartbeat.load(Ordering::Relaxed);
+        let silent = silence.look(beats, false, Instant::now());
         if silent > limit
             && let Some(report) = report.take()
         {
