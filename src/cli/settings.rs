@@ -101,11 +101,11 @@ pub fn parse_time(text: &str) -> Result<f64, String> {
 
 /// As [`parse_time`], above zero.
 pub fn parse_duration(text: &str) -> Result<f64, String> {
-    parse_time(text)?
-        .max(0.0)
-        .gt(&0.0)
-        .then(|| parse_time(text))
-        .unwrap_or_else(|| Err("it must be above 0".into()))
+    if parse_time(text)?.max(0.0).gt(&0.0) {
+        parse_time(text)
+    } else {
+        Err("it must be above 0".into())
+    }
 }
 
 /// Threads to use: as asked, else one per core.

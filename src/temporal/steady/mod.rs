@@ -8,7 +8,8 @@
 //!    what flickers is averaged over some twenty frames. Where the scene is newly uncovered the painting stands alone.
 //! 3. The average has lost texture. [`octaves`] compares it octave by octave with the painting and pays back what is
 //!    missing. The repaired picture is the next frame's history, so the loss never adds up.
-//! 4. Where the light of the scene changes, the coarsest octave is taken from the painting, so brightness never lags.
+//! 4. Where the light of the scene changes, or the network paints a place in another colour for good, the coarsest
+//!    octave is taken from the painting: neither brightness nor colour lags.
 //!
 //! Nothing is looked up further back than one frame and nothing ahead: it works live.
 
@@ -41,6 +42,10 @@ const GAIN: [f32; 2] = [0.8, 1.8];
 
 /// Mean magnitude of an octave (0..255) that is no texture yet: flat areas stay flat.
 const NO_TEXTURE: f32 = 1.0;
+
+/// Difference of painting and blend, averaged over a cell (0..255), of which one half is taken over at once: flicker of
+/// whole cells stays below it, a colour that the network has changed its mind about does not lag behind for a second.
+const STALE: f32 = 25.0;
 
 /// The smallest side that is steadied, in pixels; smaller pictures pass as they are.
 const MIN_SIDE: usize = 32;
@@ -216,7 +221,6 @@ impl Work {
             history: &self.history,
             flow: [&motion.backward.u, &motion.backward.v],
             trust: self.trust.judge(motion),
-            consistent: &motion.consistent,
             width,
             height,
             share,
@@ -344,7 +348,9 @@ impl Work {
             .zip(&self.lost)
             .zip(self.trust.follow())
         {
-            *correction = lost.map(|lane| lane * follow);
+            let square = (lost[0] * lost[0] + lost[1] * lost[1] + lost[2] * lost[2]) / 3.0;
+            let stale = square / (square + STALE * STALE);
+            *correction = lost.map(|lane| lane * follow.max(stale));
         }
         for octave in (1..OCTAVES).rev() {
             let (finer, coarser) = self.levels.split_at_mut(octave + 1);

@@ -141,7 +141,7 @@ fn four_rows(y: usize, height: usize) -> [usize; 4] {
 #[inline(always)]
 fn two_rows(y: usize, height: usize) -> [usize; 2] {
     let near = y / 2;
-    let far = if y % 2 == 0 {
+    let far = if y.is_multiple_of(2) {
         near.saturating_sub(1)
     } else {
         (near + 1).min(height - 1)

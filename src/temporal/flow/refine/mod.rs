@@ -277,7 +277,7 @@ pub(super) fn refine(
         }
         let outputs: Vec<[Rows<f32>; 2]> = fields
             .iter_mut()
-            .map(|field| [&mut *field.u, &mut *field.v].map(|plane| Rows::of(plane)))
+            .map(|field| [&mut *field.u, &mut *field.v].map(Rows::of))
             .collect();
         each(&|direction, rows| {
             // SAFETY: these rows belong to this tile alone.
