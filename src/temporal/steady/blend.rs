@@ -25,9 +25,6 @@ pub(super) struct Past<'a> {
     pub(super) flow: [&'a [f32]; 2],
     /// Trust in the history at half size, 0..1.
     pub(super) trust: &'a [f32],
-    /// 1 where the history shows the same point of the scene, else 0, at full size: keeps trust that was interpolated
-    /// from half size from reaching over an edge.
-    pub(super) consistent: &'a [u8],
     /// Width of the pictures, in pixels.
     pub(super) width: usize,
     /// Height of the pictures, in pixels.
@@ -55,15 +52,14 @@ vectorised! {
             let y = first + i;
             let trust = double_luma(past.trust, width.div_ceil(2), past.height.div_ceil(2), y, width, &mut scratch.numbers);
             let [u, v] = past.flow.map(|flow| &flow[y * width..][..width]);
-            let consistent = &past.consistent[y * width..][..width];
             let row = i * width..(i + 1) * width;
             let painting = &painting[3 * row.start..3 * row.end];
             let blend = &mut blend[row.clone()];
-            for (x, (((((pixel, rgb), &trust), &consistent), &u), &v)) in blend.iter_mut().zip(painting.chunks_exact(3)).zip(trust).zip(consistent).zip(u).zip(v).enumerate() {
+            for (x, ((((pixel, rgb), &trust), &u), &v)) in blend.iter_mut().zip(painting.chunks_exact(3)).zip(trust).zip(u).zip(v).enumerate() {
                 let new = rgby(rgb);
                 *pixel = new;
                 // Newly uncovered: there is nothing to look up.
-                if trust > 0.0 && consistent != 0 {
+                if trust > 0.0 {
                     let old = sampler.cubic(x as f32 + u, y as f32 + v);
                     let share = past.share * trust;
                     for lane in 0..4 {

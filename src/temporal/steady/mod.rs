@@ -9,7 +9,8 @@
 //! 3. The average has lost texture. [`octaves`] compares it octave by octave with the painting and pays back what is
 //!    missing: a little by amplifying the average, the rest in strokes of the painting. The repaired picture is the next
 //!    frame's history, so the loss never adds up.
-//! 4. Where the light of the scene changes, the coarsest octave is taken from the painting, so brightness never lags.
+//! 4. Where the light of the scene changes, or the network paints a place in another colour for good, the coarsest
+//!    octave is taken from the painting: neither brightness nor colour lags.
 //!
 //! Nothing is looked up further back than one frame and nothing ahead: it works live.
 
@@ -49,6 +50,10 @@ const MOST_GAIN: [f32; OCTAVES] = [1.08, 1.03, 1.0, 1.0];
 
 /// Mean square of an octave (of 0..255) that is no texture yet: flat areas stay flat.
 const NO_TEXTURE: f32 = 1.0;
+
+/// Difference of painting and blend, averaged over a cell (0..255), of which one half is taken over at once: flicker of
+/// whole cells stays below it, a colour that the network has changed its mind about does not lag behind for a second.
+const STALE: f32 = 25.0;
 
 /// The smallest side that is steadied, in pixels; smaller pictures pass as they are.
 const MIN_SIDE: usize = 32;
@@ -226,7 +231,6 @@ impl Work {
             history: &self.history,
             flow: [&motion.backward.u, &motion.backward.v],
             trust: self.trust.judge(motion),
-            consistent: &motion.consistent,
             width,
             height,
             share,
@@ -338,7 +342,9 @@ impl Work {
             .zip(&self.lost)
             .zip(self.trust.follow())
         {
-            *correction = lost.map(|lane| lane * follow);
+            let square = (lost[0] * lost[0] + lost[1] * lost[1] + lost[2] * lost[2]) / 3.0;
+            let stale = square / (square + STALE * STALE);
+            *correction = lost.map(|lane| lane * follow.max(stale));
         }
         for octave in (1..OCTAVES).rev() {
             let (finer, coarser) = self.levels.split_at_mut(octave + 1);

@@ -126,7 +126,8 @@ fn strokes_move_with_the_scene() {
 #[test]
 fn nothing_of_the_past_is_left_where_the_scene_is_uncovered() {
     let mut steady = steady(1.0);
-    steady.push(picture(|_, _| 250.0), &grey(100.0), None);
+    let past = picture(|x, y| 30.0 + 20.0 * noise(x, y, 4));
+    steady.push(past.clone(), &grey(100.0), None);
     let hidden = motion(0.0, 0.0, |x, _| x < 48);
     let now = picture(|x, y| 30.0 + 20.0 * noise(x, y, 3));
     let result = steady.push(now.clone(), &grey(100.0), Some(&hidden));
@@ -140,7 +141,32 @@ fn nothing_of_the_past_is_left_where_the_scene_is_uncovered() {
         }
     }
     // And where it is not uncovered the past is there.
-    assert!(result.rgb()[3 * (40 * SIZE.0 + 10)] > 200);
+    let left = |other: &Picture| -> u32 {
+        let rows = |picture: &Picture| {
+            picture
+                .rgb()
+                .chunks_exact(3 * SIZE.0)
+                .map(<[u8]>::to_vec)
+                .collect::<Vec<_>>()
+        };
+        rows(&result)
+            .iter()
+            .zip(rows(other))
+            .flat_map(|(a, b)| {
+                a[..90]
+                    .iter()
+                    .zip(b)
+                    .map(|(a, b)| u32::from(a.abs_diff(b)))
+                    .collect::<Vec<_>>()
+            })
+            .sum()
+    };
+    assert!(
+        4 * left(&past) < left(&now),
+        "{} {}",
+        left(&past),
+        left(&now)
+    );
 }
 
 #[test]

@@ -222,7 +222,8 @@ vectorised! {
         }
     }
 
-    /// Lets trust rise slowly from where there is none: its mean over 3×3 pixels, but never more than itself.
+    /// Lets trust rise slowly from where there is none: the mean over 3×3 pixels, and nothing beside a pixel without
+    /// any, so that doubling the map cannot carry trust over an edge.
     fn soften(first: usize, width: usize, height: usize, hard: &[f32], soft: &mut [f32]) {
         for (i, soft) in soft.chunks_exact_mut(width).enumerate() {
             let y = first + i;
@@ -231,7 +232,8 @@ vectorised! {
                 let (left, right) = (x.saturating_sub(1), (x + 1).min(width - 1));
                 let across = rows.map(|row| row[left] + 2.0 * row[x] + row[right]);
                 let mean = (across[0] + 2.0 * across[1] + across[2]) * 0.0625;
-                *soft = mean.min(rows[1][x]);
+                let least = rows.iter().map(|row| row[left].min(row[x]).min(row[right])).fold(1.0_f32, f32::min);
+                *soft = if least > 0.0 { mean.min(rows[1][x]) } else { 0.0 };
             }
         }
     }
