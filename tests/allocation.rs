@@ -68,16 +68,18 @@ fn a_warm_engine_allocates_nothing_and_stays_small() {
         let mut painting = vec![0; picture.len()];
         engine.paint(&picture, 150, 101, &mut painting).unwrap();
 
-        let before = CALLS.load(Ordering::Relaxed);
-        for _ in 0..5 {
-            engine.set_style(&style).unwrap();
-            engine.paint(&picture, 150, 101, &mut painting).unwrap();
-        }
-        assert_eq!(
-            CALLS.load(Ordering::Relaxed),
-            before,
-            "{precision:?}: painting allocated"
-        );
+        // The test runner's own thread may allocate in between, but not in every round.
+        let fewest = (0..5)
+            .map(|_| {
+                let before = CALLS.load(Ordering::Relaxed);
+                for _ in 0..5 {
+                    engine.set_style(&style).unwrap();
+                    engine.paint(&picture, 150, 101, &mut painting).unwrap();
+                }
+                CALLS.load(Ordering::Relaxed) - before
+            })
+            .min();
+        assert_eq!(fewest, Some(0), "{precision:?}: painting allocated");
 
         let (width, height) = (1280, 720);
         let large = vec![100; width * height * 3];
