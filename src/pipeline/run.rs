@@ -24,6 +24,9 @@ use crate::{
 /// that a 4K frame (25 MB) in every place stays far below a decoder's own buffers.
 pub const LINK_CAPACITY: usize = 3;
 
+/// The same where frames travel with their motion and original, four times their own size.
+const GUIDED_LINK_CAPACITY: usize = 1;
+
 /// Why a run failed: the one cause, of whichever stage.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -123,10 +126,10 @@ where
     let (mut before_paint, mut behind_paint) = (None, None);
     let (mut from_prepare, mut to_steady) = (from_decode, to_encode);
     if let Some(steadying) = steadying {
-        let (sender, receiver) = bounded(LINK_CAPACITY);
+        let (sender, receiver) = bounded(GUIDED_LINK_CAPACITY);
         let from_decode = std::mem::replace(&mut from_prepare, receiver);
         before_paint = Some((from_decode, Prepare::new(&steadying), sender));
-        let (sender, receiver) = bounded(LINK_CAPACITY);
+        let (sender, receiver) = bounded(GUIDED_LINK_CAPACITY);
         let to_encode = std::mem::replace(&mut to_steady, sender);
         let core = Steady::new(steadying.settings)?;
         behind_paint = Some((receiver, core, steadying.finish, to_encode));

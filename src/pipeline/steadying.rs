@@ -90,7 +90,7 @@ impl Prepare {
         let guide = Guide {
             original: picture.clone(),
             luma,
-            motion: motion.filter(|_| !cut),
+            motion: motion.filter(|_| !cut).map(Motion::into_backward),
         };
         (guide, cut)
     }
