@@ -204,7 +204,7 @@ pub struct LiveArgs {
     )]
     pub camera: String,
 
-    /// List the cameras and what they offer
+    /// List the cameras and what they offer, and the microphones
     #[arg(long, help_heading = "Camera")]
     pub list: bool,
 
@@ -254,6 +254,16 @@ pub struct LiveArgs {
     /// Record what is painted: .mkv, .mp4, .mov or .webm. The file is whole even if the program is killed
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub record: Option<PathBuf>,
+
+    /// Record the sound of a microphone too: the default one, a device's name, or SYSTEM:NAME (pulse, alsa)
+    #[arg(
+        long,
+        value_name = "NAME",
+        num_args = 0..=1,
+        default_missing_value = "default",
+        help_heading = "Output"
+    )]
+    pub microphone: Option<String>,
 
     /// Feed a video device that other programs take for a camera (v4l2loopback)
     #[arg(long, value_name = "DEVICE", help_heading = "Output")]
