@@ -49,7 +49,7 @@ pub enum MicrophoneError {
         hint: String,
     },
     /// It gave sound, and then failed.
-    #[error("microphone {name} went away: {source}; the recording goes on without sound")]
+    #[error("microphone {name} went away; recordings go on without sound")]
     Lost {
         /// What was asked for.
         name: String,
