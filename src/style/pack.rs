@@ -4,12 +4,9 @@ use safetensors::SafeTensors;
 
 use super::StyleChoice;
 use crate::{
-    kernels::{StyleParameters, TransformWeights},
+    kernels::{NetworkShape, StyleParameters, TransformWeights},
     models::{ModelError, ModelStore, STYLE_PACK},
-    nn::{
-        transform_net::{LAYERS, STYLE_LEN},
-        weights::{floats, transform_weights},
-    },
+    nn::weights::{floats, transform_weights},
 };
 
 /// A style of a pack.
@@ -52,7 +49,7 @@ impl StylePack {
         };
         let bytes = store.read(STYLE_PACK)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| content(e.to_string()))?;
-        let network = transform_weights(&file).map_err(content)?;
+        let network = transform_weights(&file, NetworkShape::STYLE_PACK).map_err(content)?;
         let styles: Vec<_> = store
             .manifest()
             .styles
@@ -66,20 +63,21 @@ impl StylePack {
             .collect();
         let mut parameters = vec![
             StyleParameters {
-                scale: Vec::with_capacity(STYLE_LEN),
-                shift: Vec::with_capacity(STYLE_LEN)
+                scale: Vec::new(),
+                shift: Vec::new()
             };
             styles.len()
         ];
-        for config in &LAYERS {
-            let shape = [styles.len(), config.out_channels];
-            let scale =
-                floats(&file, &format!("{}.norm.scale", config.name), &shape).map_err(content)?;
-            let shift =
-                floats(&file, &format!("{}.norm.shift", config.name), &shape).map_err(content)?;
+        let shape = NetworkShape::STYLE_PACK;
+        for (index, layer) in shape.iter().enumerate() {
+            let dims = [styles.len(), layer.out_channels];
+            let rows = |what: &str| {
+                floats(&file, &format!("{}.norm.{what}", shape.name(index)), &dims).map_err(content)
+            };
+            let (scale, shift) = (rows("scale")?, rows("shift")?);
             let rows = scale
-                .chunks_exact(config.out_channels)
-                .zip(shift.chunks_exact(config.out_channels));
+                .chunks_exact(layer.out_channels)
+                .zip(shift.chunks_exact(layer.out_channels));
             for (style, (scale, shift)) in parameters.iter_mut().zip(rows) {
                 style.scale.extend_from_slice(scale);
                 style.shift.extend_from_slice(shift);
@@ -105,8 +103,8 @@ impl StylePack {
     /// The scales and shifts of `choice`: the weighted sum of those of its styles.
     pub fn parameters(&self, choice: &StyleChoice) -> StyleParameters {
         let mut sum = StyleParameters {
-            scale: vec![0.0; STYLE_LEN],
-            shift: vec![0.0; STYLE_LEN],
+            scale: vec![0.0; self.parameters[0].scale.len()],
+            shift: vec![0.0; self.parameters[0].shift.len()],
         };
         for &(number, weight) in choice.weights() {
             let style = &self.parameters[number];
@@ -133,9 +131,9 @@ mod tests {
             pack.parameters(&StyleChoice::single(3)),
             pack.parameters(&StyleChoice::single(12)),
         );
-        assert_eq!((a.scale.len(), a.shift.len()), (STYLE_LEN, STYLE_LEN));
+        assert_eq!((a.scale.len(), a.shift.len()), (495, 495));
         let blend = pack.parameters(&StyleChoice::parse("3:1,12:3", pack.styles()).unwrap());
-        for i in 0..STYLE_LEN {
+        for i in 0..495 {
             assert!((blend.shift[i] - (0.25 * a.shift[i] + 0.75 * b.shift[i])).abs() < 1e-5);
         }
         assert_ne!(a.scale, b.scale);
