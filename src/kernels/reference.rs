@@ -291,7 +291,9 @@ fn reduced_precision_paints_odd_sizes() {
         {
             let difference = mean_difference(shape, set, precision, 2, width, height);
             println!("{set} {precision:?} {width}x{height}: {difference:e}");
-            let bound = if precision == Precision::Int8 {
+            // The any-picture network's trunk is not normalised at first, which random weights make grow.
+            let any = shape == NetworkShape::ANY_PICTURE;
+            let bound = if precision == Precision::Int8 || any {
                 0.03
             } else {
                 0.01

@@ -5,7 +5,7 @@ use safetensors::SafeTensors;
 use super::StyleChoice;
 use crate::{
     kernels::{NetworkShape, StyleParameters, TransformWeights},
-    models::{ModelError, ModelStore, STYLE_PACK},
+    models::{ModelError, ModelStore, NEUTRAL_STYLE, STYLE_PACK},
     nn::weights::{floats, transform_weights},
 };
 
@@ -35,6 +35,7 @@ pub struct StylePack {
     styles: Vec<Style>,
     network: TransformWeights,
     parameters: Vec<StyleParameters>,
+    neutral: StyleParameters,
 }
 
 impl StylePack {
@@ -61,32 +62,22 @@ impl StylePack {
                 aliases: s.aliases.clone(),
             })
             .collect();
-        let mut parameters = vec![
-            StyleParameters {
-                scale: Vec::new(),
-                shift: Vec::new()
-            };
-            styles.len()
-        ];
-        let shape = NetworkShape::STYLE_PACK;
-        for (index, layer) in shape.iter().enumerate() {
-            let dims = [styles.len(), layer.out_channels];
-            let rows = |what: &str| {
-                floats(&file, &format!("{}.norm.{what}", shape.name(index)), &dims).map_err(content)
-            };
-            let (scale, shift) = (rows("scale")?, rows("shift")?);
-            let rows = scale
-                .chunks_exact(layer.out_channels)
-                .zip(shift.chunks_exact(layer.out_channels));
-            for (style, (scale, shift)) in parameters.iter_mut().zip(rows) {
-                style.scale.extend_from_slice(scale);
-                style.shift.extend_from_slice(shift);
-            }
-        }
+        let parameters = style_rows(&file, styles.len()).map_err(content)?;
+        let bytes = store.read(NEUTRAL_STYLE)?;
+        let content = |reason: String| ModelError::Content {
+            file: NEUTRAL_STYLE.into(),
+            reason,
+        };
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| content(e.to_string()))?;
+        let neutral = style_rows(&file, 1)
+            .map_err(content)?
+            .pop()
+            .ok_or_else(|| content("it is empty".into()))?;
         Ok(Self {
             styles,
             network,
             parameters,
+            neutral,
         })
     }
 
@@ -98,6 +89,12 @@ impl StylePack {
     /// The convolutions, which all styles share.
     pub fn network(&self) -> &TransformWeights {
         &self.network
+    }
+
+    /// The style that paints a picture as it is, as well as the network can: what a style of strength 0 is. The network
+    /// does not see a picture's brightness and contrast, so each colour's mean and deviation have to be given back.
+    pub fn neutral(&self) -> &StyleParameters {
+        &self.neutral
     }
 
     /// The scales and shifts of `choice`: the weighted sum of those of its styles.
@@ -118,6 +115,31 @@ impl StylePack {
         }
         sum
     }
+}
+
+/// The first `count` styles of a file.
+fn style_rows(file: &SafeTensors<'_>, count: usize) -> Result<Vec<StyleParameters>, String> {
+    let mut styles = vec![
+        StyleParameters {
+            scale: Vec::new(),
+            shift: Vec::new()
+        };
+        count
+    ];
+    let shape = NetworkShape::STYLE_PACK;
+    for (index, layer) in shape.iter().enumerate() {
+        let dims = [count, layer.out_channels];
+        let rows = |what: &str| floats(file, &format!("{}.norm.{what}", shape.name(index)), &dims);
+        let (scale, shift) = (rows("scale")?, rows("shift")?);
+        let rows = scale
+            .chunks_exact(layer.out_channels)
+            .zip(shift.chunks_exact(layer.out_channels));
+        for (style, (scale, shift)) in styles.iter_mut().zip(rows) {
+            style.scale.extend_from_slice(scale);
+            style.shift.extend_from_slice(shift);
+        }
+    }
+    Ok(styles)
 }
 
 #[cfg(test)]
