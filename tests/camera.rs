@@ -2,7 +2,7 @@
 //! (`/dev/video0` a webcam, `/dev/video1` an output) and a v4l2loopback device (`/dev/video20`).
 //!
 //! Anywhere else the tests pass without doing anything. The machine is emulated, and painting takes seconds a picture in
-//! it: where it does not matter it is left out (`--strength 0`), everything else runs as always.
+//! it: where it does not matter it is left out (`--opacity 0`), everything else runs as always.
 
 #![cfg(all(feature = "camera", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
@@ -33,7 +33,7 @@ fn live(args: &[&str]) -> Command {
             "off",
             "--steady",
             "off",
-            "--strength",
+            "--opacity",
             "0",
         ])
         .args(args)
@@ -132,7 +132,7 @@ fn what_the_camera_sees_is_painted() {
     let output = run(&[
         "--camera",
         "0",
-        "--strength",
+        "--opacity",
         "1",
         "--size",
         "32x32",

@@ -139,7 +139,7 @@ fn a_video_is_painted_and_summed_up() {
 }
 
 #[test]
-fn quiet_means_silent_and_strength_0_the_original() {
+fn quiet_means_silent_and_opacity_0_the_original() {
     let folder = TempDir::new().unwrap();
     clip(&folder, "in.mp4", "64x48", "0.5");
     let output = run(
@@ -149,7 +149,7 @@ fn quiet_means_silent_and_strength_0_the_original() {
             "-o",
             "out.mkv",
             "--lossless",
-            "--strength",
+            "--opacity",
             "0",
             "--quiet",
         ],
@@ -177,10 +177,7 @@ fn quiet_means_silent_and_strength_0_the_original() {
         .map(|(a, b)| u64::from(a.abs_diff(*b)))
         .sum();
     let mean = difference as f64 / before.len() as f64;
-    assert!(
-        mean < 6.0,
-        "strength 0 changed the picture by {mean} of 255"
-    );
+    assert!(mean < 6.0, "opacity 0 changed the picture by {mean} of 255");
 }
 
 #[test]
@@ -429,7 +426,7 @@ fn a_picture_lying_on_its_side_is_painted_upright() {
     turned.extend_from_slice(&jpeg[2..]);
     fs::write(folder.path().join("turned.jpg"), turned).unwrap();
     let output = run(
-        &["image", "turned.jpg", "-o", "out.png", "--strength", "0"],
+        &["image", "turned.jpg", "-o", "out.png", "--opacity", "0"],
         &folder,
     );
     assert!(output.status.success(), "{}", stderr(&output));

@@ -41,8 +41,8 @@ struct ImageSummary<'a> {
     errors: &'a [String],
 }
 
-pub fn run(args: ImageArgs) -> Result<()> {
-    let painter = Painter::from_args(&args.paint)?;
+pub fn run(args: &ImageArgs) -> Result<()> {
+    let painter = Painter::for_pictures(&args.paint)?;
     let jobs = plan(&args.inputs, &args.output)?;
     let mut stylizer = painter.stylizer()?;
     let control = Arc::new(Control::default());
@@ -57,7 +57,7 @@ pub fn run(args: ImageArgs) -> Result<()> {
         }
         match paint(
             job,
-            &mut stylizer,
+            &mut *stylizer,
             args.paint.sizing(),
             args.overwrite,
             &mut times,
@@ -132,7 +132,7 @@ impl Times {
 
 fn paint(
     job: &Job,
-    stylizer: &mut impl Stylizer,
+    stylizer: &mut dyn Stylizer,
     size: Sizing,
     overwrite: bool,
     times: &mut Times,

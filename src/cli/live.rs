@@ -43,11 +43,13 @@ pub fn run(args: LiveArgs) -> Result<()> {
     let (camera, is_real) = camera(&args)?;
     let mirror = args.mirror || (is_real && !args.no_mirror);
     let desk = Desk::new(
-        painter.pack().clone(),
+        painter.gallery().clone(),
         DeskSettings {
             style: painter.choice().clone(),
             strength: args.paint.strength,
-            keep_colors: args.paint.keep_colors,
+            opacity: args.paint.opacity,
+            colors: args.paint.colors(),
+            saturation: args.paint.saturation,
             steady: args.steady.steady.0,
             size,
             mirror,
@@ -62,7 +64,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
         None => None,
     };
     let threads = threads(args.paint.threads);
-    let stylizer = Box::new(painter.stylizer()?);
+    let stylizer = painter.unfinished_stylizer()?;
     let live_painter = LivePainter::new(stylizer, desk.wanted(), args.fps, threads)
         .with_largest_side(largest_side);
     let virtual_camera = match &args.virtual_camera {

@@ -38,7 +38,7 @@ pub use engine::TransformEngine;
 pub use error::KernelError;
 pub use instruction_set::InstructionSet;
 pub use network::{
-    ConvolutionWeights, LAYERS, MINIMUM_SIDE, STYLE_CHANNELS, StyleParameters, TransformWeights,
+    ConvolutionWeights, LayerShape, MINIMUM_SIDE, NetworkShape, StyleParameters, TransformWeights,
 };
 pub use peak::multiply_adds;
 pub(crate) use vectorised::vectorised;

@@ -31,9 +31,10 @@ use allaprima::{
         Camera, CameraError, CameraMode, CameraOpener, Captured, CapturedSound, Microphone,
         MicrophoneError, Ratio, StreamInfo,
     },
-    style::{StyleChoice, StylePack},
-    stylize::{StylizeError, Stylizer},
+    style::{Gallery, StyleChoice},
+    stylize::{Colors, StylizeError, Stylizer},
 };
+use candle_core::Device;
 
 /// What a stage does when it comes to a certain picture, and from then on.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -357,13 +358,15 @@ impl Ended {
 }
 
 fn desk() -> Desk {
-    let pack = StylePack::load(&ModelStore::embedded().unwrap()).unwrap();
+    let gallery = Gallery::new(ModelStore::embedded().unwrap(), Device::Cpu).unwrap();
     Desk::new(
-        Arc::new(pack),
+        Arc::new(gallery),
         DeskSettings {
             style: StyleChoice::single(0),
             strength: 1.0,
-            keep_colors: false,
+            opacity: 1.0,
+            colors: Colors::Style,
+            saturation: 1.0,
             steady: None,
             size: SizeWish::Auto,
             mirror: false,

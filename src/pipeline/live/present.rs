@@ -108,6 +108,7 @@ impl Present<'_> {
         loop {
             let now = Instant::now();
             self.heartbeat.fetch_add(1, Ordering::Relaxed);
+            self.desk.follow_up(now);
             let over = self
                 .config
                 .duration
