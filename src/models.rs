@@ -16,6 +16,9 @@ use sha2::{Digest, Sha256};
 /// File of the default style pack.
 pub const STYLE_PACK: &str = "multistyle26.safetensors";
 
+/// File of the loss network.
+pub const LOSS_NETWORK: &str = "vgg16.safetensors";
+
 const MANIFEST: &str = "manifest.json";
 const EMBEDDED_MANIFEST: &str = include_str!("../models/manifest.json");
 const EMBEDDED_STYLE_PACK: &[u8] = include_bytes!("../models/multistyle26.safetensors");

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use allaprima::{device::DeviceChoice, kernels::Precision, sink::Codec, source::Sizing};
+use super::optimize::OptimizeArgs;
 use clap::{ArgGroup, Parser, Subcommand};
 
 /// Paints videos and pictures in the style of a painting, by neural style transfer.
@@ -136,6 +137,9 @@ pub struct VideoArgs {
 
     #[command(flatten)]
     pub paint: PaintArgs,
+
+    #[command(flatten)]
+    pub optimize: OptimizeArgs,
 
     #[command(flatten)]
     pub steady: SteadyArgs,
@@ -287,6 +291,18 @@ pub struct ImageArgs {
 
     #[command(flatten)]
     pub paint: PaintArgs,
+
+    #[command(flatten)]
+    pub optimize: OptimizeArgs,
+
+    /// Write the unfinished painting every so many steps of --engine optimize, beside the output
+    #[arg(
+        long,
+        value_name = "STEPS",
+        help_heading = "Optimizing",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub save_every: Option<u32>,
 
     /// Replace existing outputs
     #[arg(long, help_heading = "Output")]

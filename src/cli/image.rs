@@ -18,7 +18,9 @@ use allaprima::{
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
-use super::{args::ImageArgs, interrupt, settings::Painter, summary::peak_rss_mib, usage};
+use super::{
+    args::ImageArgs, interrupt, optimize::Follow, settings::Painter, summary::peak_rss_mib, usage,
+};
 
 /// A picture to read and where its painting goes.
 #[derive(Debug, PartialEq)]
@@ -42,10 +44,17 @@ struct ImageSummary<'a> {
 }
 
 pub fn run(args: ImageArgs) -> Result<()> {
-    let painter = Painter::from_args(&args.paint)?;
+    let optimizes = args.optimize.is_chosen()?;
     let jobs = plan(&args.inputs, &args.output)?;
-    let mut stylizer = painter.stylizer()?;
     let control = Arc::new(Control::default());
+    let mut stylizer: Box<dyn Stylizer> = if optimizes {
+        let save = args.save_every.map(|every| (every, jobs[0].output.clone()));
+        let mut follow = Follow::new(control.clone(), args.talk.quiet, save);
+        let stylizer = args.optimize.stylizer(&args.paint)?;
+        Box::new(stylizer.watched(Box::new(move |step| follow.step(step))))
+    } else {
+        Box::new(Painter::from_args(&args.paint)?.stylizer()?)
+    };
     interrupt::install(control.clone(), None, args.talk.quiet)?;
 
     let started = Instant::now();
@@ -57,7 +66,7 @@ pub fn run(args: ImageArgs) -> Result<()> {
         }
         match paint(
             job,
-            &mut stylizer,
+            stylizer.as_mut(),
             args.paint.sizing(),
             args.overwrite,
             &mut times,
@@ -132,7 +141,7 @@ impl Times {
 
 fn paint(
     job: &Job,
-    stylizer: &mut impl Stylizer,
+    stylizer: &mut dyn Stylizer,
     size: Sizing,
     overwrite: bool,
     times: &mut Times,

@@ -6,7 +6,7 @@ use allaprima::{
     pipeline::{self, Control},
     sink::{VideoFileSink, VideoSinkSettings},
     source::{FrameSource, StreamInfo, VideoFileSource, VideoSourceSettings},
-    stylize::MAX_PIXELS,
+    stylize::{MAX_PIXELS, Stylizer},
     temporal::flow::{FlowPreset, FlowScale},
 };
 use anyhow::{Context, Result, bail};
@@ -35,7 +35,10 @@ fn file_flow(info: &StreamInfo) -> (FlowPreset, FlowScale) {
 
 pub fn run(args: VideoArgs) -> Result<()> {
     let quiet = args.talk.quiet;
-    let painter = Painter::from_args(&args.paint)?;
+    let painter = match args.optimize.is_chosen()? {
+        true => Err(args.optimize.stylizer(&args.paint)?),
+        false => Ok(Painter::from_args(&args.paint)?),
+    };
     let threads = threads(args.paint.threads);
     let sink_settings = VideoSinkSettings {
         codec: args.codec,
@@ -79,8 +82,15 @@ pub fn run(args: VideoArgs) -> Result<()> {
     )?;
     let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
     let flow = file_flow(source.info());
-    let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow)?;
-    let report = pipeline::run_steady(source, Box::new(stylizer), steadying, sink, &control);
+    let (stylizer, steadying): (Box<dyn Stylizer>, _) = match painter {
+        Ok(painter) => {
+            let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow)?;
+            (Box::new(stylizer), steadying)
+        }
+        // Paintings that start from the one before are steady by themselves.
+        Err(optimizer) => (Box::new(optimizer), None),
+    };
+    let report = pipeline::run_steady(source, stylizer, steadying, sink, &control);
     drop(progress);
     let report = report.with_context(|| format!("{} was not painted", args.input.display()))?;
 

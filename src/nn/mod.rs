@@ -4,6 +4,8 @@
 //! runs on [`crate::kernels`] instead, which is checked against this.
 
 pub mod layers;
+pub mod optimizers;
 pub mod transform_net;
+pub mod vgg;
 pub mod weights;
 pub mod wide_convolution;

@@ -4,6 +4,8 @@ mod feed_forward;
 mod finish;
 mod passthrough;
 
+pub mod optimize;
+
 pub use feed_forward::{FeedForward, FeedForwardSettings};
 pub use finish::{Finish, InvalidStrength};
 pub use passthrough::Passthrough;
