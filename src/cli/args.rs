@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use allaprima::{device::DeviceChoice, kernels::Precision, sink::Codec, source::Sizing};
 use super::optimize::OptimizeArgs;
+use allaprima::{device::DeviceChoice, kernels::Precision, sink::Codec, source::Sizing};
 use clap::{ArgGroup, Parser, Subcommand};
 
 /// Paints videos and pictures in the style of a painting, by neural style transfer.

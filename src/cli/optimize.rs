@@ -38,7 +38,12 @@ pub enum Engine {
 #[command(next_help_heading = "Optimizing")]
 pub struct OptimizeArgs {
     /// How to paint: fast (real time) or optimize (best look, seconds per picture; wants --style-image)
-    #[arg(long, value_name = "NAME", default_value = "fast", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "fast",
+        hide_possible_values = true
+    )]
     pub engine: Engine,
 
     /// Picture of the style for --engine optimize; several (FILE:WEIGHT) are mixed
@@ -120,8 +125,9 @@ impl OptimizeArgs {
         let bytes = store.read(LOSS_NETWORK)?;
         let file = SafeTensors::deserialize(&bytes)
             .with_context(|| format!("model file {LOSS_NETWORK} cannot be read"))?;
-        let weights = VggWeights::load(&file)
-            .map_err(|reason| anyhow!("model file {LOSS_NETWORK} does not hold VGG-16: {reason}"))?;
+        let weights = VggWeights::load(&file).map_err(|reason| {
+            anyhow!("model file {LOSS_NETWORK} does not hold VGG-16: {reason}")
+        })?;
         let threads = settings::threads(paint.threads);
         use_threads(threads)?;
         let styles = self
@@ -198,7 +204,11 @@ impl Follow {
         let terminal = stderr().is_terminal();
         let last = step.iteration == step.iterations;
         let pause = Duration::from_millis(if terminal { 100 } else { 5000 });
-        if !last && self.printed.is_some_and(|printed| printed.elapsed() < pause) {
+        if !last
+            && self
+                .printed
+                .is_some_and(|printed| printed.elapsed() < pause)
+        {
             return;
         }
         self.printed = Some(Instant::now());
@@ -248,13 +258,23 @@ mod tests {
     fn style_pictures_have_weights() {
         assert_eq!(parse_style_image("a.jpg"), Ok(("a.jpg".into(), 1.0)));
         assert_eq!(parse_style_image("a.jpg:0.3"), Ok(("a.jpg".into(), 0.3)));
-        for bad in ["a.jpg:", "a.jpg:x", "a.jpg:0", "a.jpg:-1", "a.jpg:inf", "a.jpg:nan"] {
+        for bad in [
+            "a.jpg:",
+            "a.jpg:x",
+            "a.jpg:0",
+            "a.jpg:-1",
+            "a.jpg:inf",
+            "a.jpg:nan",
+        ] {
             assert!(parse_style_image(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn unfinished_paintings_are_numbered() {
-        assert_eq!(numbered(Path::new("x/a.b.png"), 40), Path::new("x/a.b-0040.png"));
+        assert_eq!(
+            numbered(Path::new("x/a.b.png"), 40),
+            Path::new("x/a.b-0040.png")
+        );
     }
 }

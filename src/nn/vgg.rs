@@ -201,7 +201,7 @@ fn pool(x_nchw: &Tensor, pooling: Pooling) -> Result<Tensor> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::kernels::Tape;
     use candle_core::Var;
@@ -264,7 +264,11 @@ mod tests {
             }
         }
         let expected = floats(&golden, "relu5_1", &[512, 3, 4]).unwrap();
-        let last = features[10].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let last = features[10]
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap();
         let largest = expected.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
         for (a, b) in last.iter().zip(&expected) {
             assert!((a - b).abs() < 1e-4 * largest, "{a} {b}");
@@ -310,7 +314,10 @@ mod tests {
                 from_input(&mut gradient);
                 let largest = expected.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
                 for (a, b) in gradient.iter().zip(&expected) {
-                    assert!((a - b).abs() < 1e-4 * largest, "{pooling:?} {a} {b} of {largest}");
+                    assert!(
+                        (a - b).abs() < 1e-4 * largest,
+                        "{pooling:?} {a} {b} of {largest}"
+                    );
                 }
             }
         }

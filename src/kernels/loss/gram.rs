@@ -58,7 +58,9 @@ pub fn gram_matrix(features: &[f32], channels: usize) -> Vec<f32> {
         .collect();
     let mut sum = vec![0.0; channels * channels];
     for part in parts {
-        sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        sum.iter_mut()
+            .zip(part)
+            .for_each(|(sum, part)| *sum += part);
     }
     sum
 }

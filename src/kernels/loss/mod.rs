@@ -116,7 +116,11 @@ impl LossNetwork {
                 let channels = layer.forward.in_channels();
                 resize(pooled, channels * height * width);
                 resize(&mut tape.routes[number], channels * height * width);
-                let from = if source.is_empty() { &**dropped } else { source };
+                let from = if source.is_empty() {
+                    &**dropped
+                } else {
+                    source
+                };
                 let routes = &mut tape.routes[number];
                 self.pooling
                     .forward(&from[..channels * size.0 * size.1], size, pooled, routes);

@@ -264,5 +264,10 @@ fn between(a: Trial, b: Trial) -> f64 {
     let root = (d1 * d1 - a.slope * b.slope).sqrt() * width.signum();
     let cubic = b.at - width * (b.slope + root - d1) / (b.slope - a.slope + 2.0 * root);
     let share = (cubic - a.at) / width;
-    a.at + width * if share.is_finite() { share.clamp(0.1, 0.9) } else { 0.5 }
+    a.at + width
+        * if share.is_finite() {
+            share.clamp(0.1, 0.9)
+        } else {
+            0.5
+        }
 }

@@ -79,7 +79,12 @@ impl Canvas {
         let own = (picture.height(), picture.width());
         let mut pixels: Vec<f32> = picture.rgb().iter().map(|&v| f32::from(v)).collect();
         if own != (height, width) {
-            pixels = scaled(&pixels, own, (height, width), imageops::FilterType::Lanczos3);
+            pixels = scaled(
+                &pixels,
+                own,
+                (height, width),
+                imageops::FilterType::Lanczos3,
+            );
         }
         Self::from_pixels(&pixels, size)
     }
@@ -150,7 +155,9 @@ mod tests {
     use super::*;
 
     fn picture(width: usize, height: usize) -> Picture {
-        let bytes = (0..width * height * 3).map(|i| (i * 37 % 251) as u8).collect();
+        let bytes = (0..width * height * 3)
+            .map(|i| (i * 37 % 251) as u8)
+            .collect();
         Picture::new(width, height, bytes).unwrap()
     }
 

@@ -55,10 +55,9 @@ impl Film {
 
     /// What a painting of `picture` is held to, on a canvas of `size`, nearest first; nothing where a scene starts.
     pub(super) fn anchors(&mut self, picture: &Picture, size: Size) -> Vec<Anchor> {
-        let same = self
-            .past
-            .back()
-            .is_none_or(|(_, painting)| painting.width() == picture.width() && painting.height() == picture.height());
+        let same = self.past.back().is_none_or(|(_, painting)| {
+            painting.width() == picture.width() && painting.height() == picture.height()
+        });
         if !same {
             self.reset();
         }

@@ -174,7 +174,9 @@ impl Optimize {
         let planes = &mut x.planes;
         let result = match self.settings.method {
             Method::Lbfgs => minimise(&mut Lbfgs::new(HISTORY), planes, rule, evaluate, observe),
-            Method::Adam { rate } => minimise(&mut Adam::new(rate), planes, rule, evaluate, observe),
+            Method::Adam { rate } => {
+                minimise(&mut Adam::new(rate), planes, rule, evaluate, observe)
+            }
         };
         let Ok(_losses) = result;
         goes_on
@@ -193,11 +195,22 @@ impl Optimize {
         }
     }
 
+    /// The sizes that a picture of this shorter side is painted at.
+    fn levels(&self, all: &[(f64, f64)], side: usize) -> Vec<(f64, f64)> {
+        let enough = |scale: f64| {
+            scale == 1.0 || self.settings.coarse_to_fine && scale * side as f64 >= LEAST_LEVEL_SIDE
+        };
+        all.iter()
+            .copied()
+            .filter(|(scale, _)| enough(*scale))
+            .collect()
+    }
+
     fn paint_first(&mut self, content: &Picture) -> Canvas {
         let begun = Instant::now();
         let (height, width) = (content.height(), content.width());
         let mut canvas = Canvas::default();
-        for (scale, share) in levels(&LEVELS, height.min(width)) {
+        for (scale, share) in self.levels(&LEVELS, height.min(width)) {
             let size = Size::scaled(height, width, scale);
             canvas = match canvas.planes.is_empty() {
                 true => Canvas::new(content, size),
@@ -217,7 +230,7 @@ impl Optimize {
         let (height, width) = (content.height(), content.width());
         let full = Size::of(height, width);
         let mut coarser: Option<Canvas> = None;
-        for (scale, share) in levels(&NEXT_LEVELS, height.min(width)) {
+        for (scale, share) in self.levels(&NEXT_LEVELS, height.min(width)) {
             let size = Size::scaled(height, width, scale);
             let anchors = film::resized(anchors, full, size);
             let elsewhere = match &coarser {
@@ -234,12 +247,6 @@ impl Optimize {
         }
         coarser.map_or_else(|| Canvas::new(content, full), |canvas| canvas.resized(full))
     }
-}
-
-/// The levels that a picture of this shorter side is painted at.
-fn levels(all: &[(f64, f64)], side: usize) -> Vec<(f64, f64)> {
-    let enough = |scale: f64| scale == 1.0 || scale * side as f64 >= LEAST_LEVEL_SIDE;
-    all.iter().copied().filter(|(scale, _)| enough(*scale)).collect()
 }
 
 impl Stylizer for Optimize {

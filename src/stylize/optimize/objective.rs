@@ -108,11 +108,17 @@ impl StyleTarget {
             for (mean, &layer) in grams.iter_mut().zip(&layers) {
                 let gram = gram_matrix(tape.features(layer), network.channels(layer));
                 let share = weight / sum;
-                mean.iter_mut().zip(gram).for_each(|(mean, gram)| *mean += share * gram);
+                mean.iter_mut()
+                    .zip(gram)
+                    .for_each(|(mean, gram)| *mean += share * gram);
             }
         }
         let grams = grams.into_iter().map(|values| Gram {
-            norm: values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().max(1e-12),
+            norm: values
+                .iter()
+                .map(|v| f64::from(*v).powi(2))
+                .sum::<f64>()
+                .max(1e-12),
             values,
         });
         Self {

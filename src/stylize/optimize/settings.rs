@@ -76,6 +76,8 @@ pub struct OptimizeSettings {
     pub next_iterations: usize,
     /// Time for one picture at most.
     pub budget: Option<Duration>,
+    /// Whether a quarter and half of the size are painted first.
+    pub coarse_to_fine: bool,
     /// Stop a size when the loss falls by less than this share in ten steps; 0: never.
     pub settled: f64,
     /// How the loss is brought down.
@@ -101,6 +103,7 @@ impl OptimizeSettings {
             iterations,
             next_iterations: iterations.div_ceil(5),
             budget: None,
+            coarse_to_fine: true,
             settled: 0.0,
             method: Method::Lbfgs,
             pooling: Pooling::Average,
