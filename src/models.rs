@@ -22,6 +22,9 @@ pub const ANY_PREDICT: &str = "any_predict.safetensors";
 /// File of the network that paints in the style of any picture.
 pub const ANY_TRANSFORM: &str = "any_transform.safetensors";
 
+/// File of the loss network.
+pub const LOSS_NETWORK: &str = "vgg16.safetensors";
+
 const MANIFEST: &str = "manifest.json";
 const EMBEDDED_MANIFEST: &str = include_str!("../models/manifest.json");
 /// Everything that paints in one pass. (The loss network of 20 MB is read from the models folder.)

@@ -7,6 +7,8 @@ use allaprima::{
 };
 use clap::{ArgGroup, Parser, Subcommand};
 
+use super::optimize::OptimizeArgs;
+
 /// Paints videos and pictures in the style of a painting, by neural style transfer.
 #[derive(Debug, Parser)]
 #[command(
@@ -174,6 +176,9 @@ pub struct VideoArgs {
     pub paint: PaintArgs,
 
     #[command(flatten)]
+    pub optimize: OptimizeArgs,
+
+    #[command(flatten)]
     pub steady: SteadyArgs,
 
     /// Constant rate factor: lower is better and larger [default: 20 for h264, 23 for hevc, 30 for vp9 and av1]
@@ -338,6 +343,18 @@ pub struct ImageArgs {
 
     #[command(flatten)]
     pub paint: PaintArgs,
+
+    #[command(flatten)]
+    pub optimize: OptimizeArgs,
+
+    /// Write the unfinished painting every so many steps of --engine optimize, beside the output
+    #[arg(
+        long,
+        value_name = "STEPS",
+        help_heading = "Optimizing",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub save_every: Option<u32>,
 
     /// Replace existing outputs
     #[arg(long, help_heading = "Output")]

@@ -9,11 +9,12 @@ use allaprima::{
     stylize::MAX_PIXELS,
     temporal::flow::{FlowPreset, FlowScale},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
     args::VideoArgs,
     interrupt,
+    optimize::Engine,
     progress::Progress,
     settings::{Painter, threads},
     summary::Summary,
@@ -56,11 +57,21 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         },
     )?;
     check_pixels(source.info())?;
-    let painter = Painter::for_film(
-        &args.paint,
-        args.style_at.as_deref(),
-        seconds(source.info()),
-    )?;
+    let optimizes = args.optimize.engine == Engine::Optimize;
+    if optimizes && args.style_at.is_some() {
+        return Err(usage(anyhow!(
+            "--style-at belongs to --engine fast: --engine optimize paints the whole film in one style"
+        )));
+    }
+    let flow = file_flow(source.info());
+    let (stylizer, steadying) = if optimizes {
+        // Paintings that start from the one before are steady by themselves.
+        (args.optimize.stylizer(&args.paint, None)?, None)
+    } else {
+        let length = seconds(source.info());
+        Painter::for_film(&args.paint, args.style_at.as_deref(), length)?
+            .steady_stylizer(args.steady.steady, flow)?
+    };
     let sink = VideoFileSink::create(
         &args.output,
         source.info(),
@@ -82,8 +93,6 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         quiet,
     )?;
     let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
-    let flow = file_flow(source.info());
-    let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow)?;
     let report = pipeline::run_steady(source, stylizer, steadying, sink, &control);
     drop(progress);
     let report = report.with_context(|| format!("{} was not painted", args.input.display()))?;

@@ -5,7 +5,10 @@
 
 pub mod depthwise;
 pub mod layers;
+pub mod losses;
+pub mod optimizers;
 pub mod style_predictor;
 pub mod transform_net;
+pub mod vgg;
 pub mod weights;
 pub mod wide_convolution;

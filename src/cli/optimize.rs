@@ -1,0 +1,256 @@
+//! The options of `--engine optimize`, and the painter they describe.
+
+use std::{
+    io::{IsTerminal, Write, stderr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use allaprima::{
+    frame::Picture,
+    models::{LOSS_NETWORK, ModelStore},
+    nn::vgg::VggWeights,
+    picture_file::PictureFile,
+    pipeline::Control,
+    stylize::{
+        Brush, Finish, Finishing, Stylizer,
+        optimize::{Method, Optimize, OptimizeSettings, Quality, Step, Watch},
+    },
+};
+use anyhow::{Context, Result, anyhow};
+use candle_core::Device;
+use safetensors::SafeTensors;
+
+use super::{
+    args::PaintArgs,
+    settings::{self, Styles},
+    usage,
+};
+
+/// How paintings are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    /// One pass of a network: real time
+    #[default]
+    Fast,
+    /// The picture is optimised towards --style-image: the best look, seconds per picture
+    Optimize,
+}
+
+/// How the optimisation goes.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Optimizing")]
+pub struct OptimizeArgs {
+    /// How to paint: fast (real time) or optimize (best look, seconds per picture; wants --style-image)
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "fast",
+        hide_possible_values = true
+    )]
+    pub engine: Engine,
+
+    /// Size of the style's strokes, 0.1 to 4; at 1 the style picture covers the painting
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_factor)]
+    pub style_scale: f32,
+
+    /// How much the style counts against the content, 0.01 to 100
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_weight)]
+    pub style_weight: f32,
+
+    /// How much work: draft, good or best
+    #[arg(long, value_name = "NAME", default_value = "good")]
+    pub quality: Quality,
+
+    /// Steps at full size [default: 15 for draft, 50 for good, 200 for best]
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub iterations: Option<u32>,
+
+    /// Time for one picture at most: seconds, or [HH:]MM:SS
+    #[arg(long, value_name = "TIME", value_parser = settings::parse_duration)]
+    pub time_limit: Option<f64>,
+
+    /// Optimise with Adam in place of L-BFGS, in steps of this many pixel values
+    #[arg(long, value_name = "RATE", hide = true)]
+    pub adam: Option<f32>,
+}
+
+fn parse_factor(text: &str) -> Result<f32, String> {
+    within(text, 0.1, 4.0)
+}
+
+fn parse_weight(text: &str) -> Result<f32, String> {
+    within(text, 0.01, 100.0)
+}
+
+fn within(text: &str, least: f32, most: f32) -> Result<f32, String> {
+    text.parse()
+        .ok()
+        .filter(|factor| (least..=most).contains(factor))
+        .ok_or_else(|| format!("write a number from {least} to {most}"))
+}
+
+impl OptimizeArgs {
+    /// The painter that the options describe. `watch` is called after each step.
+    pub fn stylizer(&self, paint: &PaintArgs, watch: Option<Watch>) -> Result<Box<dyn Stylizer>> {
+        let finish = Finish::new(paint.opacity, paint.colors(), paint.saturation).map_err(usage)?;
+        let store = ModelStore::open(paint.models.models.as_deref())?;
+        let bytes = store.read(LOSS_NETWORK)?;
+        let file = SafeTensors::deserialize(&bytes)
+            .with_context(|| format!("model file {LOSS_NETWORK} cannot be read"))?;
+        let weights = VggWeights::load(&file).map_err(|reason| {
+            anyhow!("model file {LOSS_NETWORK} does not hold VGG-16: {reason}")
+        })?;
+        let threads = settings::threads(paint.threads);
+        use_threads(threads)?;
+        let usual = OptimizeSettings::new(style_pictures(paint)?, self.quality);
+        let iterations = self.iterations.map_or(usual.iterations, |n| n as usize);
+        let settings = OptimizeSettings {
+            style_scale: self.style_scale,
+            style_weight: self.style_weight * paint.strength * paint.strength,
+            iterations,
+            next_iterations: iterations.div_ceil(5),
+            budget: self.time_limit.map(Duration::from_secs_f64),
+            method: self.adam.map_or(usual.method, |rate| Method::Adam { rate }),
+            threads,
+            ..usual
+        };
+        let mut optimize = Optimize::new(&weights, settings);
+        if let Some(watch) = watch {
+            optimize = optimize.watched(watch);
+        }
+        let mut stylizer: Box<dyn Stylizer> = Box::new(optimize);
+        if paint.brush != 1.0 {
+            stylizer = Box::new(Brush::new(stylizer, paint.brush));
+        }
+        Ok(Box::new(Finishing::new(stylizer, finish)))
+    }
+}
+
+/// The pictures that the options name as the style, with their weights.
+fn style_pictures(paint: &PaintArgs) -> Result<Vec<(Picture, f32)>> {
+    let styles = Styles::open(&paint.style, &paint.models, &Device::Cpu)?.without_playlist()?;
+    let mut pictures = Vec::new();
+    for &(number, weight) in styles.choice.weights() {
+        let Some(path) = styles.gallery.picture_path(number) else {
+            return Err(usage(anyhow!(
+                "--engine optimize paints in the style of pictures, and {} is a style of the network: name a picture with --style-image FILE",
+                styles.gallery.styles()[number].name
+            )));
+        };
+        pictures.push((PictureFile::read_style(path)?.picture, weight));
+    }
+    Ok(pictures)
+}
+
+/// Lets the loss network, which works on rayon's threads, have `threads` of them.
+fn use_threads(threads: usize) -> Result<()> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .context("cannot set the number of threads")
+}
+
+/// Prints each step's loss, writes unfinished paintings if wanted, and ends the picture on Ctrl-C.
+pub struct Follow {
+    pub control: Arc<Control>,
+    pub quiet: bool,
+    /// Every how many steps, and beside which file, unfinished paintings are written.
+    pub save: Option<(u32, PathBuf)>,
+    printed: Option<Instant>,
+    steps: u32,
+}
+
+impl Follow {
+    pub fn new(control: Arc<Control>, quiet: bool, save: Option<(u32, PathBuf)>) -> Self {
+        Self {
+            control,
+            quiet,
+            save,
+            printed: None,
+            steps: 0,
+        }
+    }
+
+    /// To be called after each step.
+    pub fn step(&mut self, step: &Step<'_>) -> bool {
+        self.steps += 1;
+        if !self.quiet {
+            self.print(step);
+        }
+        if let Some((every, output)) = &self.save
+            && self.steps.is_multiple_of(*every)
+        {
+            let path = numbered(output, self.steps);
+            if let Err(error) = PictureFile::new(step.picture()).write(&path, true) {
+                // A picture in between is no reason to lose the last one.
+                eprintln!("note: {error}");
+                self.save = None;
+            }
+        }
+        !self.control.is_stopping()
+    }
+
+    fn print(&mut self, step: &Step<'_>) {
+        let terminal = stderr().is_terminal();
+        let last = step.iteration == step.iterations;
+        let pause = Duration::from_millis(if terminal { 100 } else { 5000 });
+        if !last
+            && self
+                .printed
+                .is_some_and(|printed| printed.elapsed() < pause)
+        {
+            return;
+        }
+        self.printed = Some(Instant::now());
+        let line = line(step);
+        if terminal && !(last && step.is_full_size) {
+            eprint!("\r\x1b[K{line}");
+            // A display that fails is no reason to fail.
+            let _ = stderr().flush();
+        } else if terminal {
+            eprintln!("\r\x1b[K{line}");
+        } else {
+            eprintln!("{line}");
+        }
+    }
+}
+
+fn line(step: &Step<'_>) -> String {
+    let losses = step.losses;
+    let temporal = match losses.temporal {
+        0.0 => String::new(),
+        temporal => format!(", temporal {temporal:.4}"),
+    };
+    format!(
+        "size {:.0} %, step {}/{}: loss {:.4} (content {:.4}, style {:.4}, variation {:.4}{temporal})",
+        100.0 * step.scale,
+        step.iteration,
+        step.iterations,
+        losses.total,
+        losses.content,
+        losses.style,
+        losses.variation,
+    )
+}
+
+/// `painted.png` becomes `painted-0040.png`.
+fn numbered(output: &Path, step: u32) -> PathBuf {
+    let stem = output.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = output.extension().unwrap_or_default().to_string_lossy();
+    output.with_file_name(format!("{stem}-{step:04}.{extension}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unfinished_paintings_are_numbered() {
+        assert_eq!(
+            numbered(Path::new("x/a.b.png"), 40),
+            Path::new("x/a.b-0040.png")
+        );
+    }
+}
