@@ -41,5 +41,6 @@ pub use network::{
     ConvolutionWeights, LAYERS, MINIMUM_SIDE, STYLE_CHANNELS, StyleParameters, TransformWeights,
 };
 pub use peak::multiply_adds;
+pub(crate) use pool::WorkerPool;
 pub(crate) use vectorised::vectorised;
 pub use wide::WideWeights;
