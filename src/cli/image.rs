@@ -13,7 +13,7 @@ use allaprima::{
     picture_file::{PictureFile, writable_format},
     pipeline::{Control, StageStats, StageSummary},
     source::Sizing,
-    stylize::Stylizer,
+    stylize::{Stylizer, optimize::Step},
 };
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
@@ -43,17 +43,18 @@ struct ImageSummary<'a> {
     errors: &'a [String],
 }
 
-pub fn run(args: ImageArgs) -> Result<()> {
-    let optimizes = args.optimize.is_chosen()?;
+pub fn run(args: &ImageArgs) -> Result<()> {
+    let optimizes = args.optimize.is_chosen(&args.paint.style)?;
     let jobs = plan(&args.inputs, &args.output)?;
     let control = Arc::new(Control::default());
     let mut stylizer: Box<dyn Stylizer> = if optimizes {
         let save = args.save_every.map(|every| (every, jobs[0].output.clone()));
         let mut follow = Follow::new(control.clone(), args.talk.quiet, save);
-        let stylizer = args.optimize.stylizer(&args.paint)?;
-        Box::new(stylizer.watched(Box::new(move |step| follow.step(step))))
+        let watch = Box::new(move |step: &Step<'_>| follow.step(step));
+        args.optimize
+            .stylizer(&args.paint, |painter| painter.watched(watch))?
     } else {
-        Box::new(Painter::from_args(&args.paint)?.stylizer()?)
+        Painter::for_pictures(&args.paint)?.stylizer()?
     };
     interrupt::install(control.clone(), None, args.talk.quiet)?;
 
@@ -66,7 +67,7 @@ pub fn run(args: ImageArgs) -> Result<()> {
         }
         match paint(
             job,
-            stylizer.as_mut(),
+            &mut *stylizer,
             args.paint.sizing(),
             args.overwrite,
             &mut times,

@@ -14,14 +14,17 @@ use allaprima::{
     pipeline::Control,
     source::Sizing,
     stylize::{
-        Finish,
+        Finish, Finishing, Stylizer,
         optimize::{Method, Optimize, OptimizeSettings, Quality, Step},
     },
 };
 use anyhow::{Context, Result, anyhow};
 use safetensors::SafeTensors;
 
-use super::{args::PaintArgs, settings, usage};
+use super::{
+    args::{PaintArgs, StyleArgs},
+    settings, usage,
+};
 
 /// How paintings are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -37,7 +40,7 @@ pub enum Engine {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Optimizing")]
 pub struct OptimizeArgs {
-    /// How to paint: fast (real time) or optimize (best look, seconds per picture; wants --style-image)
+    /// How to paint: fast (real time) or optimize (best look, seconds per picture; wants pictures as style)
     #[arg(
         long,
         value_name = "NAME",
@@ -45,14 +48,6 @@ pub struct OptimizeArgs {
         hide_possible_values = true
     )]
     pub engine: Engine,
-
-    /// Picture of the style for --engine optimize; several (FILE:WEIGHT) are mixed
-    #[arg(long, value_name = "FILE[:WEIGHT]", value_parser = parse_style_image)]
-    pub style_image: Vec<(PathBuf, f32)>,
-
-    /// Size of the style's strokes, 0.1 to 4; at 1 the style picture covers the painting
-    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_factor)]
-    pub style_scale: f32,
 
     /// How much the style counts against the content, 0.01 to 100
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_weight)]
@@ -75,52 +70,54 @@ pub struct OptimizeArgs {
     pub adam: Option<f32>,
 }
 
-fn parse_style_image(text: &str) -> Result<(PathBuf, f32), String> {
-    // A file may have a colon in its name.
-    if let Some((path, weight)) = text.rsplit_once(':')
-        && !Path::new(text).exists()
-    {
-        return match weight.parse() {
-            Ok(weight) if weight > 0.0 && f32::is_finite(weight) => Ok((path.into(), weight)),
-            _ => Err("write FILE, or FILE:WEIGHT with a weight above 0".into()),
-        };
-    }
-    Ok((text.into(), 1.0))
-}
-
-fn parse_factor(text: &str) -> Result<f32, String> {
-    within(text, 0.1, 4.0)
-}
-
 fn parse_weight(text: &str) -> Result<f32, String> {
-    within(text, 0.01, 100.0)
-}
-
-fn within(text: &str, least: f32, most: f32) -> Result<f32, String> {
     text.parse()
         .ok()
-        .filter(|factor| (least..=most).contains(factor))
-        .ok_or_else(|| format!("write a number from {least} to {most}"))
+        .filter(|factor| (0.01..=100.0).contains(factor))
+        .ok_or_else(|| "write a number from 0.01 to 100".into())
+}
+
+/// The pictures that the options name as style, with their weights.
+fn style_pictures(style: &StyleArgs) -> Result<Vec<(PathBuf, f32)>> {
+    if let Some(path) = &style.style_image {
+        return Ok(vec![(path.clone(), 1.0)]);
+    }
+    let pictures = style.style.split(',').map(|entry| {
+        let entry = entry.trim();
+        // A file may have a colon in its name.
+        let (path, weight) = match entry.rsplit_once(':') {
+            Some((path, weight)) if !Path::new(entry).exists() => (path, weight.parse().ok()),
+            _ => (entry, Some(1.0)),
+        };
+        match weight {
+            Some(weight) if weight > 0.0 && f32::is_finite(weight) && Path::new(path).is_file() => {
+                Ok((path.into(), weight))
+            }
+            _ => Err(usage(anyhow!(
+                "--engine optimize paints in the style of pictures: name one with --style-image FILE, or several with \
+                 --style FILE:0.6,FILE:0.4 ('{entry}' is none)"
+            ))),
+        }
+    });
+    pictures.collect()
 }
 
 impl OptimizeArgs {
-    /// Whether the options ask for this engine; refuses a style picture without it.
-    pub fn is_chosen(&self) -> Result<bool> {
-        match self.engine {
-            Engine::Optimize if self.style_image.is_empty() => Err(usage(anyhow!(
-                "--engine optimize paints in the style of a picture: name one with --style-image FILE"
-            ))),
-            Engine::Optimize => Ok(true),
-            Engine::Fast if !self.style_image.is_empty() => Err(usage(anyhow!(
-                "--style-image belongs to --engine optimize: add it, or choose a --style"
-            ))),
-            Engine::Fast => Ok(false),
+    /// Whether the options ask for this engine; refuses a style that it cannot paint in.
+    pub fn is_chosen(&self, style: &StyleArgs) -> Result<bool> {
+        if self.engine == Engine::Optimize {
+            style_pictures(style)?;
         }
+        Ok(self.engine == Engine::Optimize)
     }
 
-    /// The painter that the options describe.
-    pub fn stylizer(&self, paint: &PaintArgs) -> Result<Optimize> {
-        let finish = Finish::new(paint.strength, paint.keep_colors).map_err(usage)?;
+    /// The painter that the options describe; `prepare` may still change it.
+    pub fn stylizer(
+        &self,
+        paint: &PaintArgs,
+        prepare: impl FnOnce(Optimize) -> Optimize,
+    ) -> Result<Box<dyn Stylizer>> {
+        let finish = Finish::new(paint.opacity, paint.colors(), paint.saturation).map_err(usage)?;
         let store = ModelStore::open(paint.models.models.as_deref())?;
         let bytes = store.read(LOSS_NETWORK)?;
         let file = SafeTensors::deserialize(&bytes)
@@ -130,25 +127,24 @@ impl OptimizeArgs {
         })?;
         let threads = settings::threads(paint.threads);
         use_threads(threads)?;
-        let styles = self
-            .style_image
+        let styles = style_pictures(&paint.style)?
             .iter()
             .map(|(path, weight)| Ok((PictureFile::read(path, Sizing::Native)?.picture, *weight)))
             .collect::<Result<_>>()?;
         let usual = OptimizeSettings::new(styles, self.quality);
         let iterations = self.iterations.map_or(usual.iterations, |n| n as usize);
         let settings = OptimizeSettings {
-            style_scale: self.style_scale,
-            style_weight: self.style_weight,
+            style_scale: paint.brush,
+            style_weight: self.style_weight * paint.strength,
             iterations,
             next_iterations: iterations.div_ceil(5),
             budget: self.time_limit.map(Duration::from_secs_f64),
             method: self.adam.map_or(usual.method, |rate| Method::Adam { rate }),
-            finish,
             threads,
             ..usual
         };
-        Ok(Optimize::new(&weights, settings))
+        let painter = prepare(Optimize::new(&weights, settings));
+        Ok(Box::new(Finishing::new(Box::new(painter), finish)))
     }
 }
 
@@ -256,17 +252,27 @@ mod tests {
 
     #[test]
     fn style_pictures_have_weights() {
-        assert_eq!(parse_style_image("a.jpg"), Ok(("a.jpg".into(), 1.0)));
-        assert_eq!(parse_style_image("a.jpg:0.3"), Ok(("a.jpg".into(), 0.3)));
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        for name in ["a.jpg", "b:2.jpg"] {
+            std::fs::write(path(name), "x").unwrap();
+        }
+        let pictures = |style: String| {
+            style_pictures(&StyleArgs {
+                style,
+                style_image: None,
+            })
+        };
+        let (a, b) = (path("a.jpg"), path("b:2.jpg"));
+        let expected = [(PathBuf::from(&a), 0.3), (PathBuf::from(&b), 1.0)];
+        assert_eq!(pictures(format!("{a}:0.3,{b}")).unwrap(), expected);
         for bad in [
-            "a.jpg:",
-            "a.jpg:x",
-            "a.jpg:0",
-            "a.jpg:-1",
-            "a.jpg:inf",
-            "a.jpg:nan",
+            "starry".into(),
+            format!("{a}:x"),
+            format!("{a}:0"),
+            format!("{a}:-1"),
         ] {
-            assert!(parse_style_image(bad).is_err(), "{bad}");
+            assert!(pictures(bad).is_err());
         }
     }
 

@@ -6,7 +6,7 @@ use allaprima::{
     pipeline::{self, Control},
     sink::{VideoFileSink, VideoSinkSettings},
     source::{FrameSource, StreamInfo, VideoFileSource, VideoSourceSettings},
-    stylize::{MAX_PIXELS, Stylizer},
+    stylize::MAX_PIXELS,
     temporal::flow::{FlowPreset, FlowScale},
 };
 use anyhow::{Context, Result, bail};
@@ -33,17 +33,13 @@ fn file_flow(info: &StreamInfo) -> (FlowPreset, FlowScale) {
     (FlowPreset::Medium, scale)
 }
 
-pub fn run(args: VideoArgs) -> Result<()> {
+pub fn run(args: &VideoArgs) -> Result<()> {
     let quiet = args.talk.quiet;
-    let painter = match args.optimize.is_chosen()? {
-        true => Err(args.optimize.stylizer(&args.paint)?),
-        false => Ok(Painter::from_args(&args.paint)?),
-    };
     let threads = threads(args.paint.threads);
     let sink_settings = VideoSinkSettings {
         codec: args.codec,
         crf: args.crf,
-        preset: args.preset,
+        preset: args.preset.clone(),
         lossless: args.lossless,
         overwrite: args.overwrite,
         threads,
@@ -60,6 +56,18 @@ pub fn run(args: VideoArgs) -> Result<()> {
         },
     )?;
     check_pixels(source.info())?;
+    let flow = file_flow(source.info());
+    let (stylizer, steadying) = if args.optimize.is_chosen(&args.paint.style)? {
+        // Paintings that start from the one before are steady by themselves.
+        (
+            args.optimize.stylizer(&args.paint, |painter| painter)?,
+            None,
+        )
+    } else {
+        let seconds = seconds(source.info());
+        Painter::for_film(&args.paint, args.style_at.as_deref(), seconds)?
+            .steady_stylizer(args.steady.steady, flow)?
+    };
     let sink = VideoFileSink::create(
         &args.output,
         source.info(),
@@ -81,15 +89,6 @@ pub fn run(args: VideoArgs) -> Result<()> {
         quiet,
     )?;
     let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
-    let flow = file_flow(source.info());
-    let (stylizer, steadying): (Box<dyn Stylizer>, _) = match painter {
-        Ok(painter) => {
-            let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow)?;
-            (Box::new(stylizer), steadying)
-        }
-        // Paintings that start from the one before are steady by themselves.
-        Err(optimizer) => (Box::new(optimizer), None),
-    };
     let report = pipeline::run_steady(source, stylizer, steadying, sink, &control);
     drop(progress);
     let report = report.with_context(|| format!("{} was not painted", args.input.display()))?;
@@ -107,6 +106,12 @@ pub fn run(args: VideoArgs) -> Result<()> {
         eprintln!("{}", summary.sentence());
     }
     Ok(())
+}
+
+/// How long the film is, as far as its file says.
+fn seconds(info: &StreamInfo) -> Option<f64> {
+    let rate = info.frame_rate?.value();
+    Some(info.expected_frames? as f64 / rate).filter(|seconds| seconds.is_finite())
 }
 
 /// Refuses pictures that memory does not hold.

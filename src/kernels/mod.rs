@@ -43,7 +43,7 @@ pub use loss::{
     add_weighted_difference, gram_matrix,
 };
 pub use network::{
-    ConvolutionWeights, LAYERS, MINIMUM_SIDE, STYLE_CHANNELS, StyleParameters, TransformWeights,
+    ConvolutionWeights, LayerShape, MINIMUM_SIDE, NetworkShape, StyleParameters, TransformWeights,
 };
 pub use peak::multiply_adds;
 pub(crate) use vectorised::vectorised;

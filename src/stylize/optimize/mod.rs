@@ -15,7 +15,7 @@ pub use settings::{Method, OptimizeSettings, Quality};
 
 use std::{convert::Infallible, sync::Arc, time::Instant};
 
-use super::{Finish, MIN_SIDE, StylizeError, Stylizer};
+use super::{MIN_SIDE, StylizeError, Stylizer};
 use crate::{
     frame::Picture,
     kernels::{LossNetwork, Tape},
@@ -264,15 +264,10 @@ impl Stylizer for Optimize {
         self.frame += 1;
         let original = std::mem::replace(picture, painted.to_picture());
         self.film.remember(&original, picture);
-        self.settings.finish.apply(original.rgb(), picture);
         Ok(())
     }
 
     fn reset(&mut self) {
         self.film.reset();
-    }
-
-    fn set_finish(&mut self, finish: Finish) {
-        self.settings.finish = finish;
     }
 }

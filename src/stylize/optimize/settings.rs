@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use super::LossWeights;
-use crate::{frame::Picture, kernels::Pooling, nn::vgg::layer_number, stylize::Finish};
+use crate::{frame::Picture, kernels::Pooling, nn::vgg::layer_number};
 
 /// How the loss is brought down.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,8 +84,6 @@ pub struct OptimizeSettings {
     pub method: Method,
     /// Pooling of the loss network.
     pub pooling: Pooling,
-    /// What is done to the painting at the end.
-    pub finish: Finish,
     /// Threads of the optical flow; the loss network takes rayon's.
     pub threads: usize,
 }
@@ -107,7 +105,6 @@ impl OptimizeSettings {
             settled: 0.0,
             method: Method::Lbfgs,
             pooling: Pooling::Average,
-            finish: Finish::default(),
             threads: 2,
         }
     }
