@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::optimize::OptimizeArgs;
 use allaprima::{
     device::DeviceChoice, kernels::Precision, sink::Codec, source::Sizing, stylize::Colors,
 };
 use clap::{ArgGroup, Parser, Subcommand};
-
-use super::optimize::OptimizeArgs;
 
 /// Paints videos and pictures in the style of a painting, by neural style transfer.
 #[derive(Debug, Parser)]
@@ -85,7 +84,7 @@ pub struct PaintArgs {
     pub saturation: f32,
 
     /// Breadth of the brush strokes: 2 is twice as broad, 0.5 half
-    #[arg(long, value_name = "0.5..4", default_value = "1", value_parser = super::settings::parse_brush)]
+    #[arg(long, visible_alias = "style-scale", value_name = "0.5..4", default_value = "1", value_parser = super::settings::parse_brush)]
     pub brush: f32,
 
     /// Size to paint at, such as 640x360

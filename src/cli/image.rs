@@ -13,18 +13,13 @@ use allaprima::{
     picture_file::{PictureFile, writable_format},
     pipeline::{Control, StageStats, StageSummary},
     source::Sizing,
-    stylize::Stylizer,
+    stylize::{Stylizer, optimize::Step},
 };
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
 use super::{
-    args::ImageArgs,
-    interrupt,
-    optimize::{Engine, Follow},
-    settings::Painter,
-    summary::peak_rss_mib,
-    usage,
+    args::ImageArgs, interrupt, optimize::Follow, settings::Painter, summary::peak_rss_mib, usage,
 };
 
 /// A picture to read and where its painting goes.
@@ -49,14 +44,15 @@ struct ImageSummary<'a> {
 }
 
 pub fn run(args: &ImageArgs) -> Result<()> {
-    let optimizes = args.optimize.engine == Engine::Optimize;
+    let optimizes = args.optimize.is_chosen(&args.paint.style)?;
     let jobs = plan(&args.inputs, &args.output)?;
     let control = Arc::new(Control::default());
     let mut stylizer: Box<dyn Stylizer> = if optimizes {
         let save = args.save_every.map(|every| (every, jobs[0].output.clone()));
         let mut follow = Follow::new(control.clone(), args.talk.quiet, save);
+        let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         args.optimize
-            .stylizer(&args.paint, Some(Box::new(move |step| follow.step(step))))?
+            .stylizer(&args.paint, |painter| painter.watched(watch))?
     } else {
         Painter::for_pictures(&args.paint)?.stylizer()?
     };

@@ -8,24 +8,22 @@ use std::{
 };
 
 use allaprima::{
-    frame::Picture,
     models::{LOSS_NETWORK, ModelStore},
     nn::vgg::VggWeights,
     picture_file::PictureFile,
     pipeline::Control,
+    source::Sizing,
     stylize::{
-        Brush, Finish, Finishing, Stylizer,
-        optimize::{Method, Optimize, OptimizeSettings, Quality, Step, Watch},
+        Finish, Finishing, Stylizer,
+        optimize::{Method, Optimize, OptimizeSettings, Quality, Step},
     },
 };
 use anyhow::{Context, Result, anyhow};
-use candle_core::Device;
 use safetensors::SafeTensors;
 
 use super::{
-    args::PaintArgs,
-    settings::{self, Styles},
-    usage,
+    args::{PaintArgs, StyleArgs},
+    settings, usage,
 };
 
 /// How paintings are made.
@@ -42,7 +40,7 @@ pub enum Engine {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Optimizing")]
 pub struct OptimizeArgs {
-    /// How to paint: fast (real time) or optimize (best look, seconds per picture; wants --style-image)
+    /// How to paint: fast (real time) or optimize (best look, seconds per picture; wants pictures as style)
     #[arg(
         long,
         value_name = "NAME",
@@ -50,10 +48,6 @@ pub struct OptimizeArgs {
         hide_possible_values = true
     )]
     pub engine: Engine,
-
-    /// Size of the style's strokes, 0.1 to 4; at 1 the style picture covers the painting
-    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_factor)]
-    pub style_scale: f32,
 
     /// How much the style counts against the content, 0.01 to 100
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_weight)]
@@ -76,24 +70,53 @@ pub struct OptimizeArgs {
     pub adam: Option<f32>,
 }
 
-fn parse_factor(text: &str) -> Result<f32, String> {
-    within(text, 0.1, 4.0)
-}
-
 fn parse_weight(text: &str) -> Result<f32, String> {
-    within(text, 0.01, 100.0)
-}
-
-fn within(text: &str, least: f32, most: f32) -> Result<f32, String> {
     text.parse()
         .ok()
-        .filter(|factor| (least..=most).contains(factor))
-        .ok_or_else(|| format!("write a number from {least} to {most}"))
+        .filter(|factor| (0.01..=100.0).contains(factor))
+        .ok_or_else(|| "write a number from 0.01 to 100".into())
+}
+
+/// The pictures that the options name as style, with their weights.
+fn style_pictures(style: &StyleArgs) -> Result<Vec<(PathBuf, f32)>> {
+    if let Some(path) = &style.style_image {
+        return Ok(vec![(path.clone(), 1.0)]);
+    }
+    let pictures = style.style.split(',').map(|entry| {
+        let entry = entry.trim();
+        // A file may have a colon in its name.
+        let (path, weight) = match entry.rsplit_once(':') {
+            Some((path, weight)) if !Path::new(entry).exists() => (path, weight.parse().ok()),
+            _ => (entry, Some(1.0)),
+        };
+        match weight {
+            Some(weight) if weight > 0.0 && f32::is_finite(weight) && Path::new(path).is_file() => {
+                Ok((path.into(), weight))
+            }
+            _ => Err(usage(anyhow!(
+                "--engine optimize paints in the style of pictures: name one with --style-image FILE, or several with \
+                 --style FILE:0.6,FILE:0.4 ('{entry}' is none)"
+            ))),
+        }
+    });
+    pictures.collect()
 }
 
 impl OptimizeArgs {
-    /// The painter that the options describe. `watch` is called after each step.
-    pub fn stylizer(&self, paint: &PaintArgs, watch: Option<Watch>) -> Result<Box<dyn Stylizer>> {
+    /// Whether the options ask for this engine; refuses a style that it cannot paint in.
+    pub fn is_chosen(&self, style: &StyleArgs) -> Result<bool> {
+        if self.engine == Engine::Optimize {
+            style_pictures(style)?;
+        }
+        Ok(self.engine == Engine::Optimize)
+    }
+
+    /// The painter that the options describe; `prepare` may still change it.
+    pub fn stylizer(
+        &self,
+        paint: &PaintArgs,
+        prepare: impl FnOnce(Optimize) -> Optimize,
+    ) -> Result<Box<dyn Stylizer>> {
         let finish = Finish::new(paint.opacity, paint.colors(), paint.saturation).map_err(usage)?;
         let store = ModelStore::open(paint.models.models.as_deref())?;
         let bytes = store.read(LOSS_NETWORK)?;
@@ -104,11 +127,15 @@ impl OptimizeArgs {
         })?;
         let threads = settings::threads(paint.threads);
         use_threads(threads)?;
-        let usual = OptimizeSettings::new(style_pictures(paint)?, self.quality);
+        let styles = style_pictures(&paint.style)?
+            .iter()
+            .map(|(path, weight)| Ok((PictureFile::read(path, Sizing::Native)?.picture, *weight)))
+            .collect::<Result<_>>()?;
+        let usual = OptimizeSettings::new(styles, self.quality);
         let iterations = self.iterations.map_or(usual.iterations, |n| n as usize);
         let settings = OptimizeSettings {
-            style_scale: self.style_scale,
-            style_weight: self.style_weight * paint.strength * paint.strength,
+            style_scale: paint.brush,
+            style_weight: self.style_weight * paint.strength,
             iterations,
             next_iterations: iterations.div_ceil(5),
             budget: self.time_limit.map(Duration::from_secs_f64),
@@ -116,32 +143,9 @@ impl OptimizeArgs {
             threads,
             ..usual
         };
-        let mut optimize = Optimize::new(&weights, settings);
-        if let Some(watch) = watch {
-            optimize = optimize.watched(watch);
-        }
-        let mut stylizer: Box<dyn Stylizer> = Box::new(optimize);
-        if paint.brush != 1.0 {
-            stylizer = Box::new(Brush::new(stylizer, paint.brush));
-        }
-        Ok(Box::new(Finishing::new(stylizer, finish)))
+        let painter = prepare(Optimize::new(&weights, settings));
+        Ok(Box::new(Finishing::new(Box::new(painter), finish)))
     }
-}
-
-/// The pictures that the options name as the style, with their weights.
-fn style_pictures(paint: &PaintArgs) -> Result<Vec<(Picture, f32)>> {
-    let styles = Styles::open(&paint.style, &paint.models, &Device::Cpu)?.without_playlist()?;
-    let mut pictures = Vec::new();
-    for &(number, weight) in styles.choice.weights() {
-        let Some(path) = styles.gallery.picture_path(number) else {
-            return Err(usage(anyhow!(
-                "--engine optimize paints in the style of pictures, and {} is a style of the network: name a picture with --style-image FILE",
-                styles.gallery.styles()[number].name
-            )));
-        };
-        pictures.push((PictureFile::read_style(path)?.picture, weight));
-    }
-    Ok(pictures)
 }
 
 /// Lets the loss network, which works on rayon's threads, have `threads` of them.
@@ -245,6 +249,32 @@ fn numbered(output: &Path, step: u32) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn style_pictures_have_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        for name in ["a.jpg", "b:2.jpg"] {
+            std::fs::write(path(name), "x").unwrap();
+        }
+        let pictures = |style: String| {
+            style_pictures(&StyleArgs {
+                style,
+                style_image: None,
+            })
+        };
+        let (a, b) = (path("a.jpg"), path("b:2.jpg"));
+        let expected = [(PathBuf::from(&a), 0.3), (PathBuf::from(&b), 1.0)];
+        assert_eq!(pictures(format!("{a}:0.3,{b}")).unwrap(), expected);
+        for bad in [
+            "starry".into(),
+            format!("{a}:x"),
+            format!("{a}:0"),
+            format!("{a}:-1"),
+        ] {
+            assert!(pictures(bad).is_err());
+        }
+    }
 
     #[test]
     fn unfinished_paintings_are_numbered() {

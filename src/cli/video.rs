@@ -14,7 +14,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::{
     args::VideoArgs,
     interrupt,
-    optimize::Engine,
     progress::Progress,
     settings::{Painter, threads},
     summary::Summary,
@@ -57,19 +56,21 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         },
     )?;
     check_pixels(source.info())?;
-    let optimizes = args.optimize.engine == Engine::Optimize;
-    if optimizes && args.style_at.is_some() {
-        return Err(usage(anyhow!(
-            "--style-at belongs to --engine fast: --engine optimize paints the whole film in one style"
-        )));
-    }
     let flow = file_flow(source.info());
-    let (stylizer, steadying) = if optimizes {
+    let (stylizer, steadying) = if args.optimize.is_chosen(&args.paint.style)? {
+        if args.style_at.is_some() {
+            return Err(usage(anyhow!(
+                "--style-at belongs to --engine fast: --engine optimize paints the whole film in one style"
+            )));
+        }
         // Paintings that start from the one before are steady by themselves.
-        (args.optimize.stylizer(&args.paint, None)?, None)
+        (
+            args.optimize.stylizer(&args.paint, |painter| painter)?,
+            None,
+        )
     } else {
-        let length = seconds(source.info());
-        Painter::for_film(&args.paint, args.style_at.as_deref(), length)?
+        let seconds = seconds(source.info());
+        Painter::for_film(&args.paint, args.style_at.as_deref(), seconds)?
             .steady_stylizer(args.steady.steady, flow)?
     };
     let sink = VideoFileSink::create(

@@ -14,8 +14,6 @@ pub use pixels::{add_out_of_range, add_total_variation, add_weighted_difference}
 pub use pooling::Pooling;
 
 use super::WideWeights;
-use rayon::prelude::*;
-
 /// One 3×3 convolution with ReLU, frozen.
 struct Layer {
     forward: WideWeights,
@@ -64,7 +62,7 @@ impl LossNetwork {
         pooled: bool,
     ) {
         self.layers.push(Layer {
-            forward: WideWeights::new(out_channels, in_channels, weight, Some(bias)),
+            forward: WideWeights::new(out_channels, in_channels, weight, Some(bias)).with_relu(),
             backward: WideWeights::turned(out_channels, in_channels, weight),
             pooled,
         });
@@ -141,9 +139,6 @@ impl LossNetwork {
                 &mut dropped[..length]
             };
             layer.forward.convolve(source, (height, width), output);
-            output
-                .par_chunks_mut(CHUNK)
-                .for_each(|chunk| chunk.iter_mut().for_each(|value| *value = value.max(0.0)));
         }
         for number in count..self.layers.len() {
             tape.activations[number] = Vec::new();
@@ -177,24 +172,28 @@ impl LossNetwork {
             if wanted.contains(&number) {
                 add(number, features, &mut here[..length]);
             }
-            if !features.is_empty() {
-                here[..length]
-                    .par_chunks_mut(CHUNK)
-                    .zip(features.par_chunks(CHUNK))
-                    .for_each(|(gradient, features)| stop_where_dead(gradient, features));
-            }
             let inputs = layer.forward.in_channels() * height * width;
-            if number == 0 {
+            let output = if number == 0 {
                 assert_eq!(gradient.len(), inputs, "the gradient has the input's size");
+                &mut *gradient
+            } else {
+                resize(next, inputs);
+                &mut next[..inputs]
+            };
+            // Where features are not kept, the routes have stopped the gradient at the ReLU.
+            if features.is_empty() {
                 layer
                     .backward
-                    .convolve(&here[..length], (height, width), gradient);
+                    .convolve(&here[..length], (height, width), output);
+            } else {
+                let size = (height, width);
+                layer
+                    .backward
+                    .convolve_gated(&here[..length], features, size, output);
+            }
+            if number == 0 {
                 return;
             }
-            resize(next, inputs);
-            layer
-                .backward
-                .convolve(&here[..length], (height, width), &mut next[..inputs]);
             if layer.pooled {
                 let size = tape.sizes[number - 1];
                 let length = layer.forward.in_channels() * size.0 * size.1;
@@ -220,16 +219,6 @@ impl Tape {
     #[must_use]
     pub fn size(&self, layer: usize) -> (usize, usize) {
         self.sizes[layer]
-    }
-}
-
-/// Values that a thread takes at once.
-const CHUNK: usize = 1 << 14;
-
-/// The gradient of ReLU: zero where it let nothing through.
-fn stop_where_dead(gradient: &mut [f32], features: &[f32]) {
-    for (gradient, &feature) in gradient.iter_mut().zip(features) {
-        *gradient = if feature > 0.0 { *gradient } else { 0.0 };
     }
 }
 

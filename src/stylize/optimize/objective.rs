@@ -15,6 +15,7 @@ use crate::{
 };
 
 use super::canvas::Canvas;
+use rayon::prelude::*;
 
 /// Weight of what lies outside of 0..255.
 const RANGE_WEIGHT: f32 = 30.0;
@@ -247,19 +248,19 @@ fn add_content(
     gradient: &mut [f32],
 ) -> f64 {
     let scale = (2.0 * f64::from(weight) / norm) as f32;
-    let mut sum = 0.0;
-    for ((features, target), gradient) in features
-        .chunks(4096)
-        .zip(target.chunks(4096))
-        .zip(gradient.chunks_mut(4096))
-    {
-        let mut part = 0.0_f32;
-        for ((f, t), g) in features.iter().zip(target).zip(gradient) {
-            let d = f - t;
-            part += d * d;
-            *g += scale * d;
-        }
-        sum += f64::from(part);
-    }
-    f64::from(weight) * sum / norm
+    let parts: Vec<f64> = features
+        .par_chunks(4096)
+        .zip(target.par_chunks(4096))
+        .zip(gradient.par_chunks_mut(4096))
+        .map(|((features, target), gradient)| {
+            let mut sum = 0.0_f32;
+            for ((f, t), g) in features.iter().zip(target).zip(gradient) {
+                let d = f - t;
+                sum += d * d;
+                *g += scale * d;
+            }
+            f64::from(sum)
+        })
+        .collect();
+    f64::from(weight) * parts.iter().sum::<f64>() / norm
 }
