@@ -59,6 +59,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     let painter = Painter::for_film(
         &args.paint,
         args.style_at.as_deref(),
+        args.start,
         seconds(source.info()),
     )?;
     let sink = VideoFileSink::create(

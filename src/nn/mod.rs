@@ -5,6 +5,7 @@
 
 pub mod depthwise;
 pub mod layers;
+pub mod person_net;
 pub mod style_predictor;
 pub mod transform_net;
 pub mod weights;
