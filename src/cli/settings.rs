@@ -1,15 +1,16 @@
 //! What is meant: values checked, names resolved, each error naming the option.
 
-use std::{num::NonZero, ops::Range, sync::Arc, thread::available_parallelism};
+use std::{num::NonZero, ops::Range, path::PathBuf, sync::Arc, thread::available_parallelism};
 
 use allaprima::{
-    models::ModelStore,
+    models::{ModelError, ModelStore, PERSON},
+    nn::person_net::PersonNet,
     pipeline::Steadying,
     source::Sizing,
     style::{Gallery, StyleChoice, StyleError, StyleMix},
     stylize::{
-        BRUSHES, Brush, Colors, FeedForward, FeedForwardSettings, Finish, Finishing, Schedule,
-        Stylizer,
+        BRUSHES, Brush, Colors, FeedForward, FeedForwardSettings, Finish, Finisher, Finishing,
+        MaskSource, Region, Schedule, Stylizer, TwoStyles,
     },
     temporal::{
         flow::{FlowPreset, FlowScale, FlowSettings},
@@ -209,6 +210,60 @@ pub struct Painter {
     finish: Finish,
     brush: f32,
     schedule: Vec<(f64, StyleMix)>,
+    mask: Option<Mask>,
+    background: Option<StyleMix>,
+}
+
+/// Where is painted.
+struct Mask {
+    /// A file.
+    path: PathBuf,
+    /// In place of the file.
+    person: Option<Arc<PersonNet>>,
+    outside: bool,
+    start: Option<f64>,
+}
+
+impl Mask {
+    fn open(args: &PaintArgs, store: &ModelStore, device: &Device) -> Result<Option<Self>> {
+        let Some(path) = &args.mask else {
+            return Ok(None);
+        };
+        let person = if path.as_os_str() == "person" {
+            let bytes = store.read(PERSON)?;
+            let net = PersonNet::new(&bytes, device).map_err(|reason| ModelError::Content {
+                file: PERSON.into(),
+                reason,
+            })?;
+            Some(Arc::new(net))
+        } else {
+            MaskSource::open(path, None)?;
+            None
+        };
+        Ok(Some(Self {
+            path: path.clone(),
+            person,
+            outside: args.mask_invert,
+            start: None,
+        }))
+    }
+
+    fn region(&self) -> Result<Region> {
+        let source = match &self.person {
+            Some(net) => MaskSource::Person(net.clone()),
+            None => MaskSource::open(&self.path, self.start)?,
+        };
+        Ok(Region::new(source, self.outside))
+    }
+}
+
+/// The part of the picture that the options ask to paint, for other painters than [`Painter`]; `start` is where a film
+/// of masks starts, in seconds.
+pub fn region(args: &PaintArgs, store: &ModelStore, start: Option<f64>) -> Result<Option<Region>> {
+    let Some(mask) = Mask::open(args, store, &Device::Cpu)? else {
+        return Ok(None);
+    };
+    Mask { start, ..mask }.region().map(Some)
 }
 
 impl Painter {
@@ -230,6 +285,7 @@ impl Painter {
     pub fn for_film(
         args: &PaintArgs,
         style_at: Option<&str>,
+        start: Option<f64>,
         seconds: Option<f64>,
     ) -> Result<Self> {
         let device = args.device.resolve().map_err(usage)?;
@@ -254,7 +310,11 @@ impl Painter {
         if let Some((_, first)) = plan.first() {
             styles.choice = first.clone();
         }
-        Self::new(args, styles, device, plan)
+        let mut painter = Self::new(args, styles, device, plan)?;
+        if let Some(mask) = &mut painter.mask {
+            mask.start = start;
+        }
+        Ok(painter)
     }
 
     fn new(
@@ -265,8 +325,15 @@ impl Painter {
     ) -> Result<Self> {
         let finish = Finish::new(args.opacity, args.colors(), args.saturation).map_err(usage)?;
         let Styles {
-            gallery, choice, ..
+            mut gallery,
+            choice,
+            ..
         } = styles;
+        let mask = Mask::open(args, gallery.store(), &device)?;
+        let background = match &args.background {
+            Some(text) => Some(gallery.choose(text).map_err(of_style)?),
+            None => None,
+        };
         let mix = |choice: &StyleChoice| -> Result<StyleMix> {
             let mix = gallery.mix(choice).map_err(of_style)?;
             Ok(mix.with_strength(args.strength))
@@ -276,6 +343,7 @@ impl Painter {
             .iter()
             .map(|(start, choice)| Ok((*start, mix(choice)?)))
             .collect::<Result<Vec<_>>>()?;
+        let background = background.as_ref().map(mix).transpose()?;
         let has_palette = style.palette().is_some()
             || schedule.iter().any(|(_, style)| style.palette().is_some());
         if finish.colors() == Colors::Match && !has_palette {
@@ -297,6 +365,8 @@ impl Painter {
             finish,
             brush: args.brush,
             schedule,
+            mask,
+            background,
         })
     }
 
@@ -327,18 +397,17 @@ impl Painter {
                 scale,
                 threads,
             },
-            finish: self.finish,
+            finish: self.finisher()?,
         };
         Ok((self.unfinished_stylizer()?, Some(steadying)))
     }
 
     /// A stylizer that leaves the finish to others.
     pub fn unfinished_stylizer(&self) -> Result<Box<dyn Stylizer>> {
-        let painter = FeedForward::new(self.gallery.clone(), self.settings.clone());
-        let mut stylizer: Box<dyn Stylizer> =
-            Box::new(painter.context("cannot set the network up")?);
-        if self.brush != 1.0 {
-            stylizer = Box::new(Brush::new(stylizer, self.brush));
+        let mut stylizer = self.one_style(&self.settings.style)?;
+        if let (Some(mask), Some(background)) = (&self.mask, &self.background) {
+            let background = self.one_style(background)?;
+            stylizer = Box::new(TwoStyles::new(stylizer, background, mask.region()?));
         }
         if !self.schedule.is_empty() {
             stylizer = Box::new(Schedule::new(stylizer, self.schedule.clone()));
@@ -346,9 +415,38 @@ impl Painter {
         Ok(stylizer)
     }
 
+    fn one_style(&self, style: &StyleMix) -> Result<Box<dyn Stylizer>> {
+        let settings = FeedForwardSettings {
+            style: style.clone(),
+            ..self.settings.clone()
+        };
+        let painter = FeedForward::new(self.gallery.clone(), settings);
+        let painter = Box::new(painter.context("cannot set the network up")?);
+        Ok(if self.brush == 1.0 {
+            painter
+        } else {
+            Box::new(Brush::new(painter, self.brush))
+        })
+    }
+
+    /// The part that is painted, unless the rest has a style of its own.
+    pub fn region(&self) -> Result<Option<Region>> {
+        match (&self.mask, &self.background) {
+            (Some(mask), None) => Ok(Some(mask.region()?)),
+            _ => Ok(None),
+        }
+    }
+
+    fn finisher(&self) -> Result<Finisher> {
+        Ok(Finisher {
+            finish: self.finish,
+            region: self.region()?,
+        })
+    }
+
     /// A stylizer that does all there is.
     pub fn stylizer(&self) -> Result<Box<dyn Stylizer>> {
-        let finishing = Finishing::new(self.unfinished_stylizer()?, self.finish);
+        let finishing = Finishing::new(self.unfinished_stylizer()?, self.finisher()?);
         Ok(Box::new(finishing))
     }
 }

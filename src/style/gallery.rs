@@ -97,6 +97,11 @@ impl Gallery {
         })
     }
 
+    /// Where the models come from.
+    pub fn store(&self) -> &ModelStore {
+        &self.store
+    }
+
     /// The pack.
     pub fn pack(&self) -> &StylePack {
         &self.pack

@@ -228,7 +228,7 @@ impl Stylizer for FeedForward {
                 continue;
             };
             network.paint(&style, picture, &mut self.second)?;
-            if kind == NetworkKind::Pack && strength < 1.0 {
+            if strength < 1.0 {
                 restore_contrast(picture.rgb(), &mut self.second, 1.0 - strength);
             }
             let share = self.settings.style.share(kind);
