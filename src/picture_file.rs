@@ -113,32 +113,27 @@ pub enum PictureError {
 }
 
 impl PictureFile {
+    /// An opaque picture without a colour profile.
+    #[must_use]
+    pub fn new(picture: Picture) -> Self {
+        Self {
+            picture,
+            alpha: None,
+            profile: None,
+        }
+    }
+
     /// Reads `path`, turned upright by its EXIF orientation, brought to `size`, 16 bits brought to 8.
     ///
     /// # Errors
     /// When it cannot be read, or is too large or too small to be painted.
     pub fn read(path: &Path, size: Sizing) -> Result<Self, PictureError> {
-        let open = |source| PictureError::Open {
-            path: path.to_owned(),
-            source,
-        };
         let decode = |source| PictureError::Decode {
             path: path.to_owned(),
             source,
         };
-        if path.is_dir() {
-            return Err(open(io::Error::new(
-                io::ErrorKind::IsADirectory,
-                "it is a folder",
-            )));
-        }
-        let file = BufReader::new(File::open(path).map_err(open)?);
-        let mut reader = ImageReader::new(file).with_guessed_format().map_err(open)?;
         // The picture is let in whatever its size: the decoder's own limit would name no option.
-        let mut limits = Limits::default();
-        limits.max_alloc = Some(4 << 30);
-        reader.limits(limits);
-        let mut decoder = reader.into_decoder().map_err(decode)?;
+        let mut decoder = Self::decoder(path, 4 << 30)?;
         let orientation = decoder.orientation().map_err(decode)?;
         let profile = decoder.icc_profile().map_err(decode)?;
         let (width, height) = decoder.dimensions();
@@ -150,6 +145,57 @@ impl PictureFile {
             image = image.resize_exact(width as u32, height as u32, FilterType::Lanczos3);
         }
         Ok(Self::from_image(image, profile))
+    }
+
+    /// Reads `path` to be looked at for its style: of any size, brought to 1024 pixels at most.
+    ///
+    /// # Errors
+    /// When it cannot be read or takes more than a gigabyte of memory.
+    pub fn read_style(path: &Path) -> Result<Self, PictureError> {
+        let decode = |source| PictureError::Decode {
+            path: path.to_owned(),
+            source,
+        };
+        let mut decoder = Self::decoder(path, 1 << 30)?;
+        let orientation = decoder.orientation().map_err(decode)?;
+        let mut image = DynamicImage::from_decoder(decoder).map_err(decode)?;
+        image.apply_orientation(orientation);
+        if image.width().max(image.height()) > 1024 {
+            image = image.thumbnail(1024, 1024);
+        }
+        Ok(Self::from_image(image, None))
+    }
+
+    /// Whether `path` is a picture as far as its first bytes say.
+    ///
+    /// # Errors
+    /// When it cannot be opened or is none.
+    pub fn check_readable(path: &Path) -> Result<(), PictureError> {
+        Self::decoder(path, 4 << 30).map(|_| ())
+    }
+
+    fn decoder(path: &Path, most_bytes: u64) -> Result<impl ImageDecoder, PictureError> {
+        let open = |source| PictureError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        if path.is_dir() {
+            return Err(open(io::Error::new(
+                io::ErrorKind::IsADirectory,
+                "it is a folder",
+            )));
+        }
+        let file = BufReader::new(File::open(path).map_err(open)?);
+        let mut reader = ImageReader::new(file).with_guessed_format().map_err(open)?;
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(most_bytes);
+        reader.limits(limits);
+        reader
+            .into_decoder()
+            .map_err(|source| PictureError::Decode {
+                path: path.to_owned(),
+                source,
+            })
     }
 
     fn from_image(image: DynamicImage, profile: Option<Vec<u8>>) -> Self {

@@ -1,7 +1,7 @@
 //! A warm engine asks the allocator for nothing.
 
 use allaprima::kernels::{
-    ConvolutionWeights, Precision, STYLE_CHANNELS, StyleParameters, TransformConfig,
+    ConvolutionWeights, LayerShape, NetworkShape, Precision, StyleParameters, TransformConfig,
     TransformEngine, TransformWeights,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -30,29 +30,29 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_warm_engine_allocates_nothing_and_stays_small() {
-    let weights = TransformWeights::from_layers(|name| {
-        let (out_channels, in_channels, kernel_size) = match name {
-            "contract.0" => (32, 3, 9),
-            "expand.0" => (8, 32, 3),
-            "expand.1" => (4, 8, 3),
-            "expand.2" => (3, 4, 9),
-            _ => (32, 32, 3),
-        };
+    let weights = TransformWeights::from_layers(NetworkShape::STYLE_PACK, |_, layer| {
+        let LayerShape {
+            out_channels,
+            in_channels,
+            kernel_size,
+            ..
+        } = layer;
         let count = out_channels * in_channels * kernel_size * kernel_size;
         let weight = (0..count)
             .map(|i| ((i * 7919 % 257) as f32 - 128.0) * 1e-3)
             .collect();
-        Ok::<_, ()>(ConvolutionWeights {
+        let convolution = ConvolutionWeights {
             out_channels,
             in_channels,
             kernel_size,
             weight,
-        })
+        };
+        Ok::<_, ()>((convolution, Vec::new()))
     })
     .unwrap();
     let style = StyleParameters {
-        scale: vec![1.0; STYLE_CHANNELS],
-        shift: vec![0.1; STYLE_CHANNELS],
+        scale: vec![1.0; NetworkShape::STYLE_PACK.style_channels()],
+        shift: vec![0.1; NetworkShape::STYLE_PACK.style_channels()],
     };
     for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
         let config = TransformConfig {

@@ -2,7 +2,7 @@
 //! (`/dev/video0` a webcam, `/dev/video1` an output) and a v4l2loopback device (`/dev/video20`).
 //!
 //! Anywhere else the tests pass without doing anything. The machine is emulated, and painting takes seconds a picture in
-//! it: where it does not matter it is left out (`--strength 0`), everything else runs as always.
+//! it: where it does not matter it is left out (`--opacity 0`), everything else runs as always.
 
 #![cfg(all(feature = "camera", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
@@ -33,7 +33,7 @@ fn live(args: &[&str]) -> Command {
             "off",
             "--steady",
             "off",
-            "--strength",
+            "--opacity",
             "0",
         ])
         .args(args)
@@ -132,7 +132,7 @@ fn what_the_camera_sees_is_painted() {
     let output = run(&[
         "--camera",
         "0",
-        "--strength",
+        "--opacity",
         "1",
         "--size",
         "32x32",
@@ -282,6 +282,70 @@ fn another_program_reads_the_virtual_camera() {
     );
     assert!(high - low > 60, "a flat picture: {low} to {high}");
     session.frames();
+}
+
+#[test]
+fn a_camera_that_compresses_its_pictures_is_decoded() {
+    if !in_the_machine() {
+        return;
+    }
+    let mut writer = Command::new("ffmpeg")
+        .args(["-v", "error", "-re", "-f", "lavfi"])
+        .args(["-i", "testsrc2=size=320x180:rate=15", "-c:v", "mjpeg"])
+        .args(["-f", "v4l2", "/dev/video20"])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let format = Command::new("v4l2-ctl")
+            .args(["-d20", "--get-fmt-video"])
+            .output()
+            .unwrap();
+        if text(&format.stdout).contains("MJPG") {
+            break;
+        }
+        assert!(Instant::now() < end, "the device was never written to");
+        thread::sleep(Duration::from_millis(200));
+    }
+    let shot = std::env::temp_dir().join("mjpeg.mkv");
+    let output = run(&[
+        "--camera",
+        "/dev/video20",
+        "--camera-format",
+        "mjpeg",
+        "--no-mirror",
+        "--duration",
+        "8",
+        "--record",
+        shot.to_str().unwrap(),
+        "--overwrite",
+        "--json",
+    ]);
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    let said = text(&output.stderr);
+    assert!(said.contains("320x180 MJPEG at"), "{said}");
+    assert!(
+        json(&output)["captured"].as_u64().unwrap() > 20,
+        "{output:?}"
+    );
+    // What was recorded is the test picture: colours of full strength, not noise and not grey.
+    let decoded = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(&shot)
+        .args(["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+        .output()
+        .unwrap();
+    assert_eq!(decoded.stdout.len(), 320 * 180 * 3);
+    let strong = decoded
+        .stdout
+        .as_chunks::<3>()
+        .0
+        .iter()
+        .filter(|rgb| rgb.iter().max().unwrap() - rgb.iter().min().unwrap() > 150)
+        .count();
+    assert!(strong > 320 * 180 / 4, "{strong} strong pixels");
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn a_video_is_painted_and_summed_up() {
 }
 
 #[test]
-fn quiet_means_silent_and_strength_0_the_original() {
+fn quiet_means_silent_and_opacity_0_the_original() {
     let folder = TempDir::new().unwrap();
     clip(&folder, "in.mp4", "64x48", "0.5");
     let output = run(
@@ -149,7 +149,7 @@ fn quiet_means_silent_and_strength_0_the_original() {
             "-o",
             "out.mkv",
             "--lossless",
-            "--strength",
+            "--opacity",
             "0",
             "--quiet",
         ],
@@ -177,10 +177,7 @@ fn quiet_means_silent_and_strength_0_the_original() {
         .map(|(a, b)| u64::from(a.abs_diff(*b)))
         .sum();
     let mean = difference as f64 / before.len() as f64;
-    assert!(
-        mean < 6.0,
-        "strength 0 changed the picture by {mean} of 255"
-    );
+    assert!(mean < 6.0, "opacity 0 changed the picture by {mean} of 255");
 }
 
 #[test]
@@ -429,7 +426,7 @@ fn a_picture_lying_on_its_side_is_painted_upright() {
     turned.extend_from_slice(&jpeg[2..]);
     fs::write(folder.path().join("turned.jpg"), turned).unwrap();
     let output = run(
-        &["image", "turned.jpg", "-o", "out.png", "--strength", "0"],
+        &["image", "turned.jpg", "-o", "out.png", "--opacity", "0"],
         &folder,
     );
     assert!(output.status.success(), "{}", stderr(&output));
@@ -549,6 +546,25 @@ fn live_plays_a_file_to_its_end_and_records_it() {
 }
 
 #[test]
+fn live_records_the_sound_of_a_microphone() {
+    let folder = TempDir::new().unwrap();
+    let args = "live --camera test --window off --size 64x48 --steady off --duration 2 --record out.mp4 --microphone";
+    let mut args: Vec<_> = args.split(' ').collect();
+    // A microphone that hears a tone.
+    args.push("lavfi:sine=frequency=440,arealtime");
+    let output = run(&args, &folder);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let heard = Command::new("ffmpeg")
+        .args(["-i", "out.mp4", "-vn", "-af", "volumedetect"])
+        .args(["-f", "null", "-"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    // The tone has an amplitude of 1/8: -21 dB.
+    assert!(stderr(&heard).contains("mean_volume: -21"), "{heard:?}");
+}
+
+#[test]
 fn live_says_what_is_wrong() {
     let folder = TempDir::new().unwrap();
     let wrong = |args: &str, code: i32, part: &str| {
@@ -569,6 +585,11 @@ fn live_says_what_is_wrong() {
         "--camera test --virtual-camera /dev/nothing",
         1,
         "/dev/nothing",
+    );
+    wrong(
+        "--camera test --microphone alsa:nobody",
+        1,
+        "microphone alsa:nobody cannot be opened",
     );
     if cfg!(feature = "camera") {
         wrong("--camera nobody", 1, "there is no camera nobody");

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use allaprima::kernels::{
-    ConvolutionWeights, InstructionSet, Precision, StyleParameters, TransformConfig,
+    ConvolutionWeights, InstructionSet, NetworkShape, Precision, StyleParameters, TransformConfig,
     TransformEngine, TransformWeights,
 };
 use safetensors::SafeTensors;
@@ -27,30 +27,23 @@ fn floats(file: &SafeTensors<'_>, name: &str) -> (Vec<usize>, Vec<f32>) {
 }
 
 fn network(file: &SafeTensors<'_>) -> TransformWeights {
-    TransformWeights::from_layers(|name| {
+    TransformWeights::from_layers(NetworkShape::STYLE_PACK, |name, _| {
         let (shape, weight) = floats(file, &format!("{name}.weight"));
-        Ok::<_, ()>(ConvolutionWeights {
+        let convolution = ConvolutionWeights {
             out_channels: shape[0],
             in_channels: shape[1],
             kernel_size: shape[2],
             weight,
-        })
+        };
+        Ok::<_, ()>((convolution, Vec::new()))
     })
     .unwrap()
 }
 
 /// The blend of some styles, `(number, weight)`.
 fn style(file: &SafeTensors<'_>, blend: &[(usize, f32)]) -> StyleParameters {
-    let mut names = Vec::new();
-    let _ = TransformWeights::from_layers(|name| {
-        names.push(name.to_owned());
-        Ok::<_, ()>(ConvolutionWeights {
-            out_channels: 0,
-            in_channels: 0,
-            kernel_size: 0,
-            weight: Vec::new(),
-        })
-    });
+    let shape = NetworkShape::STYLE_PACK;
+    let names: Vec<_> = (0..shape.layers()).map(|layer| shape.name(layer)).collect();
     let blended = |what: &str| {
         names
             .iter()

@@ -7,9 +7,9 @@ use std::{fs, path::Path};
 
 use allaprima::{
     kernels::{TransformConfig, TransformEngine},
-    models::ModelStore,
-    nn::{transform_net::TransformNet, weights::floats},
-    style::{StyleChoice, StylePack},
+    models::{ANY_PREDICT, ModelStore},
+    nn::{style_predictor::StylePredictor, transform_net::TransformNet, weights::floats},
+    style::{AnyPicture, StyleChoice, StylePack},
 };
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
@@ -154,4 +154,115 @@ fn a_wrong_style_is_far_outside_of_the_bound() {
         &golden.output(size, "7"),
     );
     assert!(difference > 100.0 * BOUND, "{difference}");
+}
+
+/// The numbers and paintings of the any-picture networks: from the original graphs with their int8 roundings removed, and
+/// (`int8`) as they are.
+struct AnyGolden(Vec<u8>);
+
+impl AnyGolden {
+    fn load() -> Self {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/any_picture.safetensors");
+        Self(fs::read(path).unwrap())
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        file.tensor(name).unwrap().data().to_vec()
+    }
+
+    fn floats(&self, name: &str) -> Vec<f32> {
+        let bytes = self.bytes(name);
+        let values = bytes.chunks_exact(4);
+        values
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .collect()
+    }
+}
+
+fn mean_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.len() as f32
+}
+
+#[test]
+fn the_predictor_says_what_onnxruntime_says() {
+    let golden = AnyGolden::load();
+    let store = ModelStore::embedded().unwrap();
+    let bytes = store.read(ANY_PREDICT).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let predictor = StylePredictor::new(&file, &Device::Cpu).unwrap();
+    let started = std::time::Instant::now();
+    let numbers = predictor.predict(&golden.bytes("style.256x256")).unwrap();
+    println!("{:.0} ms", started.elapsed().as_secs_f64() * 1e3);
+    let difference = largest_difference(&numbers, &golden.floats("numbers"));
+    let int8 = mean_difference(&numbers, &golden.floats("numbers.int8"));
+    println!("{difference:.1e}, from the int8 file {int8:.1e} in the mean");
+    assert!(difference < 1e-4, "{difference}");
+    assert!(int8 < 0.02, "{int8}");
+}
+
+/// Both implementations at both sizes; 384x384 is kept as every fourth pixel of every fourth row.
+#[test]
+fn any_picture_is_painted_as_onnxruntime_paints_it() {
+    let golden = AnyGolden::load();
+    let any = AnyPicture::load(&ModelStore::embedded().unwrap(), &Device::Cpu).unwrap();
+    let style = any.parameters(&golden.floats("numbers"));
+    for (width, height, step) in [(75, 53, 1), (384, 384, 4)] {
+        let rgb = golden.bytes(&format!("input.{width}x{height}"));
+        let every = if step == 4 { ".every4" } else { "" };
+        let name = format!("output.{width}x{height}{every}");
+        let thin = |painting: &[f32]| -> Vec<f32> {
+            let rows = painting.chunks_exact(width * 3).step_by(step);
+            let pixels = rows.flat_map(|row| row.chunks_exact(3).step_by(step));
+            pixels.flatten().copied().collect()
+        };
+        let net = TransformNet::new(any.network(), &style, &Device::Cpu).unwrap();
+        let x = Tensor::from_slice(&rgb, (1, height, width, 3), &Device::Cpu).unwrap();
+        let x = x
+            .permute((0, 3, 1, 2))
+            .unwrap()
+            .to_dtype(DType::F32)
+            .unwrap();
+        let y = net.forward(&(x / 255.0).unwrap()).unwrap();
+        let y = y.permute((0, 2, 3, 1)).unwrap().flatten_all().unwrap();
+        let candle = thin(&y.to_vec1::<f32>().unwrap());
+        let expected = golden.floats(&name);
+        let difference = largest_difference(&candle, &expected);
+        println!("candle {width}x{height}: {difference:.1e}");
+        assert!(difference < BOUND, "candle {width}x{height}: {difference}");
+
+        use allaprima::kernels::Precision;
+        for precision in [Precision::F32, Precision::Auto] {
+            let config = TransformConfig {
+                precision,
+                ..TransformConfig::default()
+            };
+            let mut engine = TransformEngine::new(any.network(), config).unwrap();
+            engine.set_style(&style).unwrap();
+            let mut painting = vec![0.0; rgb.len()];
+            engine
+                .paint_f32(&rgb, width, height, &mut painting)
+                .unwrap();
+            let difference = mean_difference(&thin(&painting), &expected);
+            println!("kernels {precision} {width}x{height}: {difference:.1e} in the mean");
+            let bound = if precision == Precision::F32 {
+                3e-4
+            } else {
+                5e-3
+            };
+            assert!(
+                difference < bound,
+                "{precision} {width}x{height}: {difference}"
+            );
+            if step == 4 {
+                let int8 = golden.floats(&format!("{name}.int8"));
+                let difference = mean_difference(&thin(&painting), &int8);
+                println!("    from the int8 files {difference:.1e} in the mean");
+                // The file's own graph, run in float, is as far away: it rounds every activation to 8 bits.
+                assert!(difference <= 0.035, "{difference}");
+            }
+        }
+    }
 }

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use allaprima::{device::DeviceChoice, kernels::Precision, sink::Codec, source::Sizing};
+use super::optimize::OptimizeArgs;
+use allaprima::{
+    device::DeviceChoice, kernels::Precision, sink::Codec, source::Sizing, stylize::Colors,
+};
 use clap::{ArgGroup, Parser, Subcommand};
 
 /// Paints videos and pictures in the style of a painting, by neural style transfer.
@@ -22,11 +25,11 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Paint a video, with its sound, into an MP4 (or MKV, MOV, WebM)
-    Video(VideoArgs),
+    Video(Box<VideoArgs>),
     /// Paint what a camera sees, at once: in a window, a recording, a virtual camera
     Live(Box<LiveArgs>),
     /// Paint pictures, or a folder of them
-    Image(ImageArgs),
+    Image(Box<ImageArgs>),
     /// List the styles, or paint a contact sheet of all of them
     Styles(StylesArgs),
     /// Measure frames per second: decoding, painting, encoding, and all of it
@@ -37,27 +40,52 @@ pub enum Command {
     Doctor(DoctorArgs),
 }
 
+/// Which style.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Painting")]
+pub struct StyleArgs {
+    /// Style: a name, a number, the path of a picture, or a blend such as starry:0.6,painting.jpg:0.4 (see `allaprima
+    /// styles`)
+    #[arg(short, long, value_name = "STYLE", default_value = super::settings::DEFAULT_STYLE)]
+    pub style: String,
+
+    /// Paint in the style of this picture; with live and video also of a folder of pictures, one after the other
+    #[arg(long, value_name = "FILE", conflicts_with = "style")]
+    pub style_image: Option<PathBuf>,
+}
+
 /// How to paint.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Painting")]
 #[command(group = ArgGroup::new("sizing").args(["size", "max_size"]))]
 pub struct PaintArgs {
-    /// Style: a name, a number, or a blend such as starry:0.6,7:0.4 (see `allaprima styles`)
-    #[arg(short, long, value_name = "STYLE", default_value = super::settings::DEFAULT_STYLE)]
-    pub style: String,
+    #[command(flatten)]
+    pub style: StyleArgs,
 
-    /// Opacity of the painting over the original, 0 to 1
-    #[arg(
-        long,
-        value_name = "0..1",
-        default_value_t = 1.0,
-        overrides_with = "strength"
-    )]
+    /// Strength of the style: 1 is the style, 0 the picture as it is (as well as the network can paint it)
+    #[arg(long, value_name = "0..1", default_value = "1", value_parser = super::settings::parse_strength)]
     pub strength: f32,
 
-    /// Keep the colours of the original and paint only its light and dark
-    #[arg(long)]
+    /// Opacity of the painting over the original, 0 to 1
+    #[arg(long, value_name = "0..1", default_value_t = 1.0)]
+    pub opacity: f32,
+
+    /// Colours: style (as painted), keep (the original's; only light and dark are painted) or match (the style picture's
+    /// palette)
+    #[arg(long, value_name = "WHICH", default_value = "style")]
+    pub colors: Colors,
+
+    /// The same as --colors keep
+    #[arg(long, conflicts_with = "colors")]
     pub keep_colors: bool,
+
+    /// Saturation of the painting: 0 is grey, 1 as painted, 4 the most
+    #[arg(long, value_name = "0..4", default_value_t = 1.0)]
+    pub saturation: f32,
+
+    /// Breadth of the brush strokes: 2 is twice as broad, 0.5 half
+    #[arg(long, visible_alias = "style-scale", value_name = "0.5..4", default_value = "1", value_parser = super::settings::parse_brush)]
+    pub brush: f32,
 
     /// Size to paint at, such as 640x360
     #[arg(long, value_name = "WxH", value_parser = super::settings::parse_size)]
@@ -84,6 +112,15 @@ pub struct PaintArgs {
 }
 
 impl PaintArgs {
+    /// Where colours come from.
+    pub fn colors(&self) -> Colors {
+        if self.keep_colors {
+            Colors::Keep
+        } else {
+            self.colors
+        }
+    }
+
     /// The size asked for.
     pub fn sizing(&self) -> Sizing {
         self.size.or(self.max_size).unwrap_or(Sizing::Native)
@@ -138,6 +175,9 @@ pub struct VideoArgs {
     pub paint: PaintArgs,
 
     #[command(flatten)]
+    pub optimize: OptimizeArgs,
+
+    #[command(flatten)]
     pub steady: SteadyArgs,
 
     /// Constant rate factor: lower is better and larger [default: 20 for h264, 23 for hevc, 30 for vp9 and av1]
@@ -160,6 +200,11 @@ pub struct VideoArgs {
     /// Keep every bit of the painting (ffv1 in .mkv)
     #[arg(long, help_heading = "Video")]
     pub lossless: bool,
+
+    /// Styles over time, such as 0:starry,10:ink,20:painting.jpg: the second, then the style (";" in place of "," where
+    /// one is a blend). Each fades into the next
+    #[arg(long, value_name = "TIME:STYLE,...", help_heading = "Painting", conflicts_with_all = ["style", "style_image"])]
+    pub style_at: Option<String>,
 
     /// Start here: seconds, or [HH:]MM:SS
     #[arg(long, value_name = "TIME", help_heading = "Video", value_parser = super::settings::parse_time)]
@@ -204,7 +249,7 @@ pub struct LiveArgs {
     )]
     pub camera: String,
 
-    /// List the cameras and what they offer
+    /// List the cameras and what they offer, and the microphones
     #[arg(long, help_heading = "Camera")]
     pub list: bool,
 
@@ -255,6 +300,16 @@ pub struct LiveArgs {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub record: Option<PathBuf>,
 
+    /// Record the sound of a microphone too: the default one, a device's name, or SYSTEM:NAME (pulse, alsa)
+    #[arg(
+        long,
+        value_name = "NAME",
+        num_args = 0..=1,
+        default_missing_value = "default",
+        help_heading = "Output"
+    )]
+    pub microphone: Option<String>,
+
     /// Feed a video device that other programs take for a camera (v4l2loopback)
     #[arg(long, value_name = "DEVICE", help_heading = "Output")]
     pub virtual_camera: Option<PathBuf>,
@@ -287,6 +342,18 @@ pub struct ImageArgs {
 
     #[command(flatten)]
     pub paint: PaintArgs,
+
+    #[command(flatten)]
+    pub optimize: OptimizeArgs,
+
+    /// Write the unfinished painting every so many steps of --engine optimize, beside the output
+    #[arg(
+        long,
+        value_name = "STEPS",
+        help_heading = "Optimizing",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub save_every: Option<u32>,
 
     /// Replace existing outputs
     #[arg(long, help_heading = "Output")]
@@ -336,9 +403,8 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(3..=100_000))]
     pub frames: u64,
 
-    /// Style to paint in
-    #[arg(short, long, value_name = "STYLE", default_value = super::settings::DEFAULT_STYLE)]
-    pub style: String,
+    #[command(flatten)]
+    pub style: StyleArgs,
 
     /// Where to paint: auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto", value_name = "DEVICE")]

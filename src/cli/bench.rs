@@ -8,17 +8,20 @@ use std::{path::Path, sync::Arc, time::Instant};
 use allaprima::{
     device::DeviceChoice,
     frame::{Frame, Packet},
-    models::ModelStore,
     pipeline::{self, Control, StageStats, StageSummary},
     sink::{Discard, FrameSink, VideoFileSink, VideoSinkSettings},
     source::{FrameSource, Sizing, TestCard, VideoFileSource, VideoSourceSettings},
-    style::{StyleChoice, StylePack},
-    stylize::{FeedForward, FeedForwardSettings, Finish, Passthrough, Stylizer},
+    style::Gallery,
+    stylize::{FeedForward, FeedForwardSettings, Passthrough, Stylizer},
 };
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use super::{args::BenchArgs, settings::threads, summary::peak_rss_mib, usage};
+use super::{
+    args::BenchArgs,
+    settings::{Styles, threads},
+    summary::peak_rss_mib,
+};
 
 /// Frames kept in memory to paint and encode from; longer runs go round.
 const KEPT_FRAMES: u64 = 30;
@@ -62,25 +65,25 @@ impl Step {
 
 struct Bench<'a> {
     args: &'a BenchArgs,
-    pack: StylePack,
+    gallery: Arc<Gallery>,
     settings: FeedForwardSettings,
     folder: tempfile::TempDir,
 }
 
 pub fn run(args: &BenchArgs) -> Result<()> {
-    let pack = StylePack::load(&ModelStore::open(args.models.models.as_deref())?)?;
-    let choice = StyleChoice::parse(&args.style, pack.styles()).map_err(usage)?;
+    let device = args.device.resolve()?;
+    let styles = Styles::open(&args.style, &args.models, &device)?.without_playlist()?;
     let settings = FeedForwardSettings {
-        style: pack.parameters(&choice),
-        finish: Finish::new(1.0, false)?,
-        device: args.device.resolve()?,
+        style: styles.gallery.mix(&styles.choice)?,
+        match_colors: false,
+        device,
         threads: threads(args.threads),
         precision: args.precision,
     };
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let bench = Bench {
         args,
-        pack,
+        gallery: Arc::new(styles.gallery),
         settings,
         folder,
     };
@@ -246,7 +249,10 @@ impl Bench<'_> {
     }
 
     fn stylizer(&self) -> Result<FeedForward> {
-        Ok(FeedForward::new(&self.pack, self.settings.clone())?)
+        Ok(FeedForward::new(
+            self.gallery.clone(),
+            self.settings.clone(),
+        )?)
     }
 
     fn sink(&self, path: &Path, info: &allaprima::source::StreamInfo) -> Result<VideoFileSink> {

@@ -43,11 +43,13 @@ pub fn run(args: LiveArgs) -> Result<()> {
     let (camera, is_real) = camera(&args)?;
     let mirror = args.mirror || (is_real && !args.no_mirror);
     let desk = Desk::new(
-        painter.pack().clone(),
+        painter.gallery().clone(),
         DeskSettings {
             style: painter.choice().clone(),
             strength: args.paint.strength,
-            keep_colors: args.paint.keep_colors,
+            opacity: args.paint.opacity,
+            colors: args.paint.colors(),
+            saturation: args.paint.saturation,
             steady: args.steady.steady.0,
             size,
             mirror,
@@ -57,8 +59,12 @@ pub fn run(args: LiveArgs) -> Result<()> {
     if let Some(path) = &args.record {
         sink::check_recording(path, args.overwrite).map_err(of_sink)?;
     }
+    let microphone = match &args.microphone {
+        Some(name) => Some(source::open_microphone(name)?),
+        None => None,
+    };
     let threads = threads(args.paint.threads);
-    let stylizer = Box::new(painter.stylizer()?);
+    let stylizer = painter.unfinished_stylizer()?;
     let live_painter = LivePainter::new(stylizer, desk.wanted(), args.fps, threads)
         .with_largest_side(largest_side);
     let virtual_camera = match &args.virtual_camera {
@@ -80,8 +86,9 @@ pub fn run(args: LiveArgs) -> Result<()> {
         desk,
         screen: screen(args.window)?,
         virtual_camera,
-        open_recording: Arc::new(move |path, info| {
-            sink::open_recording(path, info, overwrite, threads)
+        microphone,
+        open_recording: Arc::new(move |path, info, track| {
+            sink::open_recording(path, info, track, overwrite, threads)
         }),
         recording_name: names(args.record.clone()),
         save_screenshot: Box::new(|picture| {
@@ -185,6 +192,13 @@ fn list() -> Result<()> {
     }
     for camera in cameras {
         println!("{camera}");
+    }
+    let microphones = source::microphones();
+    if !microphones.is_empty() {
+        println!("microphones (for --microphone):");
+    }
+    for microphone in microphones {
+        println!("  {microphone}");
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod interrupt;
 mod live;
 mod live_summary;
 mod measure;
+mod optimize;
 mod plot;
 mod progress;
 mod settings;
@@ -47,9 +48,9 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     init_log();
     let result = match args.command {
-        Command::Video(args) => video::run(args),
+        Command::Video(args) => video::run(&args),
         Command::Live(args) => live::run(*args),
-        Command::Image(args) => image::run(args),
+        Command::Image(args) => image::run(&args),
         Command::Styles(args) => styles::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Measure(args) => measure::run(&args),

@@ -1,21 +1,28 @@
 //! What is meant: values checked, names resolved, each error naming the option.
 
-use std::{num::NonZero, sync::Arc, thread::available_parallelism};
+use std::{num::NonZero, ops::Range, sync::Arc, thread::available_parallelism};
 
 use allaprima::{
     models::ModelStore,
     pipeline::Steadying,
     source::Sizing,
-    style::{StyleChoice, StylePack},
-    stylize::{FeedForward, FeedForwardSettings, Finish},
+    style::{Gallery, StyleChoice, StyleError, StyleMix},
+    stylize::{
+        BRUSHES, Brush, Colors, FeedForward, FeedForwardSettings, Finish, Finishing, Schedule,
+        Stylizer,
+    },
     temporal::{
         flow::{FlowPreset, FlowScale, FlowSettings},
         steady::SteadySettings,
     },
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use candle_core::Device;
 
-use super::{args::PaintArgs, usage};
+use super::{
+    args::{ModelArgs, PaintArgs, StyleArgs},
+    usage,
+};
 
 /// The style that is painted when none is named.
 pub const DEFAULT_STYLE: &str = "starry";
@@ -120,37 +127,182 @@ pub fn threads(asked: Option<usize>) -> usize {
     asked.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get))
 }
 
+/// A strength of the style.
+pub fn parse_strength(text: &str) -> Result<f32, String> {
+    text.parse()
+        .ok()
+        .filter(|strength| (0.0..=1.0).contains(strength))
+        .ok_or_else(|| "write a number from 0 (the picture as it is) to 1 (the style)".into())
+}
+
+/// A breadth of the brush.
+pub fn parse_brush(text: &str) -> Result<f32, String> {
+    text.parse()
+        .ok()
+        .filter(|breadth| BRUSHES.contains(breadth))
+        .ok_or_else(|| {
+            format!(
+                "write a number from {} (half as broad) to {}",
+                BRUSHES.start(),
+                BRUSHES.end()
+            )
+        })
+}
+
+/// A gallery with the style that the options name in it.
+pub struct Styles {
+    pub gallery: Gallery,
+    pub choice: StyleChoice,
+    /// The pictures of the folder, if one was named.
+    pub playlist: Option<Range<usize>>,
+}
+
+impl Styles {
+    /// Loads the models and finds the style.
+    pub fn open(style: &StyleArgs, models: &ModelArgs, device: &Device) -> Result<Self> {
+        let store = ModelStore::open(models.models.as_deref())?;
+        let mut gallery = Gallery::new(store, device.clone())?;
+        let (choice, playlist) = match &style.style_image {
+            Some(folder) if folder.is_dir() => {
+                let playlist = gallery.add_folder(folder).map_err(of_style)?;
+                (StyleChoice::single(playlist.start), Some(playlist))
+            }
+            Some(file) => {
+                let number = gallery.add_picture(file).map_err(of_style)?;
+                (StyleChoice::single(number), None)
+            }
+            None => (gallery.choose(&style.style).map_err(of_style)?, None),
+        };
+        Ok(Self {
+            gallery,
+            choice,
+            playlist,
+        })
+    }
+
+    /// Refuses a folder where nothing changes over time.
+    pub fn without_playlist(self) -> Result<Self> {
+        if self.playlist.is_some() {
+            return Err(usage(anyhow!(
+                "--style-image takes a folder with live and video only: name one picture"
+            )));
+        }
+        Ok(self)
+    }
+}
+
+/// Wrong usage is told apart from a file that fails.
+fn of_style(error: StyleError) -> anyhow::Error {
+    match error {
+        StyleError::Choice(_) | StyleError::Folder { .. } | StyleError::NoPictures(_) => {
+            usage(error)
+        }
+        _ => error.into(),
+    }
+}
+
 /// The painter that the options describe.
 pub struct Painter {
-    pack: Arc<StylePack>,
+    gallery: Arc<Gallery>,
     choice: StyleChoice,
     settings: FeedForwardSettings,
+    finish: Finish,
+    brush: f32,
+    schedule: Vec<(f64, StyleMix)>,
 }
 
 impl Painter {
-    /// Loads the models and resolves style, strength and device.
+    /// Loads the models and resolves styles, finish and device.
     pub fn from_args(args: &PaintArgs) -> Result<Self> {
-        let finish = Finish::new(args.strength, args.keep_colors).map_err(usage)?;
-        let store = ModelStore::open(args.models.models.as_deref())?;
-        let pack = StylePack::load(&store)?;
-        let choice = StyleChoice::parse(&args.style, pack.styles()).map_err(usage)?;
+        let device = args.device.resolve().map_err(usage)?;
+        let styles = Styles::open(&args.style, &args.models, &device)?;
+        Self::new(args, styles, device, Vec::new())
+    }
+
+    /// As [`Painter::from_args`] for one picture at a time.
+    pub fn for_pictures(args: &PaintArgs) -> Result<Self> {
+        let device = args.device.resolve().map_err(usage)?;
+        let styles = Styles::open(&args.style, &args.models, &device)?.without_playlist()?;
+        Self::new(args, styles, device, Vec::new())
+    }
+
+    /// As [`Painter::from_args`] for a film of so many seconds, with the styles of `style_at` over time.
+    pub fn for_film(
+        args: &PaintArgs,
+        style_at: Option<&str>,
+        seconds: Option<f64>,
+    ) -> Result<Self> {
+        let device = args.device.resolve().map_err(usage)?;
+        let mut styles = Styles::open(&args.style, &args.models, &device)?;
+        let mut plan = Vec::new();
+        if let Some(text) = style_at {
+            for (start, style) in parse_style_at(text).map_err(|error| usage(anyhow!(error)))? {
+                plan.push((start, styles.gallery.choose(style).map_err(of_style)?));
+            }
+        } else if let Some(pictures) = styles.playlist.clone() {
+            let Some(seconds) = seconds else {
+                return Err(usage(anyhow!(
+                    "how long the film is is not known, so the folder cannot be spread over it: use --style-at"
+                )));
+            };
+            let each = seconds / pictures.len() as f64;
+            plan = pictures
+                .enumerate()
+                .map(|(i, number)| (each * i as f64, StyleChoice::single(number)))
+                .collect();
+        }
+        if let Some((_, first)) = plan.first() {
+            styles.choice = first.clone();
+        }
+        Self::new(args, styles, device, plan)
+    }
+
+    fn new(
+        args: &PaintArgs,
+        styles: Styles,
+        device: Device,
+        plan: Vec<(f64, StyleChoice)>,
+    ) -> Result<Self> {
+        let finish = Finish::new(args.opacity, args.colors(), args.saturation).map_err(usage)?;
+        let Styles {
+            gallery, choice, ..
+        } = styles;
+        let mix = |choice: &StyleChoice| -> Result<StyleMix> {
+            let mix = gallery.mix(choice).map_err(of_style)?;
+            Ok(mix.with_strength(args.strength))
+        };
+        let style = mix(&choice)?;
+        let schedule = plan
+            .iter()
+            .map(|(start, choice)| Ok((*start, mix(choice)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let has_palette = style.palette().is_some()
+            || schedule.iter().any(|(_, style)| style.palette().is_some());
+        if finish.colors() == Colors::Match && !has_palette {
+            return Err(usage(anyhow!(
+                "--colors match takes the colours of a style picture: name one with --style-image"
+            )));
+        }
         let settings = FeedForwardSettings {
-            style: pack.parameters(&choice),
-            finish,
-            device: args.device.resolve().map_err(usage)?,
+            style,
+            match_colors: finish.colors() == Colors::Match,
+            device,
             threads: threads(args.threads),
             precision: args.precision,
         };
         Ok(Self {
-            pack: Arc::new(pack),
+            gallery: Arc::new(gallery),
             choice,
             settings,
+            finish,
+            brush: args.brush,
+            schedule,
         })
     }
 
     /// The styles there are.
-    pub fn pack(&self) -> &Arc<StylePack> {
-        &self.pack
+    pub fn gallery(&self) -> &Arc<Gallery> {
+        &self.gallery
     }
 
     /// The style that is wanted.
@@ -163,7 +315,7 @@ impl Painter {
         &self,
         choice: SteadyChoice,
         (preset, scale): (FlowPreset, FlowScale),
-    ) -> Result<(FeedForward, Option<Steadying>)> {
+    ) -> Result<(Box<dyn Stylizer>, Option<Steadying>)> {
         let SteadyChoice(Some(strength)) = choice else {
             return Ok((self.stylizer()?, None));
         };
@@ -175,23 +327,48 @@ impl Painter {
                 scale,
                 threads,
             },
-            finish: self.settings.finish,
+            finish: self.finish,
         };
-        let unfinished = FeedForwardSettings {
-            finish: Finish::default(),
-            ..self.settings.clone()
-        };
-        let stylizer = FeedForward::new(&self.pack, unfinished);
-        Ok((
-            stylizer.context("cannot set the network up")?,
-            Some(steadying),
-        ))
+        Ok((self.unfinished_stylizer()?, Some(steadying)))
     }
 
-    /// A stylizer of its own.
-    pub fn stylizer(&self) -> Result<FeedForward> {
-        FeedForward::new(&self.pack, self.settings.clone()).context("cannot set the network up")
+    /// A stylizer that leaves the finish to others.
+    pub fn unfinished_stylizer(&self) -> Result<Box<dyn Stylizer>> {
+        let painter = FeedForward::new(self.gallery.clone(), self.settings.clone());
+        let mut stylizer: Box<dyn Stylizer> =
+            Box::new(painter.context("cannot set the network up")?);
+        if self.brush != 1.0 {
+            stylizer = Box::new(Brush::new(stylizer, self.brush));
+        }
+        if !self.schedule.is_empty() {
+            stylizer = Box::new(Schedule::new(stylizer, self.schedule.clone()));
+        }
+        Ok(stylizer)
     }
+
+    /// A stylizer that does all there is.
+    pub fn stylizer(&self) -> Result<Box<dyn Stylizer>> {
+        let finishing = Finishing::new(self.unfinished_stylizer()?, self.finish);
+        Ok(Box::new(finishing))
+    }
+}
+
+/// `0:starry,10:ink`, or with blends `0:starry:0.6,ink:0.4;10:ink`: seconds and styles.
+fn parse_style_at(text: &str) -> Result<Vec<(f64, &str)>, String> {
+    let separator = if text.contains(';') { ';' } else { ',' };
+    let entries = text.split(separator).map(|entry| {
+        let (time, style) = entry
+            .split_once(':')
+            .ok_or_else(|| format!("--style-at: '{entry}' is not written as SECOND:STYLE"))?;
+        let seconds = time
+            .trim()
+            .parse()
+            .ok()
+            .filter(|s: &f64| s.is_finite() && *s >= 0.0)
+            .ok_or_else(|| format!("--style-at: '{time}' is not a number of seconds"))?;
+        Ok((seconds, style.trim()))
+    });
+    entries.collect()
 }
 
 #[cfg(test)]
@@ -252,6 +429,35 @@ mod tests {
         assert_eq!(parse_steady("0.5"), Ok(SteadyChoice(Some(0.5))));
         for bad in ["", "on", "-0.1", "1.01", "nan", "inf"] {
             assert!(parse_steady(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn styles_over_time() {
+        assert_eq!(
+            parse_style_at("0:starry, 10.5:a.jpg"),
+            Ok(vec![(0.0, "starry"), (10.5, "a.jpg")])
+        );
+        assert_eq!(
+            parse_style_at("0:starry:0.6,7:0.4;2:7"),
+            Ok(vec![(0.0, "starry:0.6,7:0.4"), (2.0, "7")])
+        );
+        for bad in ["", "starry", "0:starry,ink", "-1:ink", "x:ink", "nan:ink"] {
+            assert!(parse_style_at(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn strengths_and_brushes() {
+        assert_eq!(
+            (parse_strength("0.5"), parse_brush("4")),
+            (Ok(0.5), Ok(4.0))
+        );
+        for bad in ["", "-0.1", "nan", "many", "9"] {
+            assert!(
+                parse_strength(bad).is_err() && parse_brush(bad).is_err(),
+                "{bad:?}"
+            );
         }
     }
 

@@ -1,14 +1,14 @@
 //! `allaprima styles`: the list of styles, and a contact sheet of them.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use allaprima::{
     kernels::Precision,
     models::ModelStore,
     picture_file::{PictureFile, writable_format},
     source::Sizing,
-    style::{StyleChoice, StylePack},
-    stylize::{FeedForward, FeedForwardSettings, Finish, Stylizer},
+    style::{Gallery, StyleChoice, StylePack},
+    stylize::{FeedForward, FeedForwardSettings, Stylizer},
 };
 use anyhow::{Result, bail};
 use candle_core::Device;
@@ -24,10 +24,11 @@ struct Entry<'a> {
 }
 
 pub fn run(args: &StylesArgs) -> Result<()> {
-    let pack = StylePack::load(&ModelStore::open(args.models.models.as_deref())?)?;
+    let store = ModelStore::open(args.models.models.as_deref())?;
+    let gallery = Arc::new(Gallery::new(store, Device::Cpu)?);
     match (&args.sheet, &args.output) {
-        (Some(photo), Some(output)) => paint_sheet(&pack, photo, output, args),
-        _ => list(&pack, args.json),
+        (Some(photo), Some(output)) => paint_sheet(&gallery, photo, output, args),
+        _ => list(gallery.pack(), args.json),
     }
 }
 
@@ -62,26 +63,31 @@ fn list(pack: &StylePack, json: bool) -> Result<()> {
     Ok(())
 }
 
-fn paint_sheet(pack: &StylePack, photo: &Path, output: &Path, args: &StylesArgs) -> Result<()> {
+fn paint_sheet(
+    gallery: &Arc<Gallery>,
+    photo: &Path,
+    output: &Path,
+    args: &StylesArgs,
+) -> Result<()> {
     writable_format(output).map_err(usage)?;
     if output.exists() && !args.overwrite {
         bail!("{} exists: use --overwrite to replace it", output.display());
     }
     let original = PictureFile::read(photo, Sizing::MaxSide(args.tile as usize))?.picture;
     let mut tiles = vec![("original".to_owned(), original.clone())];
-    for (number, style) in pack.styles().iter().enumerate() {
+    for (number, style) in gallery.pack().styles().iter().enumerate() {
         let mut painting = original.clone();
         let settings = FeedForwardSettings {
-            style: pack.parameters(&StyleChoice::single(number)),
-            finish: Finish::new(1.0, false)?,
+            style: gallery.mix(&StyleChoice::single(number))?,
+            match_colors: false,
             device: Device::Cpu,
             threads: threads(None),
             precision: Precision::F32,
         };
-        FeedForward::new(pack, settings)?.paint(&mut painting)?;
+        FeedForward::new(gallery.clone(), settings)?.paint(&mut painting)?;
         tiles.push((format!("{number} {}", style.name), painting));
     }
     sheet::save(sheet::compose(&tiles)?, output, args.overwrite)?;
-    eprintln!("{} styles → {}", pack.styles().len(), output.display());
+    eprintln!("{} styles → {}", gallery.styles().len(), output.display());
     Ok(())
 }

@@ -9,7 +9,7 @@ use allaprima::{
     stylize::MAX_PIXELS,
     temporal::flow::{FlowPreset, FlowScale},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
     args::VideoArgs,
@@ -33,14 +33,13 @@ fn file_flow(info: &StreamInfo) -> (FlowPreset, FlowScale) {
     (FlowPreset::Medium, scale)
 }
 
-pub fn run(args: VideoArgs) -> Result<()> {
+pub fn run(args: &VideoArgs) -> Result<()> {
     let quiet = args.talk.quiet;
-    let painter = Painter::from_args(&args.paint)?;
     let threads = threads(args.paint.threads);
     let sink_settings = VideoSinkSettings {
         codec: args.codec,
         crf: args.crf,
-        preset: args.preset,
+        preset: args.preset.clone(),
         lossless: args.lossless,
         overwrite: args.overwrite,
         threads,
@@ -57,6 +56,23 @@ pub fn run(args: VideoArgs) -> Result<()> {
         },
     )?;
     check_pixels(source.info())?;
+    let flow = file_flow(source.info());
+    let (stylizer, steadying) = if args.optimize.is_chosen(&args.paint.style)? {
+        if args.style_at.is_some() {
+            return Err(usage(anyhow!(
+                "--style-at belongs to --engine fast: --engine optimize paints the whole film in one style"
+            )));
+        }
+        // Paintings that start from the one before are steady by themselves.
+        (
+            args.optimize.stylizer(&args.paint, |painter| painter)?,
+            None,
+        )
+    } else {
+        let seconds = seconds(source.info());
+        Painter::for_film(&args.paint, args.style_at.as_deref(), seconds)?
+            .steady_stylizer(args.steady.steady, flow)?
+    };
     let sink = VideoFileSink::create(
         &args.output,
         source.info(),
@@ -78,9 +94,7 @@ pub fn run(args: VideoArgs) -> Result<()> {
         quiet,
     )?;
     let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
-    let flow = file_flow(source.info());
-    let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow)?;
-    let report = pipeline::run_steady(source, Box::new(stylizer), steadying, sink, &control);
+    let report = pipeline::run_steady(source, stylizer, steadying, sink, &control);
     drop(progress);
     let report = report.with_context(|| format!("{} was not painted", args.input.display()))?;
 
@@ -97,6 +111,12 @@ pub fn run(args: VideoArgs) -> Result<()> {
         eprintln!("{}", summary.sentence());
     }
     Ok(())
+}
+
+/// How long the film is, as far as its file says.
+fn seconds(info: &StreamInfo) -> Option<f64> {
+    let rate = info.frame_rate?.value();
+    Some(info.expected_frames? as f64 / rate).filter(|seconds| seconds.is_finite())
 }
 
 /// Refuses pictures that memory does not hold.

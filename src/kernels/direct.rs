@@ -18,7 +18,10 @@ use std::marker::PhantomData;
 /// Weights of one convolution, packed for one instruction set.
 pub(crate) struct DirectConvolution<D> {
     kernel: usize,
+    /// Of all pixels that are made at once.
     out_channels: usize,
+    /// Neighbouring pixels that fill a vector together where one has too few channels.
+    pixels_at_once: usize,
     /// Bytes from one output pixel's input to the next one's.
     step: usize,
     /// Words of one kernel row: its values, the last word filled up with zero weights.
@@ -34,14 +37,16 @@ pub(crate) struct DirectConvolution<D> {
 }
 
 impl<D: Format> DirectConvolution<D> {
-    /// Packs `weights`, whose output channels must be a multiple of 16.
+    /// Packs `weights`, whose output channels must divide 16 or be a multiple of it.
     pub(crate) fn new(weights: &ConvolutionWeights, stride: usize, set: InstructionSet) -> Self {
         let ConvolutionWeights {
-            out_channels,
+            out_channels: channels,
             in_channels,
             kernel_size: kernel,
             ref weight,
         } = *weights;
+        let pixels_at_once = (16 / channels).max(1);
+        let out_channels = channels * pixels_at_once;
         debug_assert_eq!(out_channels % 16, 0);
         let group = match set {
             InstructionSet::Portable | InstructionSet::Neon => 8,
@@ -49,18 +54,25 @@ impl<D: Format> DirectConvolution<D> {
             _ if out_channels % 32 == 0 => 32,
             _ => 16,
         };
-        let (run, per_word) = (kernel * in_channels, 4 / D::BYTES);
+        // Pixels further right see the same run, as much later as they are apart.
+        let reach = kernel + (pixels_at_once - 1) * stride;
+        let (run, per_word) = (reach * in_channels, 4 / D::BYTES);
         let words = run.div_ceil(per_word);
         let mut packed = vec![0_u8; out_channels * kernel * words * 4];
         for o in 0..out_channels {
             for y in 0..kernel {
                 for value in 0..run {
                     let (x, i) = (value / in_channels, value % in_channels);
+                    let Some(x) = x.checked_sub(o / channels * stride).filter(|x| *x < kernel)
+                    else {
+                        continue;
+                    };
                     let word =
                         ((o / group * kernel + y) * words + value / per_word) * group + o % group;
                     let at = word * 4 + value % per_word * D::BYTES;
-                    let bytes =
-                        D::weight(weight[((o * in_channels + i) * kernel + y) * kernel + x]);
+                    let bytes = D::weight(
+                        weight[((o % channels * in_channels + i) * kernel + y) * kernel + x],
+                    );
                     packed[at..at + D::BYTES].copy_from_slice(&bytes[..D::BYTES]);
                 }
             }
@@ -68,7 +80,8 @@ impl<D: Format> DirectConvolution<D> {
         Self {
             kernel,
             out_channels,
-            step: stride * in_channels * D::BYTES,
+            pixels_at_once,
+            step: pixels_at_once * stride * in_channels * D::BYTES,
             words,
             packed: AlignedBuffer::from_bytes(&packed),
             group,
@@ -80,10 +93,11 @@ impl<D: Format> DirectConvolution<D> {
 
     /// What whole sums are multiplied by and what is then added, one each per output channel.
     pub(crate) fn rescaled(self, rescale: Vec<f32>, shift: Vec<f32>) -> Self {
-        debug_assert!(rescale.len() == self.out_channels && shift.len() == self.out_channels);
+        debug_assert_eq!(rescale.len() * self.pixels_at_once, self.out_channels);
+        debug_assert_eq!(shift.len(), rescale.len());
         Self {
-            rescale,
-            shift,
+            rescale: rescale.repeat(self.pixels_at_once),
+            shift: shift.repeat(self.pixels_at_once),
             ..self
         }
     }
@@ -198,6 +212,10 @@ impl<D: Format> RowConvolution for DirectConvolution<D> {
         self.out_channels
     }
 
+    fn pixels_at_once(&self) -> usize {
+        self.pixels_at_once
+    }
+
     #[inline(always)]
     unsafe fn row<S: Simd>(
         &self,
@@ -221,11 +239,11 @@ impl<D: Format> RowConvolution for DirectConvolution<D> {
                 };
             }
             if D::BYTES == 4 {
-                steps!(12, 32, 128, 256);
+                steps!(12, 24, 32, 64, 128, 256);
             } else if D::BYTES == 2 {
-                steps!(6, 16, 64, 128);
+                steps!(6, 12, 16, 32, 64, 128);
             } else {
-                steps!(3, 8, 32, 64);
+                steps!(3, 6, 8, 16, 32, 64);
             }
         }
     }

@@ -9,14 +9,14 @@
 use super::aligned::AlignedBuffer;
 use super::convolution::{Method, SLACK, WORK};
 use super::last::LastConvolution;
-use super::network::{MINIMUM_SIDE, StyleParameters, TransformWeights, layer_shape, style_offset};
+use super::network::{MINIMUM_SIDE, StyleParameters, TransformWeights};
 use super::packed::{LastLayer, PackedNetwork};
 use super::pass::{
     ConvolutionPass, ConvolutionTile, FinishPass, FinishRow, LastPass, LastTile, Painting, Scratch,
     Source, Target,
 };
 use super::patch::{Edge, PictureSource, TensorSource};
-use super::plan::{LAST, Plan};
+use super::plan::Plan;
 use super::pool::WorkerPool;
 use super::statistics::{Affine, Moments};
 use super::{InstructionSet, KernelError, Precision, TransformConfig};
@@ -111,9 +111,9 @@ impl TransformEngine {
     /// Sets the style of the pictures that follow.
     ///
     /// # Errors
-    /// When the style does not have [`STYLE_CHANNELS`](super::STYLE_CHANNELS) scales and shifts.
+    /// When the style does not have the network's number of scales and shifts.
     pub fn set_style(&mut self, style: &StyleParameters) -> Result<(), KernelError> {
-        style.check()?;
+        style.check(self.network.shape)?;
         if self.style.as_ref() != Some(style) {
             self.network.set_style(style);
         }
@@ -168,18 +168,24 @@ impl TransformEngine {
         {
             return plan;
         }
-        let plan = Plan::new(width, height);
+        let shape = self.network.shape;
+        let plan = Plan::new(shape, width, height);
         let pixels = plan.pixels();
-        self.first_region.resize(pixels * 64);
-        self.second_region.resize(pixels * 40);
+        // 16-bit numbers at full size; or four planes of 32 channels at a quarter.
+        self.first_region
+            .resize(pixels * (2 * shape.contract[0]).max(32));
+        // The second layer's plane at half size; or those of the expanding layers, the last four channels wide.
+        let [half, full] = shape.expand;
+        self.second_region
+            .resize(pixels * shape.contract[1].max(half + 4 * full + 16));
         let (mut patch, mut row, mut partials) = (0, 0, 0);
         for (layer, tiling) in plan.tilings.iter().enumerate() {
-            let (_, in_channels, kernel) = layer_shape(layer);
+            let (in_channels, kernel) = (shape.layer(layer).in_channels, tiling.kernel);
             let columns = tiling.tile_columns;
-            if layer == LAST {
+            if layer == shape.last() {
                 let row_values = LastConvolution::row_values(columns + kernel);
                 row = row.max(3 * (columns + LastConvolution::SLACK));
-                patch = patch.max(4 * (tiling.tile_rows + kernel) * row_values);
+                patch = patch.max(in_channels * (tiling.tile_rows + kernel) * row_values);
             }
             row = row.max(columns.next_multiple_of(4) * 32 * 4);
             patch = patch.max((tiling.patch_pixels() + 4 * (columns + kernel)) * in_channels);
@@ -222,15 +228,19 @@ impl TransformEngine {
 
     fn layers(&mut self, plan: &Plan, style: &StyleParameters, rgb: &[u8], painting: Painting) {
         let pixels = plan.pixels();
+        let shape = self.network.shape;
+        let [half, full] = shape.expand;
+        let [wide, middle, deep] = shape.contract;
         let first = self.first_region.as_mut_ptr::<f32>();
         let second = self.second_region.as_mut_ptr::<f32>();
-        // SAFETY: offsets within the regions, as `prepare` sized them: 64 bytes a pixel hold four planes of a
-        // sixteenth of the pixels with 32 channels (8 bytes a pixel each); 40 hold 8 (half size, 8 channels) and twice
-        // 16 (full size, 4 channels).
+        // SAFETY: offsets within the regions, as `prepare` sized them: the first holds four planes of a sixteenth of the
+        // pixels with 32 channels (8 bytes a pixel each), the second the expanding layers' planes one behind the other.
         let plane = |index: usize| unsafe { first.add(index * pixels * 2) };
         // SAFETY: as above.
-        let (expanded_half, expanded, raw) =
-            unsafe { (second, second.add(pixels * 2), second.add(pixels * 6)) };
+        let (expanded_half, expanded, raw) = unsafe {
+            let expanded = second.add(pixels * half / 4);
+            (second, expanded, expanded.add(pixels * full))
+        };
         let tensor = |data: *const f32, shrink: usize, channels: usize, affine| {
             let (height, width) = plan.plane(shrink);
             TensorSource {
@@ -261,7 +271,7 @@ impl TransformEngine {
 
         let source = TensorSource {
             packed: true,
-            ..tensor(first, 1, 32, affine)
+            ..tensor(first, 1, wide, affine)
         };
         let target = Target::Plain {
             data: second,
@@ -272,7 +282,7 @@ impl TransformEngine {
         // The first region is free now: two trunks (used in turn) and the two outputs of a residual block.
         let quarter = plan.plane(4).1;
         let (between, output) = (plane(2), plane(3));
-        let source = tensor(second, 2, 32, affine);
+        let source = tensor(second, 2, middle, affine);
         let target = Target::Plain {
             data: output,
             width: quarter,
@@ -280,20 +290,20 @@ impl TransformEngine {
         let mut affine = self.convolve(plan, style, 2, Source::Tensor(source), target);
 
         let mut trunk: *mut f32 = std::ptr::null_mut();
-        for block in 0..6 {
+        for block in 0..shape.blocks {
             let next = plane(block % 2);
             let source = TensorSource {
                 relu: block == 0,
                 trunk,
                 keep: next,
-                ..tensor(output, 4, 32, affine)
+                ..tensor(output, 4, deep, affine)
             };
             let target = Target::Plain {
                 data: between,
                 width: quarter,
             };
             let inner = self.convolve(plan, style, 3 + 2 * block, Source::Tensor(source), target);
-            let source = tensor(between, 4, 32, inner);
+            let source = tensor(between, 4, deep, inner);
             let target = Target::Plain {
                 data: output,
                 width: quarter,
@@ -302,31 +312,32 @@ impl TransformEngine {
             trunk = next;
         }
 
+        let last = shape.last();
         let source = TensorSource {
             relu: false,
             trunk,
             edge: Edge::Clamp,
-            ..tensor(output, 4, 32, affine)
+            ..tensor(output, 4, deep, affine)
         };
         let target = Target::Blocks {
             data: expanded_half,
             width: quarter,
-            channels: 8,
+            channels: half,
         };
-        let affine = self.convolve(plan, style, 15, Source::Tensor(source), target);
+        let affine = self.convolve(plan, style, last - 2, Source::Tensor(source), target);
 
         let source = TensorSource {
             edge: Edge::Clamp,
-            ..tensor(expanded_half, 2, 8, affine)
+            ..tensor(expanded_half, 2, half, affine)
         };
         let target = Target::Blocks {
             data: expanded,
             width: plan.plane(2).1,
-            channels: 4,
+            channels: full,
         };
-        let affine = self.convolve(plan, style, 16, Source::Tensor(source), target);
+        let affine = self.convolve(plan, style, last - 1, Source::Tensor(source), target);
 
-        let source = tensor(expanded, 1, 4, affine);
+        let source = tensor(expanded, 1, full, affine);
         let affine = self.convolve_last(plan, style, source, raw);
         let pass = FinishPass {
             raw,
@@ -351,7 +362,8 @@ impl TransformEngine {
         source: TensorSource,
         target: *mut f32,
     ) -> Affine {
-        let tiling = &plan.tilings[LAST];
+        let last = self.network.shape.last();
+        let tiling = &plan.tilings[last];
         let partials = self.partials.as_mut_ptr();
         let scratch = self.scratch.as_mut_ptr();
         match &self.network.last {
@@ -396,7 +408,7 @@ impl TransformEngine {
                 run_tiles(&mut self.pool, self.set, &pass);
             }
         }
-        self.normalise(style, LAST, tiling.count(), 4)
+        self.normalise(style, last, tiling.count(), 4)
     }
 
     fn convolve(
@@ -408,7 +420,7 @@ impl TransformEngine {
         target: Target,
     ) -> Affine {
         let tiling = &plan.tilings[layer];
-        let channels = layer_shape(layer).0;
+        let channels = self.network.shape.layer(layer).out_channels;
         let source = match source {
             Source::Tensor(tensor) => Source::Tensor(TensorSource {
                 quantiser: self.network.quantisers[layer],
@@ -437,8 +449,10 @@ impl TransformEngine {
         tiles: usize,
         stored: usize,
     ) -> Affine {
-        let offset = style_offset(layer);
-        let own = offset..offset + layer_shape(layer).0;
+        if let Some(affine) = self.network.fixed[layer] {
+            return affine;
+        }
+        let own = self.network.shape.style_channels_of(layer);
         let mut moments = [Moments::default(); 32];
         for tile in self.partials[..tiles * stored].chunks_exact(stored) {
             for (whole, part) in moments.iter_mut().zip(tile) {

@@ -15,6 +15,9 @@ pub enum KernelError {
         /// Shape that was handed in.
         found: String,
     },
+    /// A network has no layers.
+    #[error("the network has no layers")]
+    NoLayers,
     /// A style does not have one scale and one shift per normalised channel.
     #[error("a style needs {expected} scales and shifts, this one has {scales} and {shifts}")]
     StyleLength {

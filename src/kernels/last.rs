@@ -1,4 +1,4 @@
-//! The last convolution, 9×9 over four channels to three, with pixels in the vector lanes.
+//! The last convolution, 9×9 over four or eight channels to three, with pixels in the vector lanes.
 //!
 //! Three output channels would leave most lanes of a vector idle, so here a vector holds neighbouring pixels of one
 //! channel: the patch is planar, each load of input pixels meets three broadcast weights, and a register tile is three
@@ -9,7 +9,6 @@ use super::network::ConvolutionWeights;
 use super::patch::{TensorSource, Tile};
 use super::simd::Simd;
 
-const IN: usize = 4;
 const OUT: usize = 3;
 const KERNEL: usize = 9;
 
@@ -17,6 +16,7 @@ const KERNEL: usize = 9;
 pub(crate) struct LastConvolution {
     /// `[kernel row][input channel][kernel column][output channel]`.
     packed: AlignedBuffer,
+    in_channels: usize,
 }
 
 impl LastConvolution {
@@ -25,18 +25,20 @@ impl LastConvolution {
 
     /// Packs the weights.
     pub(crate) fn new(weights: &ConvolutionWeights) -> Self {
-        let mut packed = Vec::with_capacity(OUT * IN * KERNEL * KERNEL);
+        let in_channels = weights.in_channels;
+        let mut packed = Vec::with_capacity(OUT * in_channels * KERNEL * KERNEL);
         for y in 0..KERNEL {
-            for i in 0..IN {
+            for i in 0..in_channels {
                 for x in 0..KERNEL {
-                    packed.extend(
-                        (0..OUT).map(|o| weights.weight[((o * IN + i) * KERNEL + y) * KERNEL + x]),
-                    );
+                    packed.extend((0..OUT).map(|o| {
+                        weights.weight[((o * in_channels + i) * KERNEL + y) * KERNEL + x]
+                    }));
                 }
             }
         }
         Self {
             packed: AlignedBuffer::from_f32(&packed),
+            in_channels,
         }
     }
 
@@ -48,9 +50,21 @@ impl LastConvolution {
     /// Normalises, rectifies and pads the source into `patch`, `[channel][patch row][row_values]`.
     ///
     /// # Safety
-    /// `patch` has room, and the source is `f32` of four channels.
+    /// `patch` has room, and the source is `f32` of the weights' channels.
     #[inline(always)]
-    pub(crate) unsafe fn fill(source: &TensorSource, tile: &Tile, patch: *mut f32) {
+    pub(crate) unsafe fn fill(&self, source: &TensorSource, tile: &Tile, patch: *mut f32) {
+        // SAFETY: as the caller guarantees.
+        unsafe {
+            match self.in_channels {
+                4 => Self::fill_channels::<4>(source, tile, patch),
+                8 => Self::fill_channels::<8>(source, tile, patch),
+                _ => unreachable!("no network has this many channels there"),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn fill_channels<const IN: usize>(source: &TensorSource, tile: &Tile, patch: *mut f32) {
         let (height, width, _) = source.shape;
         let data = source.data.cast::<f32>();
         let row_values = Self::row_values(tile.patch_columns);
@@ -121,7 +135,7 @@ impl LastConvolution {
                 let mut sums = [[S::splat(0.0); VECTORS]; OUT];
                 let mut weights = self.packed.as_ptr::<f32>();
                 for kernel_row in 0..KERNEL {
-                    for channel in 0..IN {
+                    for channel in 0..self.in_channels {
                         let values =
                             patch.add((channel * patch_rows + kernel_row) * row_values + first);
                         for x in 0..KERNEL {

@@ -4,9 +4,8 @@ use super::amx::TileConvolution;
 use super::convolution::{Convolution, Method};
 use super::last::LastConvolution;
 use super::network::{
-    ConvolutionWeights, LAYERS, StyleParameters, TransformWeights, fold_upsampling,
+    ConvolutionWeights, NetworkShape, StyleParameters, TransformWeights, fold_upsampling,
 };
-use super::plan::LAST;
 use super::quantise::{quantised, quantised_for_bytes, quantiser, suits};
 use super::statistics::Affine;
 use super::{InstructionSet, KernelError, Precision};
@@ -21,24 +20,32 @@ pub(crate) enum LastLayer {
 
 /// All weights, packed.
 pub(crate) struct PackedNetwork {
+    pub(crate) shape: NetworkShape,
     method: Method,
     set: InstructionSet,
     /// All but the last, the expanding ones folded. Empty until a style is set when that decides the weights.
     pub(crate) layers: Vec<Convolution>,
     pub(crate) last: LastLayer,
     /// What maps each layer's inputs to bytes, when a precision needs that.
-    pub(crate) quantisers: [Affine; LAYERS],
+    pub(crate) quantisers: Vec<Affine>,
     /// What the first layer's weights were multiplied by, per channel.
     pub(crate) first_units: Vec<f32>,
+    /// What a layer's reader does where the style does not say: nothing of it for normalised layers.
+    pub(crate) fixed: Vec<Option<Affine>>,
     /// Weights (the first's scaled, the expanding ones folded) that must be packed again for each style.
     unpacked: Vec<ConvolutionWeights>,
 }
 
 /// How a set computes in a precision.
-fn method(precision: Precision, set: InstructionSet) -> Result<Method, KernelError> {
+fn method(
+    precision: Precision,
+    set: InstructionSet,
+    shape: NetworkShape,
+) -> Result<Method, KernelError> {
     let bf16 = || match set {
-        InstructionSet::Amx => Ok(Method::Tiles),
-        InstructionSet::Avx512Dot => Ok(Method::Bf16),
+        // Its blocks of 32 values are the style pack's 32 channels.
+        InstructionSet::Amx if shape == NetworkShape::STYLE_PACK => Ok(Method::Tiles),
+        InstructionSet::Amx | InstructionSet::Avx512Dot => Ok(Method::Bf16),
         _ => Err(KernelError::MissingPrecision("bf16")),
     };
     match precision {
@@ -50,10 +57,6 @@ fn method(precision: Precision, set: InstructionSet) -> Result<Method, KernelErr
     }
 }
 
-fn stride(layer: usize) -> usize {
-    if matches!(layer, 1 | 2) { 2 } else { 1 }
-}
-
 impl PackedNetwork {
     /// Packs the weights.
     pub(crate) fn new(
@@ -61,41 +64,40 @@ impl PackedNetwork {
         precision: Precision,
         set: InstructionSet,
     ) -> Result<Self, KernelError> {
-        let method = method(precision, set)?;
-        let (first, first_units) = fill_16_bits(&weights.contract[0]);
-        let unpacked = weights
-            .layers()
-            .take(LAST)
-            .enumerate()
-            .map(|(index, layer)| match index {
-                0 => first.clone(),
-                15 | 16 => fold_upsampling(layer),
-                _ => layer.clone(),
-            });
+        let shape = weights.shape();
+        let method = method(precision, set, shape)?;
+        let (first, first_units) = fill_16_bits(&weights.layers()[0]);
+        let (last, before) = weights.layers().split_last().ok_or(KernelError::NoLayers)?;
+        let unpacked = before.iter().enumerate().map(|(index, layer)| match index {
+            0 => first.clone(),
+            _ if shape.layer(index).upsample => fold_upsampling(layer),
+            _ => layer.clone(),
+        });
         let mut unpacked: Vec<_> = unpacked.collect();
         let mut layers = Vec::new();
         if method != Method::Int8 {
             let packed = unpacked
                 .iter()
                 .enumerate()
-                .map(|(i, layer)| Convolution::new(layer, stride(i), method, set));
+                .map(|(i, layer)| Convolution::new(layer, shape.layer(i).stride, method, set));
             layers = packed.collect();
             unpacked = Vec::new();
         }
-        let last = &weights.expand[2];
         let last = match method {
             Method::Tiles => LastLayer::Tiles(Convolution::Tiles(
                 TileConvolution::four_pixels_at_once(last),
             )),
             _ => LastLayer::Lanes(LastConvolution::new(last)),
         };
-        let quantisers = [Affine::IDENTITY; LAYERS];
+        let fixed = (0..shape.layers()).map(|layer| fixed(weights, layer, &first_units));
         Ok(Self {
+            fixed: fixed.collect(),
+            shape,
             method,
             set,
             layers,
             last,
-            quantisers,
+            quantisers: vec![Affine::IDENTITY; shape.layers()],
             first_units,
             unpacked,
         })
@@ -113,18 +115,40 @@ impl PackedNetwork {
         }
         self.layers.clear();
         for (layer, weights) in self.unpacked.iter().enumerate() {
+            let stride = self.shape.layer(layer).stride;
             let packed = if layer == 0 {
                 Convolution::Int8(quantised_for_bytes(weights, self.set))
-            } else if suits(layer) {
-                let quantiser = quantiser(style, layer - 1);
+            } else if suits(self.shape, layer) {
+                let quantiser = quantiser(self.shape, style, layer - 1);
                 self.quantisers[layer] = quantiser;
-                Convolution::Int8(quantised(weights, stride(layer), &quantiser, self.set))
+                Convolution::Int8(quantised(weights, stride, &quantiser, self.set))
             } else {
-                Convolution::new(weights, stride(layer), Method::Bf16, self.set)
+                Convolution::new(weights, stride, Method::Bf16, self.set)
             };
             self.layers.push(packed);
         }
     }
+}
+
+/// What the reader of a layer without normalisation does: units undone, bias added, and for the first layer, whose inputs
+/// are bytes less 128, what 128 would have added.
+fn fixed(weights: &TransformWeights, layer: usize, first_units: &[f32]) -> Option<Affine> {
+    if weights.shape().layer(layer).normalised {
+        return None;
+    }
+    let (convolution, bias) = (&weights.layers()[layer], weights.bias(layer));
+    let inputs = convolution.weight.len() / convolution.out_channels;
+    let mut affine = Affine::IDENTITY;
+    for lane in 0..affine.scale.len() {
+        let channel = lane % convolution.out_channels;
+        affine.shift[lane] = bias[channel];
+        if layer == 0 {
+            let own = &convolution.weight[channel * inputs..(channel + 1) * inputs];
+            affine.scale[lane] = 1.0 / first_units[channel];
+            affine.shift[lane] += own.iter().sum::<f32>() * 128.0 / 255.0;
+        }
+    }
+    Some(affine)
 }
 
 /// Scales each output channel so that bytes less 128 give outputs that just fit 16-bit whole numbers.

@@ -178,6 +178,7 @@ impl ConvolutionTile<'_> {
                             let half = 2 * channels;
                             let out = data.add(((2 * y + block_row) * width + x) * half);
                             match half {
+                                32 => copy_blocks::<32>(row.add(block_row * half), out, pixels),
                                 16 => copy_blocks::<16>(row.add(block_row * half), out, pixels),
                                 8 => copy_blocks::<8>(row.add(block_row * half), out, pixels),
                                 _ => unreachable!("no layer has this block"),
@@ -242,7 +243,7 @@ impl Kernel for LastTile<'_> {
             let scratch = &mut *pass.scratch.add(self.worker);
             let patch = scratch.patch.as_mut_ptr::<f32>();
             let row = scratch.row.as_mut_ptr::<f32>();
-            LastConvolution::fill(&pass.source, &tile, patch);
+            pass.convolution.fill(&pass.source, &tile, patch);
             let (_, width, _) = pass.source.shape;
             let row_values = LastConvolution::row_values(tile.patch_columns);
             let pixels = tile.columns.len();

@@ -1,10 +1,7 @@
 //! What depends on the size of the picture alone: index maps and tilings.
 
-use super::network::LAYERS;
+use super::network::NetworkShape;
 use super::patch::{PictureSource, Tiling};
-
-/// The last layer.
-pub(crate) const LAST: usize = LAYERS - 1;
 
 /// Everything that depends on the size of the picture.
 pub(crate) struct Plan {
@@ -13,28 +10,31 @@ pub(crate) struct Plan {
     pub(crate) row_map: Vec<u32>,
     pub(crate) column_map: Vec<u32>,
     /// One per layer; the first two expanding layers are cut in their source's plane.
-    pub(crate) tilings: [Tiling; LAYERS],
+    pub(crate) tilings: Vec<Tiling>,
 }
 
 impl Plan {
-    pub(crate) fn new(width: usize, height: usize) -> Self {
+    pub(crate) fn new(shape: NetworkShape, width: usize, height: usize) -> Self {
         let (rows, columns) = (height.next_multiple_of(4), width.next_multiple_of(4));
         let plane = |shrink: usize| (rows / shrink, columns / shrink);
-        let tilings = std::array::from_fn(|layer| match layer {
+        let (last, wide) = (shape.last(), shape.expand[0] > 8);
+        let tiling = |layer| match layer {
             0 => Tiling::new(plane(1), 9, 1, 16_384, 12),
             1 => Tiling::new(plane(2), 3, 2, 3_072, 12),
             2 => Tiling::new(plane(4), 3, 2, 3_072, 12),
-            15 => Tiling::new(plane(4), 3, 1, 2_048, 12),
-            16 => Tiling::new(plane(2), 3, 1, 8_192, 12),
-            LAST => Tiling::new(plane(1), 9, 1, 8_192, 64),
+            _ if layer == last - 2 => Tiling::new(plane(4), 3, 1, 2_048, 12),
+            _ if layer == last - 1 => {
+                Tiling::new(plane(2), 3, 1, if wide { 4_096 } else { 8_192 }, 12)
+            }
+            _ if layer == last => Tiling::new(plane(1), 9, 1, 8_192, 64),
             _ => Tiling::new(plane(4), 3, 1, 2_048, 12),
-        });
+        };
         Self {
             width,
             height,
             row_map: PictureSource::map(height, 4).collect(),
             column_map: PictureSource::map(width, 4).collect(),
-            tilings,
+            tilings: (0..shape.layers()).map(tiling).collect(),
         }
     }
 

@@ -12,22 +12,25 @@
 
 use super::direct::DirectConvolution;
 use super::format::Int8;
-use super::network::ConvolutionWeights;
-use super::network::{layer_shape, style_offset};
+use super::network::{ConvolutionWeights, NetworkShape};
 use super::statistics::{Affine, STATISTIC_LANES};
 use super::{InstructionSet, StyleParameters};
 
 /// Deviations above the mean that the range of a channel covers; 5.5 clips visibly, 10 is coarse.
 const DEVIATIONS: f32 = 7.0;
 
-/// Whether a layer may be quantised: the first, and those whose input a ReLU has made positive (expanding ones aside).
-pub(crate) fn suits(layer: usize) -> bool {
-    matches!(layer, 0 | 1 | 2 | 4 | 6 | 8 | 10 | 12 | 14)
+/// Whether a layer may be quantised: the first, and those whose input the style has normalised and a ReLU made positive
+/// (expanding ones and those that read the residual trunk aside).
+pub(crate) fn suits(shape: NetworkShape, layer: usize) -> bool {
+    let reads_trunk = layer > 2 && layer % 2 == 1;
+    let input = |layer| shape.layer(layer).normalised && shape.layer(layer).relu;
+    layer == 0 || (layer < shape.last() - 2 && !reads_trunk && input(layer - 1))
 }
 
 /// What maps the rectified outputs of `layer` under a style to 0..=255.
-pub(crate) fn quantiser(style: &StyleParameters, layer: usize) -> Affine {
-    let (offset, channels) = (style_offset(layer), layer_shape(layer).0);
+pub(crate) fn quantiser(shape: NetworkShape, style: &StyleParameters, layer: usize) -> Affine {
+    let own = shape.style_channels_of(layer);
+    let (offset, channels) = (own.start, own.len());
     let mut affine = Affine::IDENTITY;
     for lane in 0..STATISTIC_LANES {
         let channel = offset + lane % channels;

@@ -2,20 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use crate::kernels::StyleParameters;
+use crate::style::StyleMix;
 
 /// A style on its way to another: the blend of their numbers, which is a style itself.
 #[derive(Clone, Debug)]
 pub struct StyleFade {
-    from: StyleParameters,
-    to: StyleParameters,
+    from: StyleMix,
+    to: StyleMix,
     started: Instant,
     length: Duration,
 }
 
 impl StyleFade {
     /// Rests at `style`; later changes take `length`.
-    pub fn new(style: StyleParameters, length: Duration, now: Instant) -> Self {
+    pub fn new(style: StyleMix, length: Duration, now: Instant) -> Self {
         Self {
             from: style.clone(),
             to: style,
@@ -25,7 +25,7 @@ impl StyleFade {
     }
 
     /// Sets out for `style` from wherever it is now.
-    pub fn towards(&mut self, style: StyleParameters, now: Instant) {
+    pub fn towards(&mut self, style: StyleMix, now: Instant) {
         self.from = self.at(now);
         self.to = style;
         self.started = now;
@@ -37,35 +37,32 @@ impl StyleFade {
     }
 
     /// The style at a time.
-    pub fn at(&self, now: Instant) -> StyleParameters {
+    pub fn at(&self, now: Instant) -> StyleMix {
         let passed = now.saturating_duration_since(self.started).as_secs_f32();
         let t = (passed / self.length.as_secs_f32().max(1e-6)).min(1.0);
         if t >= 1.0 {
             return self.to.clone();
         }
         let weight = t * t * (3.0 - 2.0 * t);
-        let mix = |from: &[f32], to: &[f32]| {
-            from.iter()
-                .zip(to)
-                .map(|(from, to)| from + (to - from) * weight)
-                .collect()
-        };
-        StyleParameters {
-            scale: mix(&self.from.scale, &self.to.scale),
-            shift: mix(&self.from.shift, &self.to.shift),
-        }
+        self.from.towards(&self.to, weight)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{kernels::StyleParameters, style::NetworkKind};
 
-    fn style(value: f32) -> StyleParameters {
-        StyleParameters {
+    fn style(value: f32) -> StyleMix {
+        let numbers = StyleParameters {
             scale: vec![value; 3],
             shift: vec![-value; 3],
-        }
+        };
+        StyleMix::new(NetworkKind::Pack, numbers)
+    }
+
+    fn scale(fade: &StyleFade, now: Instant) -> f32 {
+        fade.at(now).parameters(NetworkKind::Pack).unwrap().scale[0]
     }
 
     #[test]
@@ -77,13 +74,13 @@ mod tests {
         fade.towards(style(1.0), start);
         let mut last = 0.0;
         for millis in (0..=500).step_by(33) {
-            let now = fade.at(start + Duration::from_millis(millis)).scale[0];
+            let now = scale(&fade, start + Duration::from_millis(millis));
             assert!((0.0..0.12).contains(&(now - last)), "a jump at {millis} ms");
             last = now;
         }
         let end = start + length;
         assert!(!fade.is_moving(end));
-        assert_eq!(fade.at(end).shift, vec![-1.0; 3]);
+        assert_eq!(fade.at(end), style(1.0));
     }
 
     #[test]
@@ -93,6 +90,6 @@ mod tests {
         fade.towards(style(1.0), start);
         let middle = start + Duration::from_millis(250);
         fade.towards(style(0.0), middle);
-        assert!((fade.at(middle).scale[0] - 0.5).abs() < 1e-5);
+        assert!((scale(&fade, middle) - 0.5).abs() < 1e-5);
     }
 }

@@ -2,13 +2,16 @@
 
 use std::{
     sync::Arc,
+    thread::Builder,
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
+
 use super::{SizeWish, Wanted};
 use crate::{
-    style::{StyleChoice, StylePack},
-    stylize::Finish,
+    style::{Gallery, StyleChoice, StyleError, StyleMix},
+    stylize::{Colors, Finish, InvalidFinish},
 };
 
 /// A key that was pressed.
@@ -44,14 +47,15 @@ pub enum Command {
 }
 
 /// Every key and what it does, in the order of the overlay.
-pub const HELP: [(&str, &str); 17] = [
+pub const HELP: [(&str, &str); 18] = [
     ("Left Right", "previous, next style"),
     ("0 … 9", "style by number (1 2 is 12)"),
     ("B", "another style to blend towards"),
     ("[ ]", "less, more of it"),
-    ("Up Down", "strength"),
+    ("Up Down", "strength of the style"),
+    ("L O", "opacity: less, more"),
     (", .", "steadiness"),
-    ("C", "keep colours"),
+    ("C", "colours: painted, kept, matched"),
     ("V", "split view: original | painted"),
     ("- =", "painting size down, up"),
     ("A", "automatic size"),
@@ -78,10 +82,14 @@ const SECOND_DIGIT: Duration = Duration::from_millis(800);
 pub struct DeskSettings {
     /// The style or blend.
     pub style: StyleChoice,
-    /// 0..=1.
+    /// Of the style, 0..=1.
     pub strength: f32,
-    /// Whether colours are kept.
-    pub keep_colors: bool,
+    /// Of the painting, 0..=1.
+    pub opacity: f32,
+    /// Where colours come from.
+    pub colors: Colors,
+    /// 1 is as painted.
+    pub saturation: f32,
     /// 0..=1, `None` is off.
     pub steady: Option<f32>,
     /// The size to paint at.
@@ -90,16 +98,40 @@ pub struct DeskSettings {
     pub mirror: bool,
 }
 
+/// Why a desk cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// A number is out of range.
+    #[error(transparent)]
+    Finish(#[from] InvalidFinish),
+    /// The style cannot be had.
+    #[error(transparent)]
+    Style(#[from] StyleError),
+}
+
+/// A style that is on its way.
+#[derive(Debug)]
+struct Awaited {
+    choice: StyleChoice,
+    mix: Receiver<Result<StyleMix, StyleError>>,
+}
+
 /// All switches. Keys move them; [`Desk::wanted`] is what the painter follows.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Desk {
-    pack: Arc<StylePack>,
+    gallery: Arc<Gallery>,
     style: StyleChoice,
     base: usize,
     partner: Option<usize>,
     share: f32,
     strength: f32,
-    keep_colors: bool,
+    opacity: f32,
+    colors: Colors,
+    saturation: f32,
+    /// The style as chosen, its strength aside.
+    mix: StyleMix,
+    /// A style whose pictures are being looked at, and what comes of it.
+    awaited: Option<Awaited>,
     steps: i32,
     wanted: Wanted,
     digit: Option<(usize, Instant)>,
@@ -114,36 +146,38 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk over the styles of `pack`.
+    /// A desk over the styles of `gallery`.
     ///
     /// # Errors
-    /// When the strength is out of range.
-    pub fn new(
-        pack: Arc<StylePack>,
-        settings: DeskSettings,
-    ) -> Result<Self, crate::stylize::InvalidStrength> {
+    /// When a number is out of range, or the style is a picture that cannot be used.
+    pub fn new(gallery: Arc<Gallery>, settings: DeskSettings) -> Result<Self, DeskError> {
         let weights = settings.style.weights();
         let (base, partner, share) = match *weights {
             [(base, _), (partner, share)] => (base, Some(partner), share),
             [(base, _), ..] => (base, None, 0.0),
             [] => (0, None, 0.0),
         };
+        let mix = gallery.mix(&settings.style)?;
         let wanted = Wanted {
-            style: Arc::new(pack.parameters(&settings.style)),
-            finish: Finish::new(settings.strength, settings.keep_colors)?,
+            style: Arc::new(mix.clone().with_strength(settings.strength)),
+            finish: Finish::new(settings.opacity, settings.colors, settings.saturation)?,
             steady: settings.steady,
             size: settings.size,
             mirror: settings.mirror,
             frozen: false,
         };
         Ok(Self {
-            pack,
+            gallery,
+            mix,
+            awaited: None,
             style: settings.style,
             base,
             partner,
             share,
             strength: settings.strength,
-            keep_colors: settings.keep_colors,
+            opacity: settings.opacity,
+            colors: settings.colors,
+            saturation: settings.saturation,
             steps: 0,
             wanted,
             digit: None,
@@ -162,7 +196,7 @@ impl Desk {
 
     /// The style's name, or the blend's.
     pub fn style_name(&self) -> String {
-        let name = |number: usize| self.pack.styles().get(number).map_or("", |s| &s.name);
+        let name = |number: usize| self.gallery.styles().get(number).map_or("", |s| &s.name);
         let parts: Vec<_> = match self.style.weights() {
             [(number, _)] => vec![name(*number).to_owned()],
             weights => weights
@@ -210,10 +244,10 @@ impl Desk {
             Key::Char('r') => return Some(Command::Record),
             Key::Char('p') => return Some(Command::Screenshot),
             Key::Right => self.neighbour(1, now),
-            Key::Left => self.neighbour(self.pack.styles().len() - 1, now),
+            Key::Left => self.neighbour(self.gallery.round().len() - 1, now),
             Key::Char(c @ '0'..='9') => self.digit(c as usize - '0' as usize, digit, now),
             Key::Char('b') => {
-                let count = self.pack.styles().len();
+                let count = self.gallery.styles().len();
                 let next = (self.partner.unwrap_or(self.base) + 1) % count;
                 self.partner = Some(if next == self.base {
                     (next + 1) % count
@@ -230,10 +264,22 @@ impl Desk {
             Key::Char('.') => self.steady(0.1, now),
             Key::Char(',') => self.steady(-0.1, now),
             Key::Char('c') => {
-                self.keep_colors = !self.keep_colors;
+                // There is a palette to match where a picture is among the styles.
+                self.colors = match self.colors {
+                    Colors::Style => Colors::Keep,
+                    Colors::Keep if self.mix.palette().is_some() => Colors::Match,
+                    Colors::Keep | Colors::Match => Colors::Style,
+                };
                 self.refinish();
-                self.say(on_off("keep colours", self.keep_colors), now);
+                let text = match self.colors {
+                    Colors::Style => "colours as painted",
+                    Colors::Keep => "colours of the camera",
+                    Colors::Match => "colours of the style picture",
+                };
+                self.say(text, now);
             }
+            Key::Char('o') => self.fade_in(0.1, now),
+            Key::Char('l') => self.fade_in(-0.1, now),
             Key::Char('v') => {
                 self.split = !self.split;
                 if self.split {
@@ -268,7 +314,12 @@ impl Desk {
 
     /// The style `steps` further round the list.
     fn neighbour(&mut self, steps: usize, now: Instant) {
-        self.choose((self.base + steps) % self.pack.styles().len(), now);
+        let round = self.gallery.round();
+        let next = match self.base.checked_sub(round.start) {
+            Some(place) if place < round.len() => round.start + (place + steps) % round.len(),
+            _ => round.start,
+        };
+        self.choose(next, now);
     }
 
     fn choose(&mut self, number: usize, now: Instant) {
@@ -279,7 +330,7 @@ impl Desk {
     }
 
     fn digit(&mut self, digit: usize, before: Option<(usize, Instant)>, now: Instant) {
-        let count = self.pack.styles().len();
+        let count = self.gallery.styles().len();
         let number = match before {
             Some((tens, at)) if now.saturating_duration_since(at) < SECOND_DIGIT => {
                 let number = tens * 10 + digit;
@@ -296,10 +347,9 @@ impl Desk {
     }
 
     fn shift_blend(&mut self, by: f32, now: Instant) {
-        let count = self.pack.styles().len();
+        let count = self.gallery.styles().len();
         self.partner.get_or_insert((self.base + 1) % count);
-        // Kept in tenths, so that ten steps there and back end where they began.
-        self.share = ((self.share + by) * 10.0).round().clamp(0.0, 10.0) / 10.0;
+        self.share = in_tenths(self.share + by);
         self.restyle(now);
     }
 
@@ -309,28 +359,84 @@ impl Desk {
             Some(partner) if self.share > 0.0 => StyleChoice::blend(self.base, partner, self.share),
             _ => StyleChoice::single(self.base),
         };
-        self.wanted.style = Arc::new(self.pack.parameters(&self.style));
+        self.awaited = None;
+        if self.gallery.is_ready(&self.style) {
+            let mix = self.gallery.mix(&self.style);
+            self.arrive(mix, now);
+        } else {
+            self.look(now);
+        }
         self.show_title(now);
     }
 
+    /// Has the pictures of the style looked at on another thread: it takes too long for a key.
+    fn look(&mut self, now: Instant) {
+        let (sender, mix) = bounded(1);
+        let (gallery, choice) = (self.gallery.clone(), self.style.clone());
+        let started = Builder::new().name("style".into()).spawn({
+            let choice = choice.clone();
+            move || {
+                // Nobody waits for it when another style was chosen meanwhile.
+                let _ = sender.send(gallery.mix(&choice));
+            }
+        });
+        match started {
+            Ok(_) => self.awaited = Some(Awaited { choice, mix }),
+            Err(error) => self.say(format!("no thread to look at the picture: {error}"), now),
+        }
+    }
+
+    /// Takes up a style that has arrived since. To be called often.
+    pub fn follow_up(&mut self, now: Instant) {
+        let Some(awaited) = &self.awaited else { return };
+        let mix = match awaited.mix.try_recv() {
+            Ok(mix) => mix,
+            Err(TryRecvError::Empty) => return,
+            Err(TryRecvError::Disconnected) => {
+                self.awaited = None;
+                return self.say("the style picture could not be looked at", now);
+            }
+        };
+        if self.awaited.take().is_some_and(|a| a.choice == self.style) {
+            self.arrive(mix, now);
+        }
+    }
+
+    fn arrive(&mut self, mix: Result<StyleMix, StyleError>, now: Instant) {
+        match mix {
+            Ok(mix) => {
+                self.mix = mix;
+                self.mix_again();
+            }
+            Err(error) => self.say(with_causes(&error), now),
+        }
+    }
+
+    fn mix_again(&mut self) {
+        self.wanted.style = Arc::new(self.mix.clone().with_strength(self.strength));
+    }
+
     fn strengthen(&mut self, by: f32, now: Instant) {
-        self.strength = ((self.strength + by) * 10.0).round().clamp(0.0, 10.0) / 10.0;
-        self.refinish();
+        self.strength = in_tenths(self.strength + by);
+        self.mix_again();
         self.say(format!("strength {:.0} %", self.strength * 100.0), now);
     }
 
+    fn fade_in(&mut self, by: f32, now: Instant) {
+        self.opacity = in_tenths(self.opacity + by);
+        self.refinish();
+        self.say(format!("opacity {:.0} %", self.opacity * 100.0), now);
+    }
+
     fn refinish(&mut self) {
-        // The strength is within its bounds.
-        if let Ok(finish) = Finish::new(self.strength, self.keep_colors) {
+        // The numbers are within their bounds.
+        if let Ok(finish) = Finish::new(self.opacity, self.colors, self.saturation) {
             self.wanted.finish = finish;
         }
     }
 
     fn steady(&mut self, by: f32, now: Instant) {
-        let steady = ((self.wanted.steady.unwrap_or(0.0) + by) * 10.0)
-            .round()
-            .clamp(0.0, 10.0)
-            / 10.0;
+        let steady = in_tenths(self.wanted.steady.unwrap_or(0.0) + by);
         self.wanted.steady = (steady > 0.0).then_some(steady);
         let text = match self.wanted.steady {
             Some(steady) => format!("steadiness {:.0} %", steady * 100.0),
@@ -353,6 +459,22 @@ impl Desk {
     }
 }
 
+/// Rounded, so that ten steps there and back end where they began; within 0..=1.
+fn in_tenths(value: f32) -> f32 {
+    (value * 10.0).round().clamp(0.0, 10.0) / 10.0
+}
+
+/// An error and what it is due to, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 fn on_off(what: &str, on: bool) -> String {
     format!("{what} {}", if on { "on" } else { "off" })
 }
@@ -366,20 +488,24 @@ fn opacity(age: Duration, length: Duration) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::models::ModelStore;
 
     fn desk() -> Desk {
-        let pack = StylePack::load(&ModelStore::embedded().unwrap()).unwrap();
+        let gallery = Gallery::new(ModelStore::embedded().unwrap(), Device::Cpu).unwrap();
         let settings = DeskSettings {
             style: StyleChoice::single(0),
             strength: 1.0,
-            keep_colors: false,
+            opacity: 1.0,
+            colors: Colors::Style,
+            saturation: 1.0,
             steady: None,
             size: SizeWish::Auto,
             mirror: true,
         };
-        Desk::new(Arc::new(pack), settings).unwrap()
+        Desk::new(Arc::new(gallery), settings).unwrap()
     }
 
     fn press(desk: &mut Desk, keys: &str, now: Instant) {
@@ -391,7 +517,7 @@ mod tests {
     #[test]
     fn styles_by_arrow_and_number() {
         let (mut desk, now) = (desk(), Instant::now());
-        let count = desk.pack.styles().len();
+        let count = desk.gallery.styles().len();
         desk.press(Key::Left, now);
         assert_eq!(desk.base, count - 1);
         desk.press(Key::Right, now);
@@ -406,7 +532,7 @@ mod tests {
         assert_eq!(desk.base, 9, "there is no style 99");
         assert_eq!(desk.title(now + Duration::from_secs(5)).unwrap().1, 0);
         let shown = desk.title(now + Duration::from_secs(6)).unwrap();
-        assert_eq!(shown, (desk.pack.styles()[9].name.clone(), 255));
+        assert_eq!(shown, (desk.gallery.styles()[9].name.clone(), 255));
         assert_eq!(desk.title(now + Duration::from_secs(9)), None);
     }
 
@@ -420,23 +546,28 @@ mod tests {
         assert_eq!(desk.style.weights(), [(1, 1.0)]);
         press(&mut desk, "[[[[[[[[[[", now);
         assert_eq!(desk.style.weights(), [(0, 1.0)]);
-        assert_eq!(desk.wanted().style.scale, plain.scale);
+        assert_eq!(desk.wanted().style, plain);
     }
 
     #[test]
     fn switches() {
         let (mut desk, now) = (desk(), Instant::now());
         press(&mut desk, "mc v--", now);
-        assert!(!desk.wanted().mirror && desk.keep_colors && desk.split);
+        assert!(!desk.wanted().mirror && desk.colors == Colors::Keep && desk.split);
         assert!(desk.wanted().frozen);
         assert_eq!(desk.wanted().size, SizeWish::Stepped { steps: -2 });
         press(&mut desk, "a ", now);
         assert_eq!(desk.wanted().size, SizeWish::Auto);
         assert!(!desk.wanted().frozen);
         for _ in 0..30 {
+            desk.press(Key::Char('l'), now);
             desk.press(Key::Down, now);
         }
-        assert_eq!(desk.wanted().finish, Finish::new(0.0, true).unwrap());
+        let finish = Finish::new(0.0, Colors::Keep, 1.0).unwrap();
+        assert_eq!(desk.wanted().finish, finish);
+        assert_eq!(desk.wanted().style.strength(), 0.0);
+        press(&mut desk, "c", now);
+        assert_eq!(desk.colors, Colors::Style, "there is no palette to match");
         press(&mut desk, "...", now);
         assert_eq!(desk.wanted().steady, Some(0.3));
         press(&mut desk, ",,,,", now);

@@ -13,13 +13,11 @@ mod overlay;
 mod painter;
 mod quality;
 mod text;
-mod upscale;
 
 pub use canvas::Canvas;
 pub use fade::StyleFade;
-pub use keys::{Command, Desk, DeskSettings, HELP, Key};
+pub use keys::{Command, Desk, DeskError, DeskSettings, HELP, Key};
 pub use overlay::{Readout, draw};
 pub use painter::{LivePainter, Painting, SizeWish, Wanted};
 pub use quality::{Quality, Size, ladder};
 pub use text::Lettering;
-pub use upscale::upscale;

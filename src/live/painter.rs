@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Quality, Size, StyleFade, ladder, upscale};
+use super::{Quality, Size, StyleFade, ladder};
 use crate::{
     frame::Picture,
-    kernels::StyleParameters,
     media::scale::Scaler,
     source::Captured,
-    stylize::{Finish, StylizeError, Stylizer},
+    style::StyleMix,
+    stylize::{Colors, Finish, StylizeError, Stylizer, upscale},
     temporal::{
         flow::{FlowEstimator, FlowPreset, FlowScale, FlowSettings, Luma, Motion},
         scene_cut::SceneCuts,
@@ -28,7 +28,7 @@ const FIRST_SIZE: Size = (640, 360);
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The style, its blend already computed.
-    pub style: Arc<StyleParameters>,
+    pub style: Arc<StyleMix>,
     /// How the painting and the original are joined.
     pub finish: Finish,
     /// How steady, 0..1; `None` is off.
@@ -129,9 +129,11 @@ pub struct LivePainter {
     stylizer: Box<dyn Stylizer>,
     steadier: Option<Steadier>,
     threads: usize,
-    style: Arc<StyleParameters>,
+    style: Arc<StyleMix>,
     fade: StyleFade,
     fading: bool,
+    /// Whether the stylizer matches colours.
+    matches: bool,
     scaler: Scaler,
     quality: Option<(Size, Quality)>,
     period: Duration,
@@ -152,8 +154,9 @@ impl LivePainter {
         threads: usize,
     ) -> Self {
         // The painting is steadied before it is joined with the original, which does not flicker.
-        stylizer.set_finish(Finish::default());
+        stylizer.set_finish(wanted.finish);
         Self {
+            matches: wanted.finish.colors() == Colors::Match,
             stylizer,
             steadier: None,
             threads,
@@ -255,6 +258,11 @@ impl LivePainter {
             self.style = wanted.style.clone();
             self.fade.towards((*wanted.style).clone(), now);
             self.fading = true;
+        }
+        let matches = wanted.finish.colors() == Colors::Match;
+        if self.matches != matches {
+            self.matches = matches;
+            self.stylizer.set_finish(wanted.finish);
         }
         if self.fading {
             // Asked before the style is set, so that the style it arrives at is set, too.
@@ -370,15 +378,18 @@ fn mirror(picture: &mut Picture) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stylize::Passthrough;
+    use crate::{kernels::StyleParameters, style::NetworkKind, stylize::Passthrough};
 
     fn wanted() -> Wanted {
         Wanted {
-            style: Arc::new(StyleParameters {
-                scale: vec![1.0],
-                shift: vec![0.0],
-            }),
-            finish: Finish::new(1.0, false).unwrap(),
+            style: Arc::new(StyleMix::new(
+                NetworkKind::Pack,
+                StyleParameters {
+                    scale: vec![1.0],
+                    shift: vec![0.0],
+                },
+            )),
+            finish: Finish::default(),
             steady: None,
             size: SizeWish::Auto,
             mirror: false,
@@ -422,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn at_strength_0_nothing_is_painted() {
+    fn at_opacity_0_nothing_is_painted() {
         struct Forbidden;
         impl Stylizer for Forbidden {
             fn paint(&mut self, _: &mut Picture) -> Result<(), StylizeError> {
@@ -430,7 +441,7 @@ mod tests {
             }
         }
         let mut wanted = wanted();
-        wanted.finish = Finish::new(0.0, false).unwrap();
+        wanted.finish = Finish::new(0.0, Colors::Style, 1.0).unwrap();
         let mut painter = LivePainter::new(Box::new(Forbidden), &wanted, 30.0, 1);
         let painting = painter.paint(captured(9), 0, true, &wanted).unwrap();
         assert_eq!(painting.full(), &painting.original);

@@ -3,7 +3,12 @@
 //! Here stands the reference: every layer written as the paper states it. On the processor the feed-forward network
 //! runs on [`crate::kernels`] instead, which is checked against this.
 
+pub mod depthwise;
 pub mod layers;
+pub mod losses;
+pub mod optimizers;
+pub mod style_predictor;
 pub mod transform_net;
+pub mod vgg;
 pub mod weights;
 pub mod wide_convolution;

@@ -1,78 +1,14 @@
-//! The feed-forward painter: an image transformation network (Johnson et al. 2016) with conditional instance
+//! The feed-forward painters: image transformation networks (Johnson et al. 2016) with conditional instance
 //! normalisation (Dumoulin et al. 2017, "A learned representation for artistic style").
 //!
-//! Three convolutions bring the picture to a quarter of its size and 32 channels, six residual blocks repaint it, three
-//! convolutions bring it back. A style is nothing but the scales and shifts of the 18 normalisations, 990 numbers, so
-//! two styles blend by blending numbers.
+//! Three convolutions bring the picture to a quarter of its size and 32 channels, residual blocks repaint it, three
+//! convolutions bring it back. A style is nothing but the scales and shifts of the normalisations (990 numbers for the
+//! network of 26 styles, 694 for that of any picture), so two styles blend by blending numbers.
 
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::layers::{instance_norm, reflection_pad, reflection_pad_to_multiple};
-use crate::kernels::{StyleParameters, TransformWeights};
-
-/// One convolution of the network, with what stands before and behind it. Every one is padded by reflection with
-/// `kernel / 2` pixels and normalised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LayerConfig {
-    /// Name of its weights in the model file.
-    pub name: &'static str,
-    /// Channels it reads.
-    pub in_channels: usize,
-    /// Channels it writes.
-    pub out_channels: usize,
-    /// Side of the square kernel.
-    pub kernel: usize,
-    /// Pixels between two places of the kernel.
-    pub stride: usize,
-    /// Whether what it reads is doubled in size first (nearest neighbour).
-    pub upsample: bool,
-    /// Whether a ReLU follows the normalisation.
-    pub relu: bool,
-}
-
-const fn layer(
-    name: &'static str,
-    (in_channels, out_channels): (usize, usize),
-    kernel: usize,
-    stride: usize,
-    upsample: bool,
-    relu: bool,
-) -> LayerConfig {
-    LayerConfig {
-        name,
-        in_channels,
-        out_channels,
-        kernel,
-        stride,
-        upsample,
-        relu,
-    }
-}
-
-/// The 18 layers in the order of the data, as in the graph of Magenta's 26-style network.
-pub const LAYERS: [LayerConfig; 18] = [
-    layer("contract.0", (3, 32), 9, 1, false, true),
-    layer("contract.1", (32, 32), 3, 2, false, true),
-    layer("contract.2", (32, 32), 3, 2, false, true),
-    layer("residual.0.0", (32, 32), 3, 1, false, true),
-    layer("residual.0.1", (32, 32), 3, 1, false, false),
-    layer("residual.1.0", (32, 32), 3, 1, false, true),
-    layer("residual.1.1", (32, 32), 3, 1, false, false),
-    layer("residual.2.0", (32, 32), 3, 1, false, true),
-    layer("residual.2.1", (32, 32), 3, 1, false, false),
-    layer("residual.3.0", (32, 32), 3, 1, false, true),
-    layer("residual.3.1", (32, 32), 3, 1, false, false),
-    layer("residual.4.0", (32, 32), 3, 1, false, true),
-    layer("residual.4.1", (32, 32), 3, 1, false, false),
-    layer("residual.5.0", (32, 32), 3, 1, false, true),
-    layer("residual.5.1", (32, 32), 3, 1, false, false),
-    layer("expand.0", (32, 8), 3, 1, true, true),
-    layer("expand.1", (8, 4), 3, 1, true, true),
-    layer("expand.2", (4, 3), 9, 1, false, false),
-];
-
-/// Scales (and as many shifts) that make a style: the sum of all layers' output channels.
-pub const STYLE_LEN: usize = 495;
+use crate::kernels::{NetworkShape, StyleParameters, TransformWeights};
 
 /// Added to the variance before its root is taken.
 pub const EPSILON: f64 = 1e-5;
@@ -84,36 +20,44 @@ const BLOCK: usize = 4;
 #[derive(Debug)]
 pub struct TransformNet {
     device: Device,
+    shape: NetworkShape,
     kernels: Vec<Tensor>,
-    norms: Vec<(Tensor, Tensor)>,
+    /// Of the layers that are not normalised.
+    biases: Vec<Option<Tensor>>,
+    /// Of the others.
+    norms: Vec<Option<(Tensor, Tensor)>>,
 }
 
 impl TransformNet {
     /// Puts the weights and a style on `device`.
     ///
     /// # Errors
-    /// When the device refuses (out of memory) or the weights do not have the shapes of [`LAYERS`].
+    /// When the device refuses (out of memory) or the weights do not have the shape they say.
     pub fn new(
         weights: &TransformWeights,
         style: &StyleParameters,
         device: &Device,
     ) -> Result<Self> {
-        let kernels = LAYERS
-            .iter()
-            .zip(weights.layers())
-            .map(|(config, convolution)| {
-                let shape = (
-                    config.out_channels,
-                    config.in_channels,
-                    config.kernel,
-                    config.kernel,
-                );
-                Tensor::from_slice(&convolution.weight, shape, device)
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let shape = weights.shape();
+        let (mut kernels, mut biases) = (Vec::new(), Vec::new());
+        for (index, (layer, convolution)) in shape.iter().zip(weights.layers()).enumerate() {
+            let dims = (
+                layer.out_channels,
+                layer.in_channels,
+                layer.kernel_size,
+                layer.kernel_size,
+            );
+            kernels.push(Tensor::from_slice(&convolution.weight, dims, device)?);
+            let bias = (!layer.normalised).then(|| {
+                Tensor::from_slice(weights.bias(index), (1, layer.out_channels, 1, 1), device)
+            });
+            biases.push(bias.transpose()?);
+        }
         let mut net = Self {
             device: device.clone(),
+            shape,
             kernels,
+            biases,
             norms: Vec::new(),
         };
         net.set_style(style)?;
@@ -123,21 +67,20 @@ impl TransformNet {
     /// Changes the style of what is painted from now on.
     ///
     /// # Errors
-    /// As [`TransformNet::new`].
+    /// As [`TransformNet::new`], also when the style has another number of scales and shifts than the network.
     pub fn set_style(&mut self, style: &StyleParameters) -> Result<()> {
-        let mut first = 0;
+        let expected = self.shape.style_channels();
+        if style.scale.len() != expected || style.shift.len() != expected {
+            candle_core::bail!("a style needs {expected} scales and shifts");
+        }
         self.norms.clear();
-        for config in &LAYERS {
-            let channels = first..first + config.out_channels;
-            first = channels.end;
-            let scale = Tensor::from_slice(
-                &style.scale[channels.clone()],
-                config.out_channels,
-                &self.device,
-            )?;
-            let shift =
-                Tensor::from_slice(&style.shift[channels], config.out_channels, &self.device)?;
-            self.norms.push((scale, shift));
+        for layer in 0..self.shape.layers() {
+            let own = self.shape.style_channels_of(layer);
+            let part =
+                |values: &[f32]| Tensor::from_slice(&values[own.clone()], own.len(), &self.device);
+            let norm = (!own.is_empty())
+                .then(|| Ok::<_, candle_core::Error>((part(&style.scale)?, part(&style.shift)?)));
+            self.norms.push(norm.transpose()?);
         }
         Ok(())
     }
@@ -153,11 +96,11 @@ impl TransformNet {
         for i in 0..3 {
             x = self.layer(i, &x)?;
         }
-        for block in 0..6 {
+        for block in 0..self.shape.blocks {
             let inner = self.layer(3 + 2 * block, &x)?;
             x = (x + self.layer(4 + 2 * block, &inner)?)?;
         }
-        for i in 15..18 {
+        for i in self.shape.layers() - 3..self.shape.layers() {
             x = self.layer(i, &x)?;
         }
         // The logistic function by tanh, which every device has.
@@ -166,23 +109,27 @@ impl TransformNet {
     }
 
     fn layer(&self, index: usize, x: &Tensor) -> Result<Tensor> {
-        let config = &LAYERS[index];
+        let layer = self.shape.layer(index);
         let (_, _, height, width) = x.dims4()?;
-        let x = if config.upsample {
+        let x = if layer.upsample {
             &x.upsample_nearest2d(2 * height, 2 * width)?
         } else {
             x
         };
-        let y = reflection_pad(x, config.kernel / 2)?.conv2d(
+        let mut y = reflection_pad(x, layer.kernel_size / 2)?.conv2d(
             &self.kernels[index],
             0,
-            config.stride,
+            layer.stride,
             1,
             1,
         )?;
-        let (scale, shift) = &self.norms[index];
-        let y = instance_norm(&y, scale, shift, EPSILON)?;
-        if config.relu { y.relu() } else { Ok(y) }
+        if let Some(bias) = &self.biases[index] {
+            y = y.broadcast_add(bias)?;
+        }
+        if let Some((scale, shift)) = &self.norms[index] {
+            y = instance_norm(&y, scale, shift, EPSILON)?;
+        }
+        if layer.relu { y.relu() } else { Ok(y) }
     }
 
     /// Paints `height` rows of `width` RGB pixels and writes the painting over them.

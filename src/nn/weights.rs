@@ -2,8 +2,7 @@
 
 use safetensors::{Dtype, SafeTensors};
 
-use super::transform_net::LAYERS;
-use crate::kernels::{ConvolutionWeights, TransformWeights};
+use crate::kernels::{ConvolutionWeights, NetworkShape, TransformWeights};
 
 /// The tensor `name` of `file` as `f32` (from `F32` or `F16`), its shape being `shape`.
 ///
@@ -34,28 +33,28 @@ pub fn floats(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec
     }
 }
 
-/// The 18 convolutions of the feed-forward painter.
+/// The convolutions of a feed-forward painter, with the biases of those that are not normalised.
 ///
 /// # Errors
 /// As [`floats`].
-pub fn transform_weights(file: &SafeTensors<'_>) -> Result<TransformWeights, String> {
-    let mut configs = LAYERS.iter();
-    TransformWeights::from_layers(|name| {
-        let config = configs
-            .next()
-            .filter(|config| config.name == name)
-            .ok_or(format!("no layer {name}"))?;
-        let shape = [
-            config.out_channels,
-            config.in_channels,
-            config.kernel,
-            config.kernel,
-        ];
-        Ok(ConvolutionWeights {
-            out_channels: config.out_channels,
-            in_channels: config.in_channels,
-            kernel_size: config.kernel,
-            weight: floats(file, &format!("{name}.weight"), &shape)?,
-        })
+pub fn transform_weights(
+    file: &SafeTensors<'_>,
+    shape: NetworkShape,
+) -> Result<TransformWeights, String> {
+    TransformWeights::from_layers(shape, |name, layer| {
+        let (out_channels, in_channels, kernel_size) =
+            (layer.out_channels, layer.in_channels, layer.kernel_size);
+        let dims = [out_channels, in_channels, kernel_size, kernel_size];
+        let convolution = ConvolutionWeights {
+            out_channels,
+            in_channels,
+            kernel_size,
+            weight: floats(file, &format!("{name}.weight"), &dims)?,
+        };
+        let bias = match layer.normalised {
+            true => Vec::new(),
+            false => floats(file, &format!("{name}.bias"), &[out_channels])?,
+        };
+        Ok((convolution, bias))
     })
 }

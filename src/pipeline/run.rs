@@ -121,6 +121,7 @@ where
     Sink: FrameSink,
 {
     let started = Instant::now();
+    let time_base = source.info().time_base.value();
     let (to_paint, from_decode) = bounded(LINK_CAPACITY);
     let (to_encode, from_paint) = bounded(LINK_CAPACITY);
     let (mut before_paint, mut behind_paint) = (None, None);
@@ -141,7 +142,7 @@ where
             stage::spawn(scope, PREPARE, move || prepare(previous, core, next))
         });
         let paint = stage::spawn(scope, PAINT, move || {
-            paint(from_prepare, stylizer, to_steady)
+            paint(from_prepare, stylizer, time_base, to_steady)
         });
         let steady = behind_paint.map(|(previous, core, finish, next)| {
             stage::spawn(scope, STEADY, move || steady(previous, core, finish, next))
@@ -287,13 +288,20 @@ fn decode<S: FrameSource>(
 fn paint(
     previous: Receiver<Guided>,
     mut stylizer: Box<dyn Stylizer>,
+    time_base: f64,
     next: Sender<Guided>,
 ) -> Outcome<StageStats, PipelineError> {
     let mut stats = StageStats::default();
+    let mut first = None;
     for mut guided in &previous {
         match &mut guided.packet {
             Packet::Frame(frame) => {
-                if let Err(error) = stats.time_frame(|| stylizer.paint(&mut frame.picture)) {
+                let since = frame.pts - *first.get_or_insert(frame.pts);
+                let painted = stats.time_frame(|| {
+                    stylizer.set_time(since as f64 * time_base)?;
+                    stylizer.paint(&mut frame.picture)
+                });
+                if let Err(error) = painted {
                     return Outcome::Failed(error.into());
                 }
             }

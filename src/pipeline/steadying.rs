@@ -1,8 +1,8 @@
 //! The two stages around painting that keep the film steady: one finds the motion, the other carries strokes along it.
 //!
 //! Order of the steps: the *painting* is steadied, and only then are the original's colours kept and the original mixed
-//! in (`--keep-colors`, `--strength`). The original does not flicker, so averaging it over time could only smear it; and
-//! steadied alone the painting is the same film at every strength.
+//! in (`--colors keep`, `--saturation`, `--opacity`). The original does not flicker, so averaging it over time could only smear it; and
+//! steadied alone the painting is the same film at every opacity.
 
 use crossbeam_channel::{Receiver, Sender};
 use serde::Serialize;

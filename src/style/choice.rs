@@ -12,7 +12,7 @@ pub struct StyleChoice {
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum ChoiceError {
     /// No style has this name.
-    #[error("no style is called '{name}'{} (`allaprima styles` lists all)", suggestion(.nearest.as_deref()))]
+    #[error("no style is called '{name}'{} (`allaprima styles` lists all; a picture is named by its path)", suggestion(.nearest.as_deref()))]
     Unknown {
         /// What was asked for.
         name: String,
@@ -53,15 +53,29 @@ impl StyleChoice {
     /// # Errors
     /// [`ChoiceError`], which names what was wrong.
     pub fn parse(text: &str, styles: &[Style]) -> Result<Self, ChoiceError> {
+        Self::parse_with(text, |name| Self::find(name, styles))
+    }
+
+    /// As [`StyleChoice::parse`], with `resolve` saying which number a name stands for.
+    ///
+    /// # Errors
+    /// [`ChoiceError`], or what `resolve` returns.
+    pub fn parse_with<E: From<ChoiceError>>(
+        text: &str,
+        mut resolve: impl FnMut(&str) -> Result<usize, E>,
+    ) -> Result<Self, E> {
         let mut weights = text
             .split(',')
             .map(|part| {
-                let (name, weight) = match part.split_once(':') {
-                    Some((name, weight)) => (name.trim(), Some(weight.trim())),
-                    None => (part.trim(), None),
+                // A file may have a colon in its name.
+                let (name, weight) = match part.rsplit_once(':') {
+                    Some((name, weight)) if !std::path::Path::new(part).is_file() => {
+                        (name.trim(), Some(weight.trim()))
+                    }
+                    _ => (part.trim(), None),
                 };
                 if name.is_empty() {
-                    return Err(ChoiceError::Empty);
+                    return Err(ChoiceError::Empty.into());
                 }
                 let weight = match weight {
                     None => 1.0,
@@ -71,9 +85,9 @@ impl StyleChoice {
                         .filter(|w| w.is_finite() && *w > 0.0)
                         .ok_or_else(|| ChoiceError::Weight(text.to_owned()))?,
                 };
-                Ok((find(name, styles)?, weight))
+                Ok((resolve(name)?, weight))
             })
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<_>, E>>()?;
         let sum: f32 = weights.iter().map(|(_, weight)| weight).sum();
         weights.iter_mut().for_each(|(_, weight)| *weight /= sum);
         Ok(Self { weights })
@@ -97,34 +111,38 @@ impl StyleChoice {
     pub fn weights(&self) -> &[(usize, f32)] {
         &self.weights
     }
-}
 
-fn find(name: &str, styles: &[Style]) -> Result<usize, ChoiceError> {
-    if let Ok(number) = name.parse::<usize>() {
-        let last = styles.len().saturating_sub(1);
-        return if number <= last {
-            Ok(number)
-        } else {
-            Err(ChoiceError::OutOfRange { number, last })
-        };
+    /// The number of the style that is called `name` (or has it as its number).
+    ///
+    /// # Errors
+    /// [`ChoiceError::Unknown`] and [`ChoiceError::OutOfRange`].
+    pub fn find(name: &str, styles: &[Style]) -> Result<usize, ChoiceError> {
+        if let Ok(number) = name.parse::<usize>() {
+            let last = styles.len().saturating_sub(1);
+            return if number <= last {
+                Ok(number)
+            } else {
+                Err(ChoiceError::OutOfRange { number, last })
+            };
+        }
+        styles
+            .iter()
+            .position(|style| style.names().any(|n| n.eq_ignore_ascii_case(name)))
+            .ok_or_else(|| {
+                let wanted = name.to_lowercase();
+                let nearest = styles
+                    .iter()
+                    .flat_map(Style::names)
+                    .map(|name| (strsim::jaro_winkler(name, &wanted), name))
+                    .max_by(|a, b| a.0.total_cmp(&b.0))
+                    .filter(|(likeness, _)| *likeness > 0.75)
+                    .map(|(_, name)| name.to_owned());
+                ChoiceError::Unknown {
+                    name: name.to_owned(),
+                    nearest,
+                }
+            })
     }
-    styles
-        .iter()
-        .position(|style| style.names().any(|n| n.eq_ignore_ascii_case(name)))
-        .ok_or_else(|| {
-            let wanted = name.to_lowercase();
-            let nearest = styles
-                .iter()
-                .flat_map(Style::names)
-                .map(|name| (strsim::jaro_winkler(name, &wanted), name))
-                .max_by(|a, b| a.0.total_cmp(&b.0))
-                .filter(|(likeness, _)| *likeness > 0.75)
-                .map(|(_, name)| name.to_owned());
-            ChoiceError::Unknown {
-                name: name.to_owned(),
-                nearest,
-            }
-        })
 }
 
 #[cfg(test)]

@@ -4,12 +4,9 @@ use safetensors::SafeTensors;
 
 use super::StyleChoice;
 use crate::{
-    kernels::{StyleParameters, TransformWeights},
-    models::{ModelError, ModelStore, STYLE_PACK},
-    nn::{
-        transform_net::{LAYERS, STYLE_LEN},
-        weights::{floats, transform_weights},
-    },
+    kernels::{NetworkShape, StyleParameters, TransformWeights},
+    models::{ModelError, ModelStore, NEUTRAL_STYLE, STYLE_PACK},
+    nn::weights::{floats, transform_weights},
 };
 
 /// A style of a pack.
@@ -38,6 +35,7 @@ pub struct StylePack {
     styles: Vec<Style>,
     network: TransformWeights,
     parameters: Vec<StyleParameters>,
+    neutral: StyleParameters,
 }
 
 impl StylePack {
@@ -52,7 +50,7 @@ impl StylePack {
         };
         let bytes = store.read(STYLE_PACK)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| content(e.to_string()))?;
-        let network = transform_weights(&file).map_err(content)?;
+        let network = transform_weights(&file, NetworkShape::STYLE_PACK).map_err(content)?;
         let styles: Vec<_> = store
             .manifest()
             .styles
@@ -64,31 +62,22 @@ impl StylePack {
                 aliases: s.aliases.clone(),
             })
             .collect();
-        let mut parameters = vec![
-            StyleParameters {
-                scale: Vec::with_capacity(STYLE_LEN),
-                shift: Vec::with_capacity(STYLE_LEN)
-            };
-            styles.len()
-        ];
-        for config in &LAYERS {
-            let shape = [styles.len(), config.out_channels];
-            let scale =
-                floats(&file, &format!("{}.norm.scale", config.name), &shape).map_err(content)?;
-            let shift =
-                floats(&file, &format!("{}.norm.shift", config.name), &shape).map_err(content)?;
-            let rows = scale
-                .chunks_exact(config.out_channels)
-                .zip(shift.chunks_exact(config.out_channels));
-            for (style, (scale, shift)) in parameters.iter_mut().zip(rows) {
-                style.scale.extend_from_slice(scale);
-                style.shift.extend_from_slice(shift);
-            }
-        }
+        let parameters = style_rows(&file, styles.len()).map_err(content)?;
+        let bytes = store.read(NEUTRAL_STYLE)?;
+        let content = |reason: String| ModelError::Content {
+            file: NEUTRAL_STYLE.into(),
+            reason,
+        };
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| content(e.to_string()))?;
+        let neutral = style_rows(&file, 1)
+            .map_err(content)?
+            .pop()
+            .ok_or_else(|| content("it is empty".into()))?;
         Ok(Self {
             styles,
             network,
             parameters,
+            neutral,
         })
     }
 
@@ -102,11 +91,17 @@ impl StylePack {
         &self.network
     }
 
+    /// The style that paints a picture as it is, as well as the network can: what a style of strength 0 is. The network
+    /// does not see a picture's brightness and contrast, so each colour's mean and deviation have to be given back.
+    pub fn neutral(&self) -> &StyleParameters {
+        &self.neutral
+    }
+
     /// The scales and shifts of `choice`: the weighted sum of those of its styles.
     pub fn parameters(&self, choice: &StyleChoice) -> StyleParameters {
         let mut sum = StyleParameters {
-            scale: vec![0.0; STYLE_LEN],
-            shift: vec![0.0; STYLE_LEN],
+            scale: vec![0.0; self.parameters[0].scale.len()],
+            shift: vec![0.0; self.parameters[0].shift.len()],
         };
         for &(number, weight) in choice.weights() {
             let style = &self.parameters[number];
@@ -122,6 +117,31 @@ impl StylePack {
     }
 }
 
+/// The first `count` styles of a file.
+fn style_rows(file: &SafeTensors<'_>, count: usize) -> Result<Vec<StyleParameters>, String> {
+    let mut styles = vec![
+        StyleParameters {
+            scale: Vec::new(),
+            shift: Vec::new()
+        };
+        count
+    ];
+    let shape = NetworkShape::STYLE_PACK;
+    for (index, layer) in shape.iter().enumerate() {
+        let dims = [count, layer.out_channels];
+        let rows = |what: &str| floats(file, &format!("{}.norm.{what}", shape.name(index)), &dims);
+        let (scale, shift) = (rows("scale")?, rows("shift")?);
+        let rows = scale
+            .chunks_exact(layer.out_channels)
+            .zip(shift.chunks_exact(layer.out_channels));
+        for (style, (scale, shift)) in styles.iter_mut().zip(rows) {
+            style.scale.extend_from_slice(scale);
+            style.shift.extend_from_slice(shift);
+        }
+    }
+    Ok(styles)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,9 +153,9 @@ mod tests {
             pack.parameters(&StyleChoice::single(3)),
             pack.parameters(&StyleChoice::single(12)),
         );
-        assert_eq!((a.scale.len(), a.shift.len()), (STYLE_LEN, STYLE_LEN));
+        assert_eq!((a.scale.len(), a.shift.len()), (495, 495));
         let blend = pack.parameters(&StyleChoice::parse("3:1,12:3", pack.styles()).unwrap());
-        for i in 0..STYLE_LEN {
+        for i in 0..495 {
             assert!((blend.shift[i] - (0.25 * a.shift[i] + 0.75 * b.shift[i])).abs() < 1e-5);
         }
         assert_ne!(a.scale, b.scale);

@@ -1,22 +1,33 @@
-//! One pass of the feed-forward network per picture.
+//! One pass of a feed-forward network per picture, or of two whose paintings are mixed.
+//!
+//! A style below full strength is drawn towards the style that changes nothing. For the network of 26 styles that is the
+//! pack's neutral style; for the network that takes its style from a picture it is the style of the picture that is
+//! painted (Ghiasi et al. 2017). The latter is asked for seldom and followed slowly, or it would flicker.
+
+use std::sync::Arc;
 
 use candle_core::Device;
 
-use super::{Finish, MIN_SIDE, StylizeError, Stylizer};
+use super::{Colors, Finish, MIN_SIDE, Palette, StylizeError, Stylizer};
 use crate::{
     frame::Picture,
-    kernels::{Precision, StyleParameters, TransformConfig, TransformEngine},
+    kernels::{Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights},
     nn::transform_net::TransformNet,
-    style::StylePack,
+    style::{Gallery, NetworkKind, StyleMix},
 };
+
+/// Pictures from one look at the content's own style to the next.
+const LOOK_EVERY: u32 = 48;
+/// How far the content's style and the painting's palette follow what was last seen, per picture.
+const FOLLOW: f32 = 0.06;
 
 /// What a [`FeedForward`] is made of.
 #[derive(Clone, Debug)]
 pub struct FeedForwardSettings {
-    /// Scales and shifts of the style.
-    pub style: StyleParameters,
-    /// What is done to the painting after the network.
-    pub finish: Finish,
+    /// The style to begin with.
+    pub style: StyleMix,
+    /// Whether the painting gets the palette of the style picture.
+    pub match_colors: bool,
     /// Where the network runs.
     pub device: Device,
     /// Threads of the processor's kernels.
@@ -25,12 +36,17 @@ pub struct FeedForwardSettings {
     pub precision: Precision,
 }
 
-/// Paints with the feed-forward network of a style pack.
+/// Paints with the feed-forward networks.
 pub struct FeedForward {
-    network: Network,
-    finish: Finish,
-    original: Vec<u8>,
+    gallery: Arc<Gallery>,
+    settings: FeedForwardSettings,
+    /// One per [`NetworkKind`], set up when it is first needed.
+    networks: [Option<Network>; 2],
+    content: Option<ContentStyle>,
+    /// Of the paintings so far.
+    palette: Option<Palette>,
     painted: Vec<u8>,
+    second: Vec<u8>,
 }
 
 enum Network {
@@ -40,38 +56,159 @@ enum Network {
     Candle(TransformNet),
 }
 
+/// The style of what is painted.
+struct ContentStyle {
+    seen: StyleParameters,
+    current: StyleParameters,
+    age: u32,
+}
+
 impl FeedForward {
-    /// Puts the network of `pack` on its device.
+    /// Sets up the networks that the style needs.
     ///
     /// # Errors
-    /// When the device refuses.
-    pub fn new(pack: &StylePack, settings: FeedForwardSettings) -> Result<Self, StylizeError> {
-        let FeedForwardSettings {
-            style,
-            finish,
-            device,
-            threads,
-            precision,
-        } = settings;
-        let network = match device {
+    /// When the device refuses, or a model file is missing.
+    pub fn new(gallery: Arc<Gallery>, settings: FeedForwardSettings) -> Result<Self, StylizeError> {
+        let mut painter = Self {
+            gallery,
+            settings,
+            networks: [None, None],
+            content: None,
+            palette: None,
+            painted: Vec::new(),
+            second: Vec::new(),
+        };
+        painter.set_up()?;
+        Ok(painter)
+    }
+
+    /// Sets up what the style needs and is not there yet, so that painting does not stop for it.
+    fn set_up(&mut self) -> Result<(), StylizeError> {
+        for kind in NetworkKind::ALL {
+            let Some(style) = self.settings.style.parameters(kind) else {
+                continue;
+            };
+            if self.networks[kind as usize].is_none() {
+                let network = match kind {
+                    NetworkKind::Pack => {
+                        Network::new(self.gallery.pack().network(), &style, &self.settings)?
+                    }
+                    NetworkKind::AnyPicture => {
+                        let any = self.gallery.any_picture()?;
+                        Network::new(any.network(), &style, &self.settings)?
+                    }
+                };
+                self.networks[kind as usize] = Some(network);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a network is to paint with: the style, weakened.
+    fn style_of(
+        &mut self,
+        kind: NetworkKind,
+        picture: &Picture,
+    ) -> Result<Option<StyleParameters>, StylizeError> {
+        let strength = self.settings.style.strength();
+        let Some(style) = self.settings.style.parameters(kind) else {
+            return Ok(None);
+        };
+        if strength >= 1.0 {
+            return Ok(Some(style));
+        }
+        let own = match kind {
+            NetworkKind::Pack => self.gallery.pack().neutral(),
+            NetworkKind::AnyPicture => self.content_style(picture)?,
+        };
+        Ok(Some(mix(own, &style, strength)))
+    }
+
+    fn content_style(&mut self, picture: &Picture) -> Result<&StyleParameters, StylizeError> {
+        let look = || {
+            let any = self.gallery.any_picture()?;
+            Ok::<_, StylizeError>(any.parameters(&any.numbers(picture)?))
+        };
+        let content = match self.content.take() {
+            None => {
+                let seen = look()?;
+                ContentStyle {
+                    current: seen.clone(),
+                    seen,
+                    age: 0,
+                }
+            }
+            Some(mut content) => {
+                content.age += 1;
+                if content.age.is_multiple_of(LOOK_EVERY) {
+                    content.seen = look()?;
+                }
+                content.current = mix(&content.current, &content.seen, FOLLOW);
+                content
+            }
+        };
+        Ok(&self.content.insert(content).current)
+    }
+
+    /// Gives the painting the palette of the style picture.
+    fn match_palette(&mut self, picture: &mut Picture) {
+        let Some((share, wanted)) = self.settings.style.palette() else {
+            return;
+        };
+        let now = Palette::of(picture.rgb());
+        let own = match self.palette {
+            Some(before) => before.towards(&now, FOLLOW),
+            None => now,
+        };
+        self.palette = Some(own);
+        let width = picture.width();
+        let share = share * self.settings.style.strength();
+        own.map_to(&own.towards(&wanted, share))
+            .apply(picture.rgb_mut(), width);
+    }
+}
+
+impl Network {
+    fn new(
+        weights: &TransformWeights,
+        style: &StyleParameters,
+        settings: &FeedForwardSettings,
+    ) -> Result<Self, StylizeError> {
+        Ok(match &settings.device {
             Device::Cpu => {
                 let config = TransformConfig {
-                    threads,
-                    precision,
+                    threads: settings.threads,
+                    precision: settings.precision,
                     ..TransformConfig::default()
                 };
-                let mut engine = TransformEngine::new(pack.network(), config)?;
-                engine.set_style(&style)?;
-                Network::Kernels(Box::new(engine))
+                let mut engine = TransformEngine::new(weights, config)?;
+                engine.set_style(style)?;
+                Self::Kernels(Box::new(engine))
             }
-            device => Network::Candle(TransformNet::new(pack.network(), &style, &device)?),
-        };
-        Ok(Self {
-            network,
-            finish,
-            original: Vec::new(),
-            painted: Vec::new(),
+            device => Self::Candle(TransformNet::new(weights, style, device)?),
         })
+    }
+
+    fn paint(
+        &mut self,
+        style: &StyleParameters,
+        picture: &Picture,
+        painted: &mut Vec<u8>,
+    ) -> Result<(), StylizeError> {
+        let (width, height) = (picture.width(), picture.height());
+        painted.clear();
+        painted.extend_from_slice(picture.rgb());
+        match self {
+            Self::Kernels(engine) => {
+                engine.set_style(style)?;
+                engine.paint(picture.rgb(), width, height, painted)?;
+            }
+            Self::Candle(net) => {
+                net.set_style(style)?;
+                net.paint(painted, width, height)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -81,30 +218,171 @@ impl Stylizer for FeedForward {
         if width.min(height) < MIN_SIDE {
             return Err(StylizeError::TooSmall { width, height });
         }
-        if self.finish.needs_original() {
-            self.original.clear();
-            self.original.extend_from_slice(picture.rgb());
-        }
-        match &mut self.network {
-            Network::Kernels(engine) => {
-                self.painted.resize(picture.rgb().len(), 0);
-                engine.paint(picture.rgb(), width, height, &mut self.painted)?;
-                picture.rgb_mut().copy_from_slice(&self.painted);
+        let strength = self.settings.style.strength();
+        let (mut total, mut sum) = (0.0, std::mem::take(&mut self.painted));
+        for kind in NetworkKind::ALL {
+            let Some(style) = self.style_of(kind, picture)? else {
+                continue;
+            };
+            let Some(network) = &mut self.networks[kind as usize] else {
+                continue;
+            };
+            network.paint(&style, picture, &mut self.second)?;
+            if kind == NetworkKind::Pack && strength < 1.0 {
+                restore_contrast(picture.rgb(), &mut self.second, 1.0 - strength);
             }
-            Network::Candle(net) => net.paint(picture.rgb_mut(), width, height)?,
+            let share = self.settings.style.share(kind);
+            total += share;
+            if share >= total {
+                std::mem::swap(&mut sum, &mut self.second);
+            } else {
+                let weight = (256.0 * share / total).round() as i32;
+                for (sum, &second) in sum.iter_mut().zip(&self.second) {
+                    let from = i32::from(*sum);
+                    *sum = (from + (((i32::from(second) - from) * weight + 128) >> 8)) as u8;
+                }
+            }
         }
-        self.finish.apply(&self.original, picture);
-        Ok(())
-    }
-    fn set_style(&mut self, style: &StyleParameters) -> Result<(), StylizeError> {
-        match &mut self.network {
-            Network::Kernels(engine) => engine.set_style(style)?,
-            Network::Candle(net) => net.set_style(style)?,
+        if total > 0.0 {
+            picture.rgb_mut().copy_from_slice(&sum);
+        }
+        self.painted = sum;
+        if self.settings.match_colors {
+            self.match_palette(picture);
         }
         Ok(())
     }
 
+    fn reset(&mut self) {
+        self.content = None;
+        self.palette = None;
+    }
+
+    fn set_style(&mut self, style: &StyleMix) -> Result<(), StylizeError> {
+        self.settings.style = style.clone();
+        self.set_up()
+    }
+
     fn set_finish(&mut self, finish: Finish) {
-        self.finish = finish;
+        self.settings.match_colors = finish.colors() == Colors::Match;
+    }
+}
+
+fn mix(from: &StyleParameters, to: &StyleParameters, share: f32) -> StyleParameters {
+    let mix = |from: &[f32], to: &[f32]| {
+        from.iter()
+            .zip(to)
+            .map(|(from, to)| from + (to - from) * share)
+            .collect()
+    };
+    StyleParameters {
+        scale: mix(&from.scale, &to.scale),
+        shift: mix(&from.shift, &to.shift),
+    }
+}
+
+/// Brings mean and deviation of each colour part of the way (`share`) back to the original's.
+fn restore_contrast(original: &[u8], painting: &mut [u8], share: f32) {
+    for channel in 0..3 {
+        let moments = |rgb: &[u8]| {
+            let (mut count, mut sum, mut squares) = (0_u64, 0_u64, 0_u64);
+            for &value in rgb.iter().skip(channel).step_by(3) {
+                count += 1;
+                sum += u64::from(value);
+                squares += u64::from(value) * u64::from(value);
+            }
+            let mean = sum as f32 / count as f32;
+            let variance = squares as f32 / count as f32 - mean * mean;
+            (mean, variance.max(1.0).sqrt())
+        };
+        let ((mean, deviation), (own_mean, own_deviation)) = (moments(original), moments(painting));
+        let gain = 1.0 + (deviation / own_deviation - 1.0) * share;
+        let centre = own_mean + (mean - own_mean) * share;
+        let table: [u8; 256] = std::array::from_fn(|value| {
+            (centre + (value as f32 - own_mean) * gain + 0.5).clamp(0.0, 255.0) as u8
+        });
+        for value in painting.iter_mut().skip(channel).step_by(3) {
+            *value = table[usize::from(*value)];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{models::ModelStore, style::StyleChoice};
+
+    fn gallery() -> Arc<Gallery> {
+        Arc::new(Gallery::new(ModelStore::embedded().unwrap(), Device::Cpu).unwrap())
+    }
+
+    fn picture() -> Picture {
+        let rgb = (0..96 * 64 * 3).map(|i| {
+            let (x, y, c) = (i / 3 % 96, i / 3 / 96, i % 3);
+            (128.0 + 60.0 * ((x as f32 * 0.13).sin() + (y as f32 * 0.11 + c as f32).cos())) as u8
+        });
+        Picture::new(96, 64, rgb.collect()).unwrap()
+    }
+
+    fn paint(gallery: &Arc<Gallery>, style: StyleMix) -> Vec<u8> {
+        let settings = FeedForwardSettings {
+            style,
+            match_colors: false,
+            device: Device::Cpu,
+            threads: 1,
+            precision: Precision::F32,
+        };
+        let mut picture = picture();
+        FeedForward::new(gallery.clone(), settings)
+            .unwrap()
+            .paint(&mut picture)
+            .unwrap();
+        picture.into_rgb()
+    }
+
+    fn distance(a: &[u8], b: &[u8]) -> f32 {
+        let sum: f32 = a
+            .iter()
+            .zip(b)
+            .map(|(a, b)| f32::from(a.abs_diff(*b)))
+            .sum();
+        sum / a.len() as f32
+    }
+
+    #[test]
+    fn weaker_styles_are_nearer_to_the_picture() {
+        let gallery = gallery();
+        let any = gallery.any_picture().unwrap();
+        let flat = Picture::new(64, 64, [200, 60, 20].repeat(64 * 64)).unwrap();
+        let from_picture = any.parameters(&any.numbers(&flat).unwrap());
+        let pack = gallery.mix(&StyleChoice::single(19)).unwrap();
+        for style in [pack, StyleMix::new(NetworkKind::AnyPicture, from_picture)] {
+            let far = [1.0, 0.5, 0.0].map(|strength| {
+                let painted = paint(&gallery, style.clone().with_strength(strength));
+                distance(&painted, picture().rgb())
+            });
+            assert!(far[0] > far[1] && far[1] > far[2], "{far:?}");
+            assert!(far[2] < 16.0, "strength 0 should be the picture: {far:?}");
+        }
+    }
+
+    #[test]
+    fn between_networks_the_paintings_are_mixed() {
+        let gallery = gallery();
+        let any = gallery.any_picture().unwrap();
+        let flat = Picture::new(64, 64, [20, 160, 200].repeat(64 * 64)).unwrap();
+        let any = any.parameters(&any.numbers(&flat).unwrap());
+        let any = StyleMix::new(NetworkKind::AnyPicture, any);
+        let pack = gallery.mix(&StyleChoice::single(3)).unwrap();
+        let blend = StyleMix::blend([(&pack, 0.25), (&any, 0.75)]).unwrap();
+        let (a, b, c) = (
+            paint(&gallery, pack),
+            paint(&gallery, any),
+            paint(&gallery, blend),
+        );
+        for ((a, b), c) in a.iter().zip(&b).zip(&c) {
+            let expected = 0.25 * f32::from(*a) + 0.75 * f32::from(*b);
+            assert!((f32::from(*c) - expected).abs() <= 1.5, "{a} {b} {c}");
+        }
     }
 }

@@ -1,80 +1,138 @@
-//! What is done to a painting after the network: original colours put back, and the original mixed in.
+//! What is done to a painting after the network: original colours put back, saturation, and the original mixed in.
 
+use std::{fmt, str::FromStr};
+
+use super::LabMap;
 use crate::frame::Picture;
+
+/// Where a painting's colours come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Colors {
+    /// As the network paints them.
+    #[default]
+    Style,
+    /// The original's: the painting gives only light and dark.
+    Keep,
+    /// The palette of the style picture, by mean and covariance (see [`Palette`](super::Palette)).
+    Match,
+}
+
+impl FromStr for Colors {
+    type Err = UnknownColors;
+
+    fn from_str(text: &str) -> Result<Self, UnknownColors> {
+        match text {
+            "style" => Ok(Self::Style),
+            "keep" => Ok(Self::Keep),
+            "match" => Ok(Self::Match),
+            _ => Err(UnknownColors(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Colors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Style => "style",
+            Self::Keep => "keep",
+            Self::Match => "match",
+        })
+    }
+}
+
+/// A word that says nothing about colours.
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' is no choice of colours: use style, keep or match")]
+pub struct UnknownColors(String);
 
 /// How the painting and the original are joined.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Finish {
-    strength: f32,
-    keep_colors: bool,
+    opacity: f32,
+    colors: Colors,
+    saturation: f32,
 }
 
-/// A strength outside of 0..1.
+/// A number out of its range.
 #[derive(Debug, thiserror::Error)]
-#[error("strength {0} is out of range: --strength takes 0 (the original) to 1 (the painting)")]
-pub struct InvalidStrength(f32);
+pub enum InvalidFinish {
+    /// Outside of 0..1.
+    #[error("opacity {0} is out of range: --opacity takes 0 (the original) to 1 (the painting)")]
+    Opacity(f32),
+    /// Outside of 0..4.
+    #[error(
+        "saturation {0} is out of range: --saturation takes 0 (grey) to 4, 1 is as it was painted"
+    )]
+    Saturation(f32),
+}
 
 impl Default for Finish {
     /// The painting as it is.
     fn default() -> Self {
         Self {
-            strength: 1.0,
-            keep_colors: false,
+            opacity: 1.0,
+            colors: Colors::Style,
+            saturation: 1.0,
         }
     }
 }
 
 impl Finish {
-    /// `strength` is the opacity of the painting over the original, 0..1; with `keep_colors` the painting gives only
-    /// its luma (BT.709) and the original its two colour differences.
+    /// `opacity` is that of the painting over the original, 0..1; with [`Colors::Keep`] the painting gives only its luma
+    /// (BT.709) and the original its two colour differences; `saturation` scales the distance from grey in Oklab, 0..4.
     ///
     /// # Errors
-    /// [`InvalidStrength`] outside of 0..1.
-    pub fn new(strength: f32, keep_colors: bool) -> Result<Self, InvalidStrength> {
-        if !(0.0..=1.0).contains(&strength) {
-            return Err(InvalidStrength(strength));
+    /// [`InvalidFinish`] for numbers out of range.
+    pub fn new(opacity: f32, colors: Colors, saturation: f32) -> Result<Self, InvalidFinish> {
+        if !(0.0..=1.0).contains(&opacity) {
+            return Err(InvalidFinish::Opacity(opacity));
+        }
+        if !(0.0..=4.0).contains(&saturation) {
+            return Err(InvalidFinish::Saturation(saturation));
         }
         Ok(Self {
-            strength,
-            keep_colors,
+            opacity,
+            colors,
+            saturation,
         })
+    }
+
+    /// Where the colours come from. [`Finish::apply`] does nothing about [`Colors::Match`]: the stylizer does.
+    pub fn colors(&self) -> Colors {
+        self.colors
     }
 
     /// Whether nothing of the painting is seen, so that it need not be painted.
     pub fn hides_painting(&self) -> bool {
-        self.strength <= 0.0
+        self.opacity <= 0.0
     }
 
     /// Whether [`Finish::apply`] looks at the original at all.
     pub fn needs_original(&self) -> bool {
-        self.keep_colors || self.strength < 1.0
+        self.colors == Colors::Keep || self.opacity < 1.0
     }
 
     /// Finishes `painting`, which the network made from `original` (RGB bytes of the same picture).
     pub fn apply(&self, original: &[u8], painting: &mut Picture) {
-        if !self.needs_original() {
-            return;
-        }
-        let opacity = (self.strength * 256.0).round() as i32;
-        for (painted, original) in painting
-            .rgb_mut()
-            .chunks_exact_mut(3)
-            .zip(original.chunks_exact(3))
-        {
-            let lift = if self.keep_colors {
-                luma(painted) - luma(original)
-            } else {
-                0
-            };
-            for (p, &o) in painted.iter_mut().zip(original) {
-                let o = i32::from(o);
+        let width = painting.width();
+        if self.colors == Colors::Keep {
+            let pixels = painting.rgb_mut().chunks_exact_mut(3);
+            for (painted, original) in pixels.zip(original.chunks_exact(3)) {
                 // Adding one number to R, G and B changes the luma by it and leaves both colour differences alone.
-                let target = if self.keep_colors {
-                    (o + lift).clamp(0, 255)
-                } else {
-                    i32::from(*p)
-                };
-                *p = (o + (((target - o) * opacity + 128) >> 8)) as u8;
+                let lift = luma(painted) - luma(original);
+                for (p, &o) in painted.iter_mut().zip(original) {
+                    *p = (i32::from(o) + lift).clamp(0, 255) as u8;
+                }
+            }
+        }
+        if self.saturation != 1.0 {
+            LabMap::saturation(self.saturation).apply(painting.rgb_mut(), width);
+        }
+        if self.opacity < 1.0 {
+            let opacity = (self.opacity * 256.0).round() as i32;
+            for (p, &o) in painting.rgb_mut().iter_mut().zip(original) {
+                let o = i32::from(o);
+                *p = (o + (((i32::from(*p) - o) * opacity + 128) >> 8)) as u8;
             }
         }
     }
@@ -90,33 +148,29 @@ fn luma(rgb: &[u8]) -> i32 {
 mod tests {
     use super::*;
 
-    fn finish(strength: f32, keep_colors: bool, original: [u8; 3], painted: [u8; 3]) -> Vec<u8> {
+    fn finish(opacity: f32, colors: Colors, original: [u8; 3], painted: [u8; 3]) -> Vec<u8> {
         let mut picture = Picture::new(1, 1, painted.to_vec()).unwrap();
-        Finish::new(strength, keep_colors)
+        Finish::new(opacity, colors, 1.0)
             .unwrap()
             .apply(&original, &mut picture);
         picture.into_rgb()
     }
 
     #[test]
-    fn strength_mixes_linearly() {
-        assert_eq!(
-            finish(0.0, false, [10, 20, 30], [200, 100, 0]),
-            [10, 20, 30]
-        );
-        assert_eq!(
-            finish(1.0, false, [10, 20, 30], [200, 100, 0]),
-            [200, 100, 0]
-        );
-        assert_eq!(
-            finish(0.5, false, [10, 20, 30], [200, 100, 0]),
-            [105, 60, 15]
-        );
+    fn opacity_mixes_linearly() {
+        for (opacity, expected) in [
+            (0.0, [10, 20, 30]),
+            (1.0, [200, 100, 0]),
+            (0.5, [105, 60, 15]),
+        ] {
+            let mixed = finish(opacity, Colors::Style, [10, 20, 30], [200, 100, 0]);
+            assert_eq!(mixed, expected);
+        }
     }
 
     #[test]
     fn kept_colors_take_the_luma_of_the_painting() {
-        let out = finish(1.0, true, [100, 50, 60], [140, 140, 140]);
+        let out = finish(1.0, Colors::Keep, [100, 50, 60], [140, 140, 140]);
         assert!((luma(&out) - 140).abs() <= 1, "luma {}", luma(&out));
         assert_eq!(
             (
@@ -128,14 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn strength_out_of_range_names_the_option() {
+    fn numbers_out_of_range_name_the_option() {
         for bad in [-0.1, 1.1, f32::NAN] {
-            assert!(
-                Finish::new(bad, false)
-                    .unwrap_err()
-                    .to_string()
-                    .contains("--strength")
-            );
+            let error = Finish::new(bad, Colors::Style, 1.0).unwrap_err();
+            assert!(error.to_string().contains("--opacity"));
+        }
+        for bad in [-0.1, 4.1, f32::NAN] {
+            let error = Finish::new(1.0, Colors::Style, bad).unwrap_err();
+            assert!(error.to_string().contains("--saturation"));
         }
     }
 }

@@ -1,14 +1,28 @@
 //! Painting: a [`Stylizer`] turns a picture into a painting of it.
 
+mod brush;
 mod feed_forward;
 mod finish;
+mod finishing;
+mod oklab;
+mod palette;
 mod passthrough;
+mod schedule;
+mod upscale;
 
+pub mod optimize;
+
+pub use brush::{BRUSHES, Brush};
 pub use feed_forward::{FeedForward, FeedForwardSettings};
-pub use finish::{Finish, InvalidStrength};
+pub use finish::{Colors, Finish, InvalidFinish, UnknownColors};
+pub use finishing::Finishing;
+pub use oklab::LabMap;
+pub use palette::Palette;
 pub use passthrough::Passthrough;
+pub use schedule::{FADE_SECONDS, Schedule};
+pub use upscale::upscale;
 
-use crate::{frame::Picture, kernels::StyleParameters};
+use crate::{frame::Picture, style::StyleMix};
 
 /// Paints pictures, one after the other. What it remembers from one to the next (if anything) is dropped by `reset`.
 pub trait Stylizer: Send {
@@ -25,7 +39,16 @@ pub trait Stylizer: Send {
     ///
     /// # Errors
     /// When the style does not fit the network, or the device fails.
-    fn set_style(&mut self, _style: &StyleParameters) -> Result<(), StylizeError> {
+    fn set_style(&mut self, _style: &StyleMix) -> Result<(), StylizeError> {
+        Ok(())
+    }
+
+    /// Says when the next picture is shown, in seconds from the start of the film. A stylizer whose style does not change
+    /// over time ignores it.
+    ///
+    /// # Errors
+    /// As [`Stylizer::set_style`].
+    fn set_time(&mut self, _seconds: f64) -> Result<(), StylizeError> {
         Ok(())
     }
 
@@ -49,6 +72,9 @@ pub enum StylizeError {
     /// The network failed on its device.
     #[error("the network failed on this device")]
     Device(#[from] candle_core::Error),
+    /// A network's file is missing or damaged.
+    #[error(transparent)]
+    Model(#[from] crate::models::ModelError),
     /// Steadying refused.
     #[error(transparent)]
     Steady(#[from] crate::temporal::steady::SteadyError),

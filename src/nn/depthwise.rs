@@ -1,0 +1,169 @@
+//! Depthwise 3×3 convolution: every channel with a kernel of its own, as MobileNets have it.
+//!
+//! candle's convolution on the processor walks groups one after the other, each as a convolution of its own; with 960
+//! groups of one channel that is nearly all overhead. On the processor this is a candle operation of plain loops over
+//! rows, channels side by side on all threads; other devices take candle's.
+
+use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+/// A depthwise 3×3 convolution without bias.
+#[derive(Clone, Debug)]
+pub struct DepthwiseConvolution {
+    /// C×1×3×3, on the device.
+    weight: Tensor,
+    taps: Vec<f32>,
+    stride: usize,
+}
+
+/// Zeros around a plane, in pixels: top and left, bottom and right.
+const fn padding(stride: usize) -> (usize, usize) {
+    // TensorFlow's SAME: on even sides a stride of 2 pads only behind the picture.
+    if stride == 2 { (0, 1) } else { (1, 1) }
+}
+
+impl DepthwiseConvolution {
+    /// `weight` is C×1×3×3 in `f32`; `stride` is 1 or 2 (then for even sides, padded at the bottom and on the right).
+    ///
+    /// # Errors
+    /// When the weights have another shape or number type.
+    pub fn new(weight: Tensor, stride: usize) -> Result<Self> {
+        let (_, one, 3, 3) = weight.dims4()? else {
+            candle_core::bail!("a depthwise kernel is C x 1 x 3 x 3");
+        };
+        if one != 1 {
+            candle_core::bail!("a depthwise kernel has one input channel, not {one}");
+        }
+        Ok(Self {
+            taps: weight.flatten_all()?.to_vec1()?,
+            weight,
+            stride,
+        })
+    }
+
+    /// Convolves `x_nchw` (1×C×H×W, `f32`), sides divided by the stride, rounded up.
+    ///
+    /// # Errors
+    /// When the shape or the number type does not fit.
+    pub fn forward(&self, x_nchw: &Tensor) -> Result<Tensor> {
+        let channels = self.weight.dim(0)?;
+        if x_nchw.dim(1)? != channels {
+            candle_core::bail!("a depthwise convolution of {channels} channels got another number");
+        }
+        if x_nchw.device().is_cpu() {
+            return x_nchw.contiguous()?.apply_op1_no_bwd(self);
+        }
+        let (before, after) = padding(self.stride);
+        x_nchw
+            .pad_with_zeros(2, before, after)?
+            .pad_with_zeros(3, before, after)?
+            .conv2d(&self.weight, 0, self.stride, 1, channels)
+    }
+}
+
+impl CustomOp1 for DepthwiseConvolution {
+    fn name(&self) -> &'static str {
+        "depthwise-convolution"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, channels, height, width) = layout.shape().dims4()?;
+        let CpuStorage::F32(values) = storage else {
+            candle_core::bail!("a depthwise convolution takes f32 values")
+        };
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            return Err(Error::RequiresContiguous {
+                op: "depthwise-convolution",
+            }
+            .bt());
+        };
+        let (out_height, out_width) = (height.div_ceil(self.stride), width.div_ceil(self.stride));
+        let mut out = vec![0.0_f32; batch * channels * out_height * out_width];
+        let planes = values[start..end].par_chunks_exact((height * width).max(1));
+        out.par_chunks_exact_mut((out_height * out_width).max(1))
+            .zip(planes)
+            .enumerate()
+            .for_each(|(index, (out, plane))| {
+                let taps = &self.taps[index % channels * 9..][..9];
+                convolve_plane(plane, width, taps, self.stride, out, out_width);
+            });
+        let shape = Shape::from((batch, channels, out_height, out_width));
+        Ok((CpuStorage::F32(out), shape))
+    }
+}
+
+/// Adds up the nine shifted planes, row by row.
+fn convolve_plane(
+    plane: &[f32],
+    width: usize,
+    taps: &[f32],
+    stride: usize,
+    out: &mut [f32],
+    out_width: usize,
+) {
+    let height = plane.len() / width;
+    let before = padding(stride).0;
+    for (y, out) in out.chunks_exact_mut(out_width).enumerate() {
+        for (i, &tap) in taps.iter().enumerate() {
+            // Rows and columns of the plane that the tap falls on; those outside are zeros.
+            let Some(row) = (y * stride + i / 3)
+                .checked_sub(before)
+                .filter(|row| *row < height)
+            else {
+                continue;
+            };
+            let row = &plane[row * width..(row + 1) * width];
+            let first = usize::from(i % 3 < before);
+            let column = first * stride + i % 3 - before;
+            let out = &mut out[first..];
+            if stride == 1 {
+                for (out, value) in out.iter_mut().zip(&row[column..]) {
+                    *out += tap * value;
+                }
+            } else if column < row.len() {
+                for (out, value) in out.iter_mut().zip(row[column..].iter().step_by(stride)) {
+                    *out += tap * value;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn it_is_candles_grouped_convolution() -> Result<()> {
+        for (stride, height, width) in [(1, 7, 9), (2, 8, 6), (1, 1, 1), (2, 2, 2)] {
+            let count = 5 * height * width;
+            let x = Tensor::from_iter(
+                (0..count).map(|i| (i * 37 % 101) as f32 - 50.0),
+                &Device::Cpu,
+            )?
+            .reshape((1, 5, height, width))?;
+            let weight =
+                Tensor::from_iter((0..45).map(|i| (i * 17 % 23) as f32 - 11.0), &Device::Cpu)?
+                    .reshape((5, 1, 3, 3))?;
+            let ours = DepthwiseConvolution::new(weight.clone(), stride)?.forward(&x)?;
+            let (before, after) = padding(stride);
+            let padded = x
+                .pad_with_zeros(2, before, after)?
+                .pad_with_zeros(3, before, after)?;
+            let candles = padded.conv2d(&weight, 0, stride, 1, 5)?;
+            assert_eq!(ours.dims(), candles.dims());
+            let difference = (ours - candles)?
+                .abs()?
+                .flatten_all()?
+                .max(0)?
+                .to_scalar::<f32>()?;
+            assert!(
+                difference < 1e-3,
+                "stride {stride}, {height}x{width}: {difference}"
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! Styles that change over the length of a film.
+
+use super::{Finish, StylizeError, Stylizer};
+use crate::{frame::Picture, style::StyleMix};
+
+/// How long one style takes to become the next, in seconds.
+pub const FADE_SECONDS: f64 = 1.0;
+
+/// A stylizer whose style follows a plan.
+pub struct Schedule {
+    inner: Box<dyn Stylizer>,
+    /// From which second on, in rising order.
+    styles: Vec<(f64, StyleMix)>,
+    current: Option<StyleMix>,
+}
+
+impl Schedule {
+    /// Paints with `inner` in each of `styles` from its second on. At that second it begins to replace the one before it, over
+    /// [`FADE_SECONDS`] or as long as it lasts if that is less.
+    pub fn new(inner: Box<dyn Stylizer>, mut styles: Vec<(f64, StyleMix)>) -> Self {
+        styles.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Self {
+            inner,
+            styles,
+            current: None,
+        }
+    }
+
+    /// The style at a time.
+    fn at(&self, seconds: f64) -> Option<StyleMix> {
+        let index = self.styles.partition_point(|(start, _)| *start <= seconds);
+        let Some(before) = index.checked_sub(1) else {
+            return self.styles.first().map(|(_, style)| style.clone());
+        };
+        let (start, style) = &self.styles[before];
+        let Some((_, previous)) = before.checked_sub(1).map(|i| &self.styles[i]) else {
+            return Some(style.clone());
+        };
+        let length = self
+            .styles
+            .get(index)
+            .map_or(FADE_SECONDS, |(next, _)| (next - start).min(FADE_SECONDS));
+        let t = ((seconds - start) / length.max(1e-6)).min(1.0) as f32;
+        Some(previous.towards(style, t * t * (3.0 - 2.0 * t)))
+    }
+}
+
+impl Stylizer for Schedule {
+    fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError> {
+        self.inner.paint(picture)
+    }
+
+    fn reset(&mut self) {
+        self.inner.reset();
+    }
+
+    fn set_finish(&mut self, finish: Finish) {
+        self.inner.set_finish(finish);
+    }
+
+    fn set_time(&mut self, seconds: f64) -> Result<(), StylizeError> {
+        let style = self.at(seconds);
+        if let Some(style) = &style
+            && self.current.as_ref() != Some(style)
+        {
+            self.inner.set_style(style)?;
+        }
+        self.current = style;
+        self.inner.set_time(seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{kernels::StyleParameters, style::NetworkKind, stylize::Passthrough};
+
+    #[test]
+    fn styles_change_at_their_times_and_fade() {
+        let style = |value: f32| {
+            StyleMix::new(
+                NetworkKind::Pack,
+                StyleParameters {
+                    scale: vec![value],
+                    shift: vec![value],
+                },
+            )
+        };
+        let plan = vec![(10.0, style(1.0)), (2.0, style(0.0)), (10.5, style(3.0))];
+        let schedule = Schedule::new(Box::new(Passthrough), plan);
+        let at = |seconds: f64| {
+            let style = schedule.at(seconds).unwrap();
+            style.parameters(NetworkKind::Pack).unwrap().scale[0]
+        };
+        assert_eq!((at(0.0), at(2.0), at(9.9)), (0.0, 0.0, 0.0));
+        assert_eq!(
+            at(10.25),
+            0.5,
+            "the second lasts half a second and fades that long"
+        );
+        assert_eq!((at(11.0), at(11.5), at(99.0)), (2.0, 3.0, 3.0));
+    }
+}
