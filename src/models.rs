@@ -24,6 +24,8 @@ pub const ANY_TRANSFORM: &str = "any_transform.safetensors";
 
 /// File of the network that finds people.
 pub const PERSON: &str = "person.safetensors";
+/// File of the loss network.
+pub const LOSS_NETWORK: &str = "vgg16.safetensors";
 
 const MANIFEST: &str = "manifest.json";
 const EMBEDDED_MANIFEST: &str = include_str!("../models/manifest.json");

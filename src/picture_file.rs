@@ -113,6 +113,16 @@ pub enum PictureError {
 }
 
 impl PictureFile {
+    /// An opaque picture without a colour profile.
+    #[must_use]
+    pub fn new(picture: Picture) -> Self {
+        Self {
+            picture,
+            alpha: None,
+            profile: None,
+        }
+    }
+
     /// Reads `path`, turned upright by its EXIF orientation, brought to `size`, 16 bits brought to 8.
     ///
     /// # Errors

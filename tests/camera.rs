@@ -285,6 +285,70 @@ fn another_program_reads_the_virtual_camera() {
 }
 
 #[test]
+fn a_camera_that_compresses_its_pictures_is_decoded() {
+    if !in_the_machine() {
+        return;
+    }
+    let mut writer = Command::new("ffmpeg")
+        .args(["-v", "error", "-re", "-f", "lavfi"])
+        .args(["-i", "testsrc2=size=320x180:rate=15", "-c:v", "mjpeg"])
+        .args(["-f", "v4l2", "/dev/video20"])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let format = Command::new("v4l2-ctl")
+            .args(["-d20", "--get-fmt-video"])
+            .output()
+            .unwrap();
+        if text(&format.stdout).contains("MJPG") {
+            break;
+        }
+        assert!(Instant::now() < end, "the device was never written to");
+        thread::sleep(Duration::from_millis(200));
+    }
+    let shot = std::env::temp_dir().join("mjpeg.mkv");
+    let output = run(&[
+        "--camera",
+        "/dev/video20",
+        "--camera-format",
+        "mjpeg",
+        "--no-mirror",
+        "--duration",
+        "8",
+        "--record",
+        shot.to_str().unwrap(),
+        "--overwrite",
+        "--json",
+    ]);
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    let said = text(&output.stderr);
+    assert!(said.contains("320x180 MJPEG at"), "{said}");
+    assert!(
+        json(&output)["captured"].as_u64().unwrap() > 20,
+        "{output:?}"
+    );
+    // What was recorded is the test picture: colours of full strength, not noise and not grey.
+    let decoded = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(&shot)
+        .args(["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+        .output()
+        .unwrap();
+    assert_eq!(decoded.stdout.len(), 320 * 180 * 3);
+    let strong = decoded
+        .stdout
+        .as_chunks::<3>()
+        .0
+        .iter()
+        .filter(|rgb| rgb.iter().max().unwrap() - rgb.iter().min().unwrap() > 150)
+        .count();
+    assert!(strong > 320 * 180 / 4, "{strong} strong pixels");
+}
+
+#[test]
 fn an_output_that_takes_only_buffers_is_refused() {
     if !in_the_machine() {
         return;

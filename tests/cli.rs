@@ -546,6 +546,25 @@ fn live_plays_a_file_to_its_end_and_records_it() {
 }
 
 #[test]
+fn live_records_the_sound_of_a_microphone() {
+    let folder = TempDir::new().unwrap();
+    let args = "live --camera test --window off --size 64x48 --steady off --duration 2 --record out.mp4 --microphone";
+    let mut args: Vec<_> = args.split(' ').collect();
+    // A microphone that hears a tone.
+    args.push("lavfi:sine=frequency=440,arealtime");
+    let output = run(&args, &folder);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let heard = Command::new("ffmpeg")
+        .args(["-i", "out.mp4", "-vn", "-af", "volumedetect"])
+        .args(["-f", "null", "-"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    // The tone has an amplitude of 1/8: -21 dB.
+    assert!(stderr(&heard).contains("mean_volume: -21"), "{heard:?}");
+}
+
+#[test]
 fn live_says_what_is_wrong() {
     let folder = TempDir::new().unwrap();
     let wrong = |args: &str, code: i32, part: &str| {
@@ -566,6 +585,11 @@ fn live_says_what_is_wrong() {
         "--camera test --virtual-camera /dev/nothing",
         1,
         "/dev/nothing",
+    );
+    wrong(
+        "--camera test --microphone alsa:nobody",
+        1,
+        "microphone alsa:nobody cannot be opened",
     );
     if cfg!(feature = "camera") {
         wrong("--camera nobody", 1, "there is no camera nobody");

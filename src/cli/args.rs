@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::optimize::OptimizeArgs;
 use allaprima::{
     device::DeviceChoice, kernels::Precision, sink::Codec, source::Sizing, stylize::Colors,
 };
@@ -83,7 +84,7 @@ pub struct PaintArgs {
     pub saturation: f32,
 
     /// Breadth of the brush strokes: 2 is twice as broad, 0.5 half
-    #[arg(long, value_name = "0.5..4", default_value = "1", value_parser = super::settings::parse_brush)]
+    #[arg(long, visible_alias = "style-scale", value_name = "0.5..4", default_value = "1", value_parser = super::settings::parse_brush)]
     pub brush: f32,
 
     /// Paint only a part: a picture or a film (white is painted), or person (whoever is in the picture)
@@ -186,6 +187,9 @@ pub struct VideoArgs {
     pub paint: PaintArgs,
 
     #[command(flatten)]
+    pub optimize: OptimizeArgs,
+
+    #[command(flatten)]
     pub steady: SteadyArgs,
 
     /// Constant rate factor: lower is better and larger [default: 20 for h264, 23 for hevc, 30 for vp9 and av1]
@@ -257,7 +261,7 @@ pub struct LiveArgs {
     )]
     pub camera: String,
 
-    /// List the cameras and what they offer
+    /// List the cameras and what they offer, and the microphones
     #[arg(long, help_heading = "Camera")]
     pub list: bool,
 
@@ -308,6 +312,16 @@ pub struct LiveArgs {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub record: Option<PathBuf>,
 
+    /// Record the sound of a microphone too: the default one, a device's name, or SYSTEM:NAME (pulse, alsa)
+    #[arg(
+        long,
+        value_name = "NAME",
+        num_args = 0..=1,
+        default_missing_value = "default",
+        help_heading = "Output"
+    )]
+    pub microphone: Option<String>,
+
     /// Feed a video device that other programs take for a camera (v4l2loopback)
     #[arg(long, value_name = "DEVICE", help_heading = "Output")]
     pub virtual_camera: Option<PathBuf>,
@@ -340,6 +354,18 @@ pub struct ImageArgs {
 
     #[command(flatten)]
     pub paint: PaintArgs,
+
+    #[command(flatten)]
+    pub optimize: OptimizeArgs,
+
+    /// Write the unfinished painting every so many steps of --engine optimize, beside the output
+    #[arg(
+        long,
+        value_name = "STEPS",
+        help_heading = "Optimizing",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub save_every: Option<u32>,
 
     /// Replace existing outputs
     #[arg(long, help_heading = "Output")]

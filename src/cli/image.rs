@@ -13,12 +13,14 @@ use allaprima::{
     picture_file::{PictureFile, writable_format},
     pipeline::{Control, StageStats, StageSummary},
     source::Sizing,
-    stylize::Stylizer,
+    stylize::{Stylizer, optimize::Step},
 };
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
-use super::{args::ImageArgs, interrupt, settings::Painter, summary::peak_rss_mib, usage};
+use super::{
+    args::ImageArgs, interrupt, optimize::Follow, settings::Painter, summary::peak_rss_mib, usage,
+};
 
 /// A picture to read and where its painting goes.
 #[derive(Debug, PartialEq)]
@@ -42,10 +44,18 @@ struct ImageSummary<'a> {
 }
 
 pub fn run(args: &ImageArgs) -> Result<()> {
-    let painter = Painter::for_pictures(&args.paint)?;
+    let optimizes = args.optimize.is_chosen(&args.paint.style)?;
     let jobs = plan(&args.inputs, &args.output)?;
-    let mut stylizer = painter.stylizer()?;
     let control = Arc::new(Control::default());
+    let mut stylizer: Box<dyn Stylizer> = if optimizes {
+        let save = args.save_every.map(|every| (every, jobs[0].output.clone()));
+        let mut follow = Follow::new(control.clone(), args.talk.quiet, save);
+        let watch = Box::new(move |step: &Step<'_>| follow.step(step));
+        args.optimize
+            .stylizer(&args.paint, |painter| painter.watched(watch))?
+    } else {
+        Painter::for_pictures(&args.paint)?.stylizer()?
+    };
     interrupt::install(control.clone(), None, args.talk.quiet)?;
 
     let started = Instant::now();

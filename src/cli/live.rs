@@ -59,6 +59,10 @@ pub fn run(args: LiveArgs) -> Result<()> {
     if let Some(path) = &args.record {
         sink::check_recording(path, args.overwrite).map_err(of_sink)?;
     }
+    let microphone = match &args.microphone {
+        Some(name) => Some(source::open_microphone(name)?),
+        None => None,
+    };
     let threads = threads(args.paint.threads);
     let stylizer = painter.unfinished_stylizer()?;
     let live_painter = LivePainter::new(stylizer, desk.wanted(), args.fps, threads)
@@ -83,8 +87,9 @@ pub fn run(args: LiveArgs) -> Result<()> {
         desk,
         screen: screen(args.window)?,
         virtual_camera,
-        open_recording: Arc::new(move |path, info| {
-            sink::open_recording(path, info, overwrite, threads)
+        microphone,
+        open_recording: Arc::new(move |path, info, track| {
+            sink::open_recording(path, info, track, overwrite, threads)
         }),
         recording_name: names(args.record.clone()),
         save_screenshot: Box::new(|picture| {
@@ -188,6 +193,13 @@ fn list() -> Result<()> {
     }
     for camera in cameras {
         println!("{camera}");
+    }
+    let microphones = source::microphones();
+    if !microphones.is_empty() {
+        println!("microphones (for --microphone):");
+    }
+    for microphone in microphones {
+        println!("  {microphone}");
     }
     Ok(())
 }

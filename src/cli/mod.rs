@@ -11,6 +11,7 @@ mod interrupt;
 mod live;
 mod live_summary;
 mod measure;
+mod optimize;
 mod plot;
 mod progress;
 mod settings;

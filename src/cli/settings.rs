@@ -214,6 +214,13 @@ pub struct Painter {
     background: Option<StyleMix>,
 }
 
+/// The part that the options ask to be painted, for a painter of one style.
+pub fn region(args: &PaintArgs) -> Result<Option<Region>> {
+    let store = ModelStore::open(args.models.models.as_deref())?;
+    let mask = Mask::open(args, &store, &Device::Cpu)?;
+    mask.map(|mask| mask.region()).transpose()
+}
+
 /// Where is painted.
 struct Mask {
     /// A file.

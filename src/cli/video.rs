@@ -9,7 +9,7 @@ use allaprima::{
     stylize::MAX_PIXELS,
     temporal::flow::{FlowPreset, FlowScale},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
     args::VideoArgs,
@@ -56,12 +56,23 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         },
     )?;
     check_pixels(source.info())?;
-    let painter = Painter::for_film(
-        &args.paint,
-        args.style_at.as_deref(),
-        args.start,
-        seconds(source.info()),
-    )?;
+    let flow = file_flow(source.info());
+    let (stylizer, steadying) = if args.optimize.is_chosen(&args.paint.style)? {
+        if args.style_at.is_some() {
+            return Err(usage(anyhow!(
+                "--style-at belongs to --engine fast: --engine optimize paints the whole film in one style"
+            )));
+        }
+        // Paintings that start from the one before are steady by themselves.
+        (
+            args.optimize.stylizer(&args.paint, |painter| painter)?,
+            None,
+        )
+    } else {
+        let seconds = seconds(source.info());
+        Painter::for_film(&args.paint, args.style_at.as_deref(), args.start, seconds)?
+            .steady_stylizer(args.steady.steady, flow)?
+    };
     let sink = VideoFileSink::create(
         &args.output,
         source.info(),
@@ -83,8 +94,6 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         quiet,
     )?;
     let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
-    let flow = file_flow(source.info());
-    let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow)?;
     let report = pipeline::run_steady(source, stylizer, steadying, sink, &control);
     drop(progress);
     let report = report.with_context(|| format!("{} was not painted", args.input.display()))?;

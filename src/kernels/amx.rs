@@ -64,11 +64,6 @@ fn request_permission() -> bool {
     false
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn is_available() -> bool {
-    false
-}
-
 /// The layout of all tile registers, as `ldtilecfg` reads it.
 #[cfg(target_arch = "x86_64")]
 #[repr(C, align(64))]
@@ -98,6 +93,13 @@ pub(crate) struct TileConvolution {
     /// Kernel row and byte offset in it of each step.
     steps: Vec<(usize, usize)>,
     /// `[step][block of 16 output channels][pair of values][output channel][2]`.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(
+            dead_code,
+            reason = "the type is known everywhere, its arithmetic on x86-64"
+        )
+    )]
     packed: AlignedBuffer,
 }
 

@@ -49,7 +49,7 @@ impl<D: Format> DirectConvolution<D> {
         let out_channels = channels * pixels_at_once;
         debug_assert_eq!(out_channels % 16, 0);
         let group = match set {
-            InstructionSet::Portable => 8,
+            InstructionSet::Portable | InstructionSet::Neon => 8,
             InstructionSet::Avx2 => 16,
             _ if out_channels % 32 == 0 => 32,
             _ => 16,

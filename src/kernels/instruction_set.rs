@@ -6,8 +6,10 @@ use std::fmt;
 /// A family of vector instructions that the kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum InstructionSet {
-    /// Whatever the compilation target guarantees (SSE2 on x86-64, NEON on AArch64).
+    /// Whatever the compilation target guarantees (SSE2 on x86-64).
     Portable,
+    /// Every 64-bit Arm processor's vectors.
+    Neon,
     /// AVX2 with FMA and F16C (Intel since 2013, AMD since 2015).
     Avx2,
     /// AVX-512 F, BW, DQ and VL (Intel servers since 2017, AMD since 2022).
@@ -20,8 +22,9 @@ pub enum InstructionSet {
 
 impl InstructionSet {
     /// Every set, slowest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Portable,
+        Self::Neon,
         Self::Avx2,
         Self::Avx512,
         Self::Avx512Dot,
@@ -43,6 +46,7 @@ impl InstructionSet {
     pub fn is_available(self) -> bool {
         match self {
             Self::Portable => true,
+            Self::Neon => cfg!(target_arch = "aarch64"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
                 is_x86_feature_detected!("avx2")
@@ -94,6 +98,9 @@ impl InstructionSet {
         match self {
             // SAFETY: the portable path needs nothing.
             Self::Portable => unsafe { kernel.run::<Portable>() },
+            // SAFETY: NEON belongs to the architecture, so no function with features of its own is entered.
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => unsafe { kernel.run::<super::simd::neon::Neon>() },
             // SAFETY: the caller has checked the features.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { run_avx2(kernel) },
@@ -103,7 +110,6 @@ impl InstructionSet {
             // SAFETY: the caller has checked the features.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Dot | Self::Amx => unsafe { run_avx512_dot(kernel) },
-            #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("not available on this architecture"),
         }
     }
@@ -113,6 +119,7 @@ impl fmt::Display for InstructionSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Portable => "portable",
+            Self::Neon => "NEON",
             Self::Avx2 => "AVX2 with FMA",
             Self::Avx512 => "AVX-512",
             Self::Avx512Dot => "AVX-512 with BF16 and VNNI",

@@ -110,6 +110,9 @@ impl LastConvolution {
         unsafe {
             if S::LANES == 16 {
                 self.tiles::<S, 4>(patch, (patch_rows, row_values), pixels, out, out_stride);
+            } else if S::LANES == 4 {
+                // 32 registers: 3 × 6 sums, 6 inputs, 3 weights.
+                self.tiles::<S, 6>(patch, (patch_rows, row_values), pixels, out, out_stride);
             } else {
                 // 16 registers: 3 × 3 sums, 3 inputs, a weight.
                 self.tiles::<S, 3>(patch, (patch_rows, row_values), pixels, out, out_stride);

@@ -17,6 +17,7 @@ mod error;
 mod format;
 mod instruction_set;
 mod last;
+mod loss;
 mod network;
 mod packed;
 mod pass;
@@ -37,9 +38,14 @@ pub use config::{Precision, TransformConfig};
 pub use engine::TransformEngine;
 pub use error::KernelError;
 pub use instruction_set::InstructionSet;
+pub use loss::{
+    LossNetwork, Pooling, Tape, add_gram_gradient, add_out_of_range, add_total_variation,
+    add_weighted_difference, gram_matrix,
+};
 pub use network::{
     ConvolutionWeights, LayerShape, MINIMUM_SIDE, NetworkShape, StyleParameters, TransformWeights,
 };
 pub use peak::multiply_adds;
+pub(crate) use pool::WorkerPool;
 pub(crate) use vectorised::vectorised;
 pub use wide::WideWeights;

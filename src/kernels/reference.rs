@@ -327,7 +327,7 @@ fn paintings_do_not_depend_on_threads() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(6), ..ProptestConfig::default() })]
     #[test]
     fn any_size_agrees_with_the_reference(width in 32_usize..90, height in 32_usize..70) {
         for (set, shape) in available().flat_map(|set| SHAPES.map(|shape| (set, shape))) {

@@ -15,9 +15,9 @@ use super::simd::Simd;
 /// Channels in and out.
 const CHANNELS: usize = 32;
 /// Positions of a transformed piece.
-const POSITIONS: usize = 36;
+pub(super) const POSITIONS: usize = 36;
 /// Output rows and columns of a piece.
-const PIECE: usize = 4;
+pub(super) const PIECE: usize = 4;
 /// Pieces that are multiplied together: their transforms (110 KB each way) stay in the second-level cache.
 const PIECES: usize = 24;
 
@@ -153,8 +153,11 @@ unsafe fn product_tile<S: Simd, const VECTORS: usize, const PIECES_AT_ONCE: usiz
 }
 
 /// The input's transform along one direction.
+///
+/// # Safety
+/// As for [`Simd`].
 #[inline(always)]
-unsafe fn transform_input<S: Simd>(d: [S::F; 6]) -> [S::F; 6] {
+pub(super) unsafe fn transform_input<S: Simd>(d: [S::F; 6]) -> [S::F; 6] {
     // SAFETY: arithmetic only.
     unsafe {
         let (four, five) = (S::splat(4.0), S::splat(5.0));
@@ -175,8 +178,11 @@ unsafe fn transform_input<S: Simd>(d: [S::F; 6]) -> [S::F; 6] {
 }
 
 /// The output's transform along one direction.
+///
+/// # Safety
+/// As for [`Simd`].
 #[inline(always)]
-unsafe fn transform_output<S: Simd>(m: [S::F; 6]) -> [S::F; 4] {
+pub(super) unsafe fn transform_output<S: Simd>(m: [S::F; 6]) -> [S::F; 4] {
     // SAFETY: arithmetic only.
     unsafe {
         let (s1, d1) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));

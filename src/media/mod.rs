@@ -6,6 +6,7 @@
 //! all of their `unsafe`.
 
 mod describe;
+pub(crate) mod device;
 pub(crate) mod edge;
 pub(crate) mod graph;
 pub(crate) mod mux;
@@ -49,7 +50,7 @@ impl std::fmt::Debug for TrackPacket {
 pub(crate) fn prepare() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // It fails only when devices are registered twice, which this build has not.
+        // It never fails.
         let _ = ffmpeg_next::init();
         ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Quiet);
     });

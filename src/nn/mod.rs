@@ -5,8 +5,11 @@
 
 pub mod depthwise;
 pub mod layers;
+pub mod losses;
+pub mod optimizers;
 pub mod person_net;
 pub mod style_predictor;
 pub mod transform_net;
+pub mod vgg;
 pub mod weights;
 pub mod wide_convolution;

@@ -4,6 +4,7 @@
 //!            newest only             newest only
 //! capture ──────────────► paint ─┬─────────────► present (main thread: window, keys)
 //!   (drops, counts, marks)       ├─► record          (bounded; full: left out and counted)
+//! microphone ───────────────────►│  (while recording)
 //!                                └─► virtual camera  (newest only, at its own steady rate)
 //! ```
 //!
@@ -38,17 +39,21 @@ use super::{
 use crate::{
     frame::Picture,
     live::{Canvas, Desk, Lettering, LivePainter, Readout, Size},
+    media::Track,
     sink::{FrameSink, Screen, SinkError, VirtualCamera},
-    source::{CameraError, CameraOpener, StreamInfo},
+    source::{CameraError, CameraOpener, Microphone, MicrophoneError, StreamInfo},
     stylize::StylizeError,
 };
 
 /// Messages that may wait for the main thread.
 const NOTICES: usize = 32;
 
-/// Makes a recording of a name for pictures of a size.
-pub type OpenRecording =
-    Arc<dyn Fn(&Path, &StreamInfo) -> Result<Box<dyn FrameSink>, SinkError> + Send + Sync>;
+/// Makes a recording of a name for pictures of a size, with the sound of a microphone.
+pub type OpenRecording = Arc<
+    dyn Fn(&Path, &StreamInfo, Option<&Track>) -> Result<Box<dyn FrameSink>, SinkError>
+        + Send
+        + Sync,
+>;
 
 /// Chooses the name of the recording (or screenshot) that is made next.
 pub type NextName = Box<dyn FnMut() -> PathBuf>;
@@ -68,6 +73,8 @@ pub struct LiveParts {
     pub screen: Option<Box<dyn Screen>>,
     /// The virtual camera, if there is one.
     pub virtual_camera: Option<Box<dyn VirtualCamera>>,
+    /// The microphone whose sound is recorded, if there is one.
+    pub microphone: Option<Box<dyn Microphone>>,
     /// Makes recordings.
     pub open_recording: OpenRecording,
     /// Names recordings.
@@ -126,6 +133,9 @@ pub enum LiveError {
     /// The painter.
     #[error(transparent)]
     Stylize(#[from] StylizeError),
+    /// The microphone.
+    #[error(transparent)]
+    Microphone(#[from] MicrophoneError),
     /// The window, the recording or the virtual camera.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -235,6 +245,7 @@ pub fn run(
         desk,
         screen,
         virtual_camera,
+        microphone,
         open_recording,
         recording_name,
         save_screenshot,
@@ -273,6 +284,14 @@ pub fn run(
             Some(stage.map_err(thread(FEED))?)
         }
         None => None,
+    };
+    let (track, listen) = match microphone {
+        Some(microphone) => {
+            let (track, shared) = (microphone.track().clone(), shared.clone());
+            let stage = spawn_free(LISTEN, move || stages::listen(microphone, &shared));
+            (Some(track), Some(stage.map_err(thread(LISTEN))?))
+        }
+        None => (None, None),
     };
     let heartbeat = Arc::new(AtomicU64::new(0));
     let (watch_done, done) = bounded(1);
@@ -316,6 +335,8 @@ pub fn run(
         save_screenshot,
         recording: None,
         recordings: Vec::new(),
+        track,
+        listen,
         feed,
         fed,
         failures: Vec::new(),
@@ -331,4 +352,5 @@ const PAINT: &str = "paint";
 const PRESENT: &str = "present";
 const RECORD: &str = "record";
 const FEED: &str = "virtual camera";
+const LISTEN: &str = "microphone";
 const WATCH: &str = "watch";

@@ -137,8 +137,13 @@ impl Container {
                 (c"movflags", c"+empty_moov+default_base_moof+frag_keyframe"),
                 (c"frag_duration", c"1000000"),
                 (c"flush_packets", c"1"),
+                (c"max_interleave_delta", c"1000000"),
             ],
-            Self::Mkv | Self::Webm => &[(c"cluster_time_limit", c"1000"), (c"flush_packets", c"1")],
+            Self::Mkv | Self::Webm => &[
+                (c"cluster_time_limit", c"1000"),
+                (c"flush_packets", c"1"),
+                (c"max_interleave_delta", c"1000000"),
+            ],
         };
         options
             .iter()

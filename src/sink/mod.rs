@@ -11,6 +11,7 @@ mod tracks;
 mod video_file;
 mod virtual_camera;
 mod window;
+mod writer;
 
 pub use container::{Codec, UnknownCodec};
 pub use discard::Discard;

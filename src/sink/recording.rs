@@ -9,18 +9,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ffmpeg_next::Rational;
-
 use super::{
-    Codec, FrameSink, SinkError, VideoSinkSettings, container::Container, encode::VideoEncoder,
+    Codec, FrameSink, SinkError, VideoSinkSettings,
+    container::Container,
+    encode::VideoEncoder,
+    tracks::OutputTrack,
+    writer::{VideoTrack, Writer, failed},
 };
 use crate::{
     frame::Frame,
-    media::{
-        TrackPacket, edge,
-        mux::{self, Muxer, StreamSettings, WriteError},
-        prepare,
-    },
+    media::{Track, TrackPacket, edge, mux::Muxer, prepare},
     source::StreamInfo,
 };
 
@@ -59,152 +57,67 @@ pub fn check_recording(path: &Path, overwrite: bool) -> Result<(), SinkError> {
     })
 }
 
-/// Starts a recording of pictures as `info` describes them.
+/// Starts a recording of pictures as `info` describes them, and of the sound of `microphone`, whose packets are those of
+/// track 0.
 ///
 /// # Errors
-/// As [`check_recording`], or when the encoder refuses.
+/// As [`check_recording`], or when an encoder refuses.
 pub fn open_recording(
     path: &Path,
     info: &StreamInfo,
+    microphone: Option<&Track>,
     overwrite: bool,
     threads: usize,
 ) -> Result<Box<dyn FrameSink>, SinkError> {
-    Ok(Box::new(Recording::create(path, info, overwrite, threads)?))
+    prepare();
+    check_recording(path, overwrite)?;
+    if !overwrite {
+        // Takes the name, so that no other program can between the check and the first frame.
+        File::create_new(path).map_err(|_| SinkError::Exists { path: path.into() })?;
+    }
+    let container = Container::of(path)?;
+    let codec = container.codecs()[0];
+    let settings = VideoSinkSettings {
+        live: true,
+        threads,
+        preset: (codec == Codec::H264).then(|| "superfast".into()),
+        ..VideoSinkSettings::default()
+    };
+    let failed = |source| failed(path, "making the recording", source);
+    let url = edge::url_of(path).map_err(failed)?;
+    let muxer = Muxer::create(&url, container.format()).map_err(failed)?;
+    let (encoder, note) =
+        VideoEncoder::open(path, info, codec, &settings, muxer.wants_global_header())?;
+    let mut writer = Writer::new(path, muxer, encoder, info, &VideoTrack::default())?;
+    writer.prepare("adding the sound", |muxer, tracks| {
+        if let Some(track) = microphone {
+            // What a microphone gives is not coded, and would be larger than the pictures.
+            tracks.push(OutputTrack::encode(muxer, container, track)?.0);
+        }
+        Ok(())
+    })?;
+    writer.prepare("writing the header", |muxer, _| {
+        muxer.start(&container.live_options())
+    })?;
+    Ok(Box::new(Recording { writer, note }))
 }
 
 struct Recording {
-    path: PathBuf,
-    muxer: Option<Muxer>,
-    encoder: VideoEncoder,
-    stream: usize,
+    writer: Writer,
     note: Option<String>,
-}
-
-impl Recording {
-    fn create(
-        path: &Path,
-        info: &StreamInfo,
-        overwrite: bool,
-        threads: usize,
-    ) -> Result<Self, SinkError> {
-        prepare();
-        check_recording(path, overwrite)?;
-        if !overwrite {
-            // Takes the name, so that no other program can between the check and the first frame.
-            File::create_new(path).map_err(|_| SinkError::Exists { path: path.into() })?;
-        }
-        let container = Container::of(path)?;
-        let codec = container.codecs()[0];
-        let failed = |action| {
-            move |source| SinkError::Media {
-                path: path.to_owned(),
-                action,
-                source,
-            }
-        };
-        let settings = VideoSinkSettings {
-            live: true,
-            threads,
-            preset: (codec == Codec::H264).then(|| "superfast".into()),
-            ..VideoSinkSettings::default()
-        };
-        let url = edge::url_of(path).map_err(failed("making the recording"))?;
-        let mut muxer =
-            Muxer::create(&url, container.format()).map_err(failed("making the recording"))?;
-        let (encoder, note) =
-            VideoEncoder::open(path, info, codec, &settings, muxer.wants_global_header())?;
-        let parameters =
-            mux::parameters_of(encoder.context()).map_err(failed("opening the encoder"))?;
-        let stream = muxer
-            .add_stream(
-                &parameters,
-                &StreamSettings {
-                    time_base: encoder.time_base(),
-                    frame_rate: info.frame_rate.map(Rational::from),
-                    metadata: &[],
-                    disposition: 0,
-                    tag: None,
-                },
-            )
-            .map_err(failed("adding the video track"))?;
-        muxer
-            .start(&container.live_options())
-            .map_err(failed("writing the header"))?;
-        Ok(Self {
-            path: path.to_owned(),
-            muxer: Some(muxer),
-            encoder,
-            stream,
-            note,
-        })
-    }
-
-    fn failed(&self, action: &'static str, source: ffmpeg_next::Error) -> SinkError {
-        SinkError::Media {
-            path: self.path.clone(),
-            action,
-            source,
-        }
-    }
-
-    fn write_error(&self, source: ffmpeg_next::Error) -> SinkError {
-        SinkError::Write {
-            path: self.path.clone(),
-            source,
-        }
-    }
-
-    fn drain(&mut self) -> Result<(), SinkError> {
-        loop {
-            let packet = self
-                .encoder
-                .pull()
-                .map_err(|source| self.failed("encoding a frame", source))?;
-            let (Some(mut packet), Some(muxer)) = (packet, &mut self.muxer) else {
-                return Ok(());
-            };
-            packet.set_stream(self.stream);
-            packet.rescale_ts(self.encoder.time_base(), muxer.time_base(self.stream));
-            match muxer.write(&mut packet) {
-                Ok(()) => {}
-                Err(WriteError::Output(source)) => return Err(self.write_error(source)),
-                Err(WriteError::Refused(source)) => {
-                    return Err(self.failed("writing a frame", source));
-                }
-            }
-        }
-    }
 }
 
 impl FrameSink for Recording {
     fn frame(&mut self, frame: Frame) -> Result<(), SinkError> {
-        if let Some(what) = self.encoder.objection(&frame.picture, frame.pts) {
-            return Err(SinkError::BadFrame {
-                path: self.path.clone(),
-                what,
-            });
-        }
-        self.encoder
-            .push(&frame.picture, frame.pts, frame.duration)
-            .map_err(|source| self.failed("encoding a frame", source))?;
-        self.drain()
+        self.writer.frame(frame)
     }
 
-    fn track(&mut self, _packet: TrackPacket) -> Result<(), SinkError> {
-        Ok(())
+    fn track(&mut self, packet: TrackPacket) -> Result<(), SinkError> {
+        self.writer.track(packet)
     }
 
     fn finish(&mut self) -> Result<(), SinkError> {
-        self.encoder
-            .end()
-            .map_err(|source| self.failed("encoding the last frames", source))?;
-        self.drain()?;
-        match self.muxer.take().map(Muxer::finish) {
-            Some(Err(WriteError::Output(source) | WriteError::Refused(source))) => {
-                Err(self.write_error(source))
-            }
-            Some(Ok(())) | None => Ok(()),
-        }
+        self.writer.finish()
     }
 
     fn notes(&self) -> Vec<String> {

@@ -111,23 +111,12 @@ impl OutputTrack {
                 broken: 0,
             });
         }
-        match SoundTranscoder::open(
-            track,
-            container.sound_encoders(),
-            muxer.wants_global_header(),
-        ) {
-            Ok(transcoder) => {
-                let parameters = transcoder.parameters()?;
+        match Self::encode(muxer, container, track) {
+            Ok((transcoded, codec)) => {
                 notes.push(format!(
-                    "A track of sound was encoded anew, from {name} to {}: {extension} does not take it as it is.",
-                    parameters.id().name()
+                    "A track of sound was encoded anew, from {name} to {codec}: {extension} does not take it as it is."
                 ));
-                let stream = muxer.add_stream(&parameters, &settings(transcoder.time_base()))?;
-                Ok(Self::Transcoded {
-                    stream,
-                    delay: container.delay_to_add(&parameters),
-                    transcoder: Box::new(transcoder),
-                })
+                Ok(transcoded)
             }
             Err(error) => {
                 notes.push(format!(
@@ -136,6 +125,39 @@ impl OutputTrack {
                 Ok(Self::Left)
             }
         }
+    }
+
+    /// Adds a stream for a track of sound that is encoded anew. Returns it and the codec's name.
+    ///
+    /// # Errors
+    /// FFmpeg's, when there is no decoder or no encoder.
+    pub(super) fn encode(
+        muxer: &mut Muxer,
+        container: Container,
+        track: &Track,
+    ) -> Result<(Self, &'static str), Error> {
+        let transcoder = SoundTranscoder::open(
+            track,
+            container.sound_encoders(),
+            muxer.wants_global_header(),
+        )?;
+        let parameters = transcoder.parameters()?;
+        let stream = muxer.add_stream(
+            &parameters,
+            &StreamSettings {
+                time_base: transcoder.time_base(),
+                frame_rate: None,
+                metadata: &container.stream_tags(&track.metadata),
+                disposition: track.disposition,
+                tag: None,
+            },
+        )?;
+        let transcoded = Self::Transcoded {
+            stream,
+            delay: container.delay_to_add(&parameters),
+            transcoder: Box::new(transcoder),
+        };
+        Ok((transcoded, parameters.id().name()))
     }
 
     /// Writes a packet (`None`: the track is at its end).

@@ -1,9 +1,7 @@
 //! A video file as a sink: painted frames are encoded, the other tracks travel along, and only a complete file gets the
 //! output's name.
 
-use std::path::{Path, PathBuf};
-
-use ffmpeg_next::Rational;
+use std::path::Path;
 
 use super::{
     Codec, FrameSink, SinkError,
@@ -11,14 +9,11 @@ use super::{
     encode::VideoEncoder,
     temporary::Temporary,
     tracks::{self, OutputTrack},
+    writer::{VideoTrack, Writer, failed},
 };
 use crate::{
     frame::Frame,
-    media::{
-        SourceDescription, TrackPacket, edge,
-        mux::{self, Muxer, StreamSettings, WriteError},
-        prepare,
-    },
+    media::{SourceDescription, TrackPacket, edge, mux::Muxer, prepare},
     source::StreamInfo,
 };
 
@@ -58,13 +53,8 @@ impl Default for VideoSinkSettings {
 /// A video file that is being written. See the module's text.
 pub struct VideoFileSink {
     // Dropped in this order: the muxer closes the file before it is removed.
-    muxer: Option<Muxer>,
+    writer: Writer,
     temporary: Option<Temporary>,
-    path: PathBuf,
-    encoder: VideoEncoder,
-    stream: usize,
-    tracks: Vec<OutputTrack>,
-    refused: u64,
     notes: Vec<String>,
 }
 
@@ -82,55 +72,36 @@ impl VideoFileSink {
         prepare();
         let container = Container::of(path)?;
         let codec = choose_codec(path, container, &settings)?;
-        let failed = |action| {
-            move |source| SinkError::Media {
-                path: path.to_owned(),
-                action,
-                source,
-            }
-        };
+        let failed = |source| failed(path, "making the output", source);
         let temporary = Temporary::create(path, description.path.as_deref(), settings.overwrite)?;
-        let url = edge::url_of(temporary.path()).map_err(failed("making the output"))?;
-        let mut muxer =
-            Muxer::create(&url, container.format()).map_err(failed("making the output"))?;
+        let url = edge::url_of(temporary.path()).map_err(failed)?;
+        let muxer = Muxer::create(&url, container.format()).map_err(failed)?;
         let (encoder, note) =
             VideoEncoder::open(path, info, codec, &settings, muxer.wants_global_header())?;
         let mut notes: Vec<String> = note.into_iter().collect();
-        let parameters =
-            mux::parameters_of(encoder.context()).map_err(failed("opening the encoder"))?;
-        let stream = muxer
-            .add_stream(
-                &parameters,
-                &StreamSettings {
-                    time_base: encoder.time_base(),
-                    frame_rate: info.frame_rate.map(Rational::from),
-                    metadata: &container.stream_tags(&description.video_metadata),
-                    disposition: description.video_disposition,
-                    // QuickTime plays H.265 only under this name.
-                    tag: (codec == Codec::Hevc
-                        && matches!(container, Container::Mp4 | Container::Mov))
-                    .then_some(*b"hvc1"),
-                },
-            )
-            .map_err(failed("adding the video track"))?;
-        let tracks = description
-            .tracks
-            .iter()
-            .map(|track| OutputTrack::add(&mut muxer, container, track, &mut notes))
-            .collect::<Result<_, _>>()
-            .map_err(failed("adding a track"))?;
-        tracks::add_container_tags(&mut muxer, description).map_err(failed("writing the tags"))?;
-        muxer
-            .start(&container.options(info.time_base.den))
-            .map_err(failed("writing the header"))?;
+        let video = VideoTrack {
+            tags: container.stream_tags(&description.video_metadata),
+            disposition: description.video_disposition,
+            // QuickTime plays H.265 only under this name.
+            code: (codec == Codec::Hevc && matches!(container, Container::Mp4 | Container::Mov))
+                .then_some(*b"hvc1"),
+        };
+        let mut writer = Writer::new(path, muxer, encoder, info, &video)?;
+        writer.prepare("adding a track", |muxer, tracks| {
+            for track in &description.tracks {
+                tracks.push(OutputTrack::add(muxer, container, track, &mut notes)?);
+            }
+            Ok(())
+        })?;
+        writer.prepare("writing the tags", |muxer, _| {
+            tracks::add_container_tags(muxer, description)
+        })?;
+        writer.prepare("writing the header", |muxer, _| {
+            muxer.start(&container.options(info.time_base.den))
+        })?;
         Ok(Self {
-            muxer: Some(muxer),
+            writer,
             temporary: Some(temporary),
-            path: path.to_owned(),
-            encoder,
-            stream,
-            tracks,
-            refused: 0,
             notes,
         })
     }
@@ -138,55 +109,6 @@ impl VideoFileSink {
     /// The unfinished file, which a program that must stop at once has to remove; `None` once the output is complete.
     pub fn temporary_path(&self) -> Option<&Path> {
         self.temporary.as_ref().map(Temporary::path)
-    }
-
-    fn failed(&self, action: &'static str, source: ffmpeg_next::Error) -> SinkError {
-        SinkError::Media {
-            path: self.path.clone(),
-            action,
-            source,
-        }
-    }
-
-    fn written(&mut self, result: Result<(), WriteError>) -> Result<(), SinkError> {
-        match result {
-            Ok(()) => Ok(()),
-            Err(WriteError::Refused(_)) => {
-                self.refused += 1;
-                Ok(())
-            }
-            Err(WriteError::Output(source)) => Err(SinkError::Write {
-                path: self.path.clone(),
-                source,
-            }),
-        }
-    }
-
-    /// Writes what the encoder has ready.
-    fn drain(&mut self) -> Result<(), SinkError> {
-        loop {
-            let packet = self
-                .encoder
-                .pull()
-                .map_err(|source| self.failed("encoding a frame", source))?;
-            let (Some(mut packet), Some(muxer)) = (packet, &mut self.muxer) else {
-                return Ok(());
-            };
-            packet.set_stream(self.stream);
-            packet.rescale_ts(self.encoder.time_base(), muxer.time_base(self.stream));
-            match muxer.write(&mut packet) {
-                Ok(()) => {}
-                Err(WriteError::Output(source)) => {
-                    return Err(SinkError::Write {
-                        path: self.path.clone(),
-                        source,
-                    });
-                }
-                Err(WriteError::Refused(source)) => {
-                    return Err(self.failed("writing a frame", source));
-                }
-            }
-        }
     }
 }
 
@@ -220,43 +142,15 @@ fn choose_codec(
 
 impl FrameSink for VideoFileSink {
     fn frame(&mut self, frame: Frame) -> Result<(), SinkError> {
-        if let Some(what) = self.encoder.objection(&frame.picture, frame.pts) {
-            return Err(SinkError::BadFrame {
-                path: self.path.clone(),
-                what,
-            });
-        }
-        self.encoder
-            .push(&frame.picture, frame.pts, frame.duration)
-            .map_err(|source| self.failed("encoding a frame", source))?;
-        self.drain()
+        self.writer.frame(frame)
     }
 
     fn track(&mut self, packet: TrackPacket) -> Result<(), SinkError> {
-        let (Some(track), Some(muxer)) = (self.tracks.get_mut(packet.track), &mut self.muxer)
-        else {
-            return Ok(());
-        };
-        let result = track.write(muxer, Some(packet.packet));
-        self.written(result)
+        self.writer.track(packet)
     }
 
     fn finish(&mut self) -> Result<(), SinkError> {
-        self.encoder
-            .end()
-            .map_err(|source| self.failed("encoding the last frames", source))?;
-        self.drain()?;
-        for number in 0..self.tracks.len() {
-            let (Some(track), Some(muxer)) = (self.tracks.get_mut(number), &mut self.muxer) else {
-                break;
-            };
-            let result = track.write(muxer, None);
-            self.written(result)?;
-        }
-        if let Some(muxer) = self.muxer.take() {
-            let result = muxer.finish();
-            self.written(result)?;
-        }
+        self.writer.finish()?;
         match self.temporary.take() {
             Some(temporary) => temporary.publish(),
             None => Ok(()),
@@ -265,7 +159,7 @@ impl FrameSink for VideoFileSink {
 
     fn notes(&self) -> Vec<String> {
         let mut notes = self.notes.clone();
-        let broken = self.refused + self.tracks.iter().map(OutputTrack::broken).sum::<u64>();
+        let broken = self.writer.broken();
         if broken > 0 {
             notes.push(format!(
                 "{broken} damaged packets of sound or subtitles were left out."

@@ -5,6 +5,7 @@ mod clip_camera;
 mod convert;
 mod device_camera;
 mod look;
+mod microphone;
 #[cfg_attr(
     not(feature = "camera"),
     allow(
@@ -25,6 +26,7 @@ pub use crate::media::SourceDescription;
 pub use camera::{Camera, CameraError, CameraMode, CameraOpener, Captured};
 pub use clip_camera::{ClipCamera, TestCamera};
 pub use device_camera::{cameras, device_camera};
+pub use microphone::{CapturedSound, Microphone, MicrophoneError, microphones, open_microphone};
 pub use modes::CameraWish;
 pub use settings::{Sizing, VideoSourceSettings};
 pub use test_card::TestCard;

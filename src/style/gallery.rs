@@ -152,6 +152,11 @@ impl Gallery {
         })
     }
 
+    /// Where the picture with this number is; `None` for a style of the pack.
+    pub fn picture_path(&self, number: usize) -> Option<&Path> {
+        self.entry(number).map(|entry| entry.path.as_path())
+    }
+
     /// Adds a picture to the list and returns its number (the one it has if it is there already).
     ///
     /// # Errors

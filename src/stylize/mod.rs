@@ -11,6 +11,8 @@ mod region;
 mod schedule;
 mod upscale;
 
+pub mod optimize;
+
 pub use brush::{BRUSHES, Brush};
 pub use feed_forward::{FeedForward, FeedForwardSettings};
 pub use finish::{Colors, Finish, InvalidFinish, UnknownColors};

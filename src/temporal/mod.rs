@@ -8,4 +8,4 @@ pub mod flow;
 pub mod measure;
 pub mod scene_cut;
 pub mod steady;
-mod warp;
+pub(crate) mod warp;

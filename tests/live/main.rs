@@ -20,14 +20,17 @@ use std::{
 use allaprima::{
     frame::{Frame, Picture},
     live::{Canvas, Desk, DeskSettings, Key, LivePainter, SizeWish},
-    media::TrackPacket,
+    media::{Track, TrackKind, TrackPacket},
     models::ModelStore,
     pipeline::{
         Control,
         live::{LiveConfig, LiveError, LiveParts, LiveReport, Notice, run},
     },
     sink::{FrameSink, Screen, SinkError, VirtualCamera},
-    source::{Camera, CameraError, CameraMode, CameraOpener, Captured, StreamInfo},
+    source::{
+        Camera, CameraError, CameraMode, CameraOpener, Captured, CapturedSound, Microphone,
+        MicrophoneError, Ratio, StreamInfo,
+    },
     style::{Gallery, StyleChoice},
     stylize::{Colors, StylizeError, Stylizer},
 };
@@ -216,6 +219,8 @@ impl Screen for FakeScreen {
 #[derive(Clone, Default)]
 struct Written {
     stamps: Arc<Mutex<Vec<i64>>>,
+    /// Time stamps of the sound in microseconds, and the packets' numbers.
+    sound: Arc<Mutex<Vec<(i64, u8)>>>,
     finished: Arc<AtomicU64>,
 }
 
@@ -236,7 +241,9 @@ impl FrameSink for FakeRecording {
         Ok(())
     }
 
-    fn track(&mut self, _packet: TrackPacket) -> Result<(), SinkError> {
+    fn track(&mut self, packet: TrackPacket) -> Result<(), SinkError> {
+        let (pts, data) = (packet.packet.pts().unwrap(), packet.packet.data().unwrap());
+        self.written.sound.lock().unwrap().push((pts, data[0]));
         Ok(())
     }
 
@@ -280,6 +287,35 @@ impl VirtualCamera for FakeDevice {
     }
 }
 
+/// Sound in packets of 10 ms whose first byte counts them.
+struct FakeMicrophone {
+    fault: Fault,
+    track: Track,
+    next: u64,
+}
+
+impl Microphone for FakeMicrophone {
+    fn track(&self) -> &Track {
+        &self.track
+    }
+
+    fn next(&mut self) -> Result<Option<CapturedSound>, MicrophoneError> {
+        thread::sleep(Duration::from_millis(10));
+        let index = self.next;
+        self.next += 1;
+        if self.fault.strike(index) {
+            return Err(MicrophoneError::Lost {
+                name: "fake".into(),
+                source: ffmpeg_next::Error::Eof,
+            });
+        }
+        Ok(Some(CapturedSound {
+            packet: ffmpeg_next::Packet::copy(&[index as u8]),
+            at: Instant::now(),
+        }))
+    }
+}
+
 /// A session and what it left behind.
 #[derive(Default)]
 struct Session {
@@ -288,6 +324,7 @@ struct Session {
     painter: Fault,
     screen: Option<FakeScreen>,
     recording: Option<Fault>,
+    microphone: Option<Fault>,
     device: Option<Fault>,
     duration: Option<Duration>,
     paint_limit: Option<Duration>,
@@ -389,9 +426,28 @@ fn run_here(session: Session) -> Ended {
                 next: 0,
             }) as Box<dyn VirtualCamera>
         }),
+        microphone: session.microphone.map(|fault| {
+            Box::new(FakeMicrophone {
+                fault,
+                track: Track {
+                    kind: TrackKind::Audio,
+                    parameters: ffmpeg_next::codec::Parameters::new(),
+                    time_base: Ratio {
+                        num: 1,
+                        den: 1_000_000,
+                    },
+                    metadata: Vec::new(),
+                    disposition: 0,
+                    lead_in: 0,
+                },
+                next: 0,
+            }) as Box<dyn Microphone>
+        }),
         open_recording: {
             let written = written.clone();
-            Arc::new(move |_: &Path, info: &StreamInfo| {
+            let has_sound = session.microphone.is_some();
+            Arc::new(move |_: &Path, info: &StreamInfo, track: Option<&Track>| {
+                assert_eq!(track.is_some(), has_sound);
                 assert_eq!((info.width, info.height), (48, 32));
                 Ok(Box::new(FakeRecording {
                     fault: recording.unwrap_or_default(),

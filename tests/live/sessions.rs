@@ -300,6 +300,50 @@ fn the_recording_panics() {
 }
 
 #[test]
+fn sound_is_recorded_beside_the_pictures() {
+    let ended = session(Session {
+        recording: Some(Fault::None),
+        microphone: Some(Fault::None),
+        ..Session::default()
+    });
+    assert!(ended.report().recorded > 30);
+    let sound = ended.written.sound.lock().unwrap();
+    assert!(sound.len() > 40, "{} packets", sound.len());
+    // On the clock of the pictures, none missing and none twice.
+    let last_picture = *ended.written.stamps.lock().unwrap().last().unwrap();
+    let (last_sound, _) = *sound.last().unwrap();
+    let apart = last_sound / 1000 - last_picture;
+    assert!(apart.abs() < 300, "{apart} ms apart at the end");
+    for pair in sound.windows(2) {
+        assert!(pair[0].0 < pair[1].0);
+        assert_eq!(pair[0].1.wrapping_add(1), pair[1].1);
+    }
+}
+
+#[test]
+fn a_microphone_that_goes_wrong_costs_only_the_sound() {
+    for (fault, cause) in [
+        (Fault::Fail(20), Some("microphone fake went away")),
+        (Fault::Panic(20), Some("picture 20 is cursed")),
+        (Fault::Stall(20), None),
+    ] {
+        let ended = session(Session {
+            recording: Some(Fault::None),
+            microphone: Some(fault),
+            ..Session::default()
+        });
+        assert!(ended.took < SOON, "{:?}", ended.took);
+        let report = ended.report();
+        assert!(report.recorded > 30, "{fault:?}: {report:?}");
+        assert_eq!(ended.written.finished.load(Ordering::SeqCst), 1);
+        assert_eq!(report.failures.len(), usize::from(cause.is_some()));
+        if let Some(cause) = cause {
+            assert!(ended.told(cause), "{:?}", ended.notices);
+        }
+    }
+}
+
+#[test]
 fn the_virtual_camera_fails_panics_and_stalls() {
     for (fault, says) in [
         (Fault::Fail(5), "the device is gone"),

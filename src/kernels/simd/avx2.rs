@@ -69,6 +69,10 @@ impl Simd for Avx2 {
         unsafe { _mm256_min_ps(a, b) }
     }
     #[inline(always)]
+    unsafe fn gate(value: __m256, by: __m256) -> __m256 {
+        unsafe { _mm256_and_ps(value, _mm256_cmp_ps::<_CMP_GT_OQ>(by, _mm256_setzero_ps())) }
+    }
+    #[inline(always)]
     unsafe fn round(a: __m256) -> __m256 {
         unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
     }

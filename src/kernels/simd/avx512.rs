@@ -117,6 +117,13 @@ impl<const DOT: bool> Simd for Avx512<DOT> {
         unsafe { _mm512_min_ps(a, b) }
     }
     #[inline(always)]
+    unsafe fn gate(value: __m512, by: __m512) -> __m512 {
+        unsafe {
+            let passes = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(by, _mm512_setzero_ps());
+            _mm512_maskz_mov_ps(passes, value)
+        }
+    }
+    #[inline(always)]
     unsafe fn round(a: __m512) -> __m512 {
         unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
     }

@@ -16,6 +16,8 @@
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 pub(crate) mod portable;
 
 /// Vectors of `f32` and what the kernels do with them.
@@ -103,6 +105,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn max(a: Self::F, b: Self::F) -> Self::F;
     /// The smaller of each pair.
     unsafe fn min(a: Self::F, b: Self::F) -> Self::F;
+    /// `value` where `by` is positive, zero elsewhere.
+    unsafe fn gate(value: Self::F, by: Self::F) -> Self::F;
     /// Rounds to the nearest whole number.
     unsafe fn round(a: Self::F) -> Self::F;
     /// 2 to the power of a whole number in -126..=127.

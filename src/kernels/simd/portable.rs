@@ -1,4 +1,4 @@
-//! Plain Rust over arrays of eight: what the compiler makes of it (SSE2 on any x86-64, NEON on any AArch64).
+//! Plain Rust over arrays of eight: what the compiler makes of it (SSE2 on any x86-64).
 
 use super::Simd;
 
@@ -71,6 +71,10 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn min(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         map(a, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn gate(value: [f32; 8], by: [f32; 8]) -> [f32; 8] {
+        map(value, by, |value, by| if by > 0.0 { value } else { 0.0 })
     }
     #[inline(always)]
     unsafe fn round(a: [f32; 8]) -> [f32; 8] {

@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 use super::{
     CAPTURE, FEED, LiveError, LiveReport, Notice, PAINT, PRESENT, RECORD,
     present::Present,
-    stages::{Painted, Recorded},
+    stages::{Painted, Recorded, Tee},
 };
 use crate::pipeline::{Outcome, StageStats, stage::FreeStage};
 
@@ -32,10 +32,14 @@ impl Present<'_> {
         self.screen = None;
         // Until painting has ended its receiver must live, or painting would take it for a failure.
         let painted = paint.wait(deadline);
-        let not_recorded = {
+        let (not_recorded, unheard) = {
             let mut tee = shared.tee();
-            (tee.record, tee.virtual_camera) = (None, None);
-            tee.not_recorded
+            let Tee {
+                not_recorded,
+                unheard,
+                ..
+            } = std::mem::take(&mut *tee);
+            (not_recorded, unheard)
         };
         let recordings: Vec<_> = std::mem::take(&mut self.recordings)
             .into_iter()
@@ -83,6 +87,11 @@ impl Present<'_> {
             return Err(error);
         }
         self.report_outputs(&mut report, recordings, fed);
+        if unheard > 0 {
+            report.notes.push(format!(
+                "{unheard} packets of sound were left out because recording was too slow."
+            ));
+        }
         Ok(report)
     }
 

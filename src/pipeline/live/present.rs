@@ -12,7 +12,8 @@ use std::{
 use crossbeam_channel::{Receiver, bounded};
 
 use super::{
-    FEED, LiveConfig, LiveError, NextName, Notice, OpenRecording, PAINT, RECORD, SaveScreenshot,
+    FEED, LISTEN, LiveConfig, LiveError, NextName, Notice, OpenRecording, PAINT, RECORD,
+    SaveScreenshot,
     end::ended,
     silence::Silence,
     stages::{self, Recorded, Shared},
@@ -20,6 +21,7 @@ use super::{
 use crate::{
     frame::Picture,
     live::{Canvas, Command, Desk, Lettering, Painting, Readout, draw},
+    media::Track,
     pipeline::{
         Control, LatestReceiver, Outcome, StageStats, Taken,
         stage::{FreeStage, spawn_free},
@@ -29,6 +31,8 @@ use crate::{
 
 /// Paintings that may wait for the recording: a quarter of a second, which covers an encoder's key frames.
 const RECORD_CAPACITY: usize = 8;
+/// Packets of sound that may wait for the recording: a second or more.
+const SOUND_CAPACITY: usize = 128;
 /// How often the window is looked after while no painting comes.
 const PUMP: Duration = Duration::from_millis(8);
 /// How often fading text is drawn anew while no painting comes.
@@ -85,6 +89,9 @@ pub(super) struct Present<'a> {
     pub(super) save_screenshot: SaveScreenshot,
     pub(super) recording: Option<Recording>,
     pub(super) recordings: Vec<FreeStage<Recorded, LiveError>>,
+    /// What the microphone gives.
+    pub(super) track: Option<Track>,
+    pub(super) listen: Option<FreeStage<(), LiveError>>,
     pub(super) feed: Option<FreeStage<StageStats, LiveError>>,
     pub(super) fed: Arc<AtomicU64>,
     pub(super) failures: Vec<LiveError>,
@@ -263,13 +270,18 @@ impl Present<'_> {
         let path = (self.recording_name)();
         let (link, from_paint) = bounded(RECORD_CAPACITY);
         let (open, name) = (self.open_recording.clone(), path.clone());
-        let stage = spawn_free(RECORD, move || stages::record(from_paint, name, &open)).map_err(
-            |source| LiveError::Thread {
-                stage: RECORD,
-                source,
-            },
-        )?;
-        self.shared.tee().record = Some(link);
+        let (sound_link, from_microphone) = bounded(SOUND_CAPACITY);
+        let sound = self.track.clone().map(|track| (track, from_microphone));
+        let stage = spawn_free(RECORD, move || {
+            stages::record(from_paint, sound, name, &open)
+        })
+        .map_err(|source| LiveError::Thread {
+            stage: RECORD,
+            source,
+        })?;
+        let mut tee = self.shared.tee();
+        (tee.record, tee.sound) = (Some(link), Some(sound_link));
+        drop(tee);
         self.notice(Notice::Info(format!("recording {}", path.display())), tell);
         self.recording = Some(Recording {
             stage,
@@ -280,7 +292,9 @@ impl Present<'_> {
     }
 
     fn stop_recording(&mut self, tell: &mut dyn FnMut(&Notice)) {
-        self.shared.tee().record = None;
+        let mut tee = self.shared.tee();
+        (tee.record, tee.sound) = (None, None);
+        drop(tee);
         if let Some(recording) = self.recording.take() {
             let text = format!("recorded {}", recording.path.display());
             self.recordings.push(recording.stage);
@@ -367,10 +381,15 @@ impl Present<'_> {
         if let Some(feed) = self.feed.take_if(|feed| feed.has_ended()) {
             failed = ended(FEED, feed.wait(Instant::now())).or(failed);
         }
+        if let Some(listen) = self.listen.take_if(|listen| listen.has_ended()) {
+            self.shared.tee().sound = None;
+            failed = ended(LISTEN, listen.wait(Instant::now())).or(failed);
+        }
         let Some(error) = failed else {
             return Ok(());
         };
-        if self.screen.is_none() && self.recording.is_none() && self.feed.is_none() {
+        let is_sound = matches!(error, LiveError::Microphone(_));
+        if !is_sound && self.screen.is_none() && self.recording.is_none() && self.feed.is_none() {
             // Nobody would see what is painted from now on.
             return Err(error);
         }

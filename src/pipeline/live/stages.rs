@@ -12,15 +12,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, never, select};
 
 use super::{LiveConfig, LiveError, Notice, OpenRecording, silence::Silence};
 use crate::{
     frame::{Frame, Picture, ResetReason},
     live::{Canvas, LivePainter, Painting, Size, Wanted},
+    media::{Track, TrackPacket},
     pipeline::{LatestReceiver, LatestSender, Outcome, StageStats, Taken},
-    sink::VirtualCamera,
-    source::{CameraError, CameraOpener, Captured, Ratio, StreamInfo},
+    sink::{FrameSink, SinkError, VirtualCamera},
+    source::{CameraError, CameraOpener, Captured, CapturedSound, Microphone, Ratio, StreamInfo},
 };
 
 /// How long a stage waits at most before it looks whether it should end.
@@ -49,9 +50,12 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct Tee {
     pub(super) record: Option<Sender<Arc<Painting>>>,
+    pub(super) sound: Option<Sender<CapturedSound>>,
     pub(super) virtual_camera: Option<LatestSender<Arc<Painting>>>,
     /// Paintings that the recording was too slow for.
     pub(super) not_recorded: u64,
+    /// Packets of sound that the recording was too slow for.
+    pub(super) unheard: u64,
 }
 
 impl Shared {
@@ -282,6 +286,27 @@ fn hand_out(painting: &Arc<Painting>, shared: &Shared) {
     }
 }
 
+/// Gives the sound of a microphone to the recording, as long as there is one; otherwise it is not kept.
+pub(super) fn listen(
+    mut microphone: Box<dyn Microphone>,
+    shared: &Shared,
+) -> Outcome<(), LiveError> {
+    while !shared.is_stopping() {
+        let captured = match microphone.next() {
+            Ok(Some(captured)) => captured,
+            Ok(None) => break,
+            Err(error) => return Outcome::Failed(error.into()),
+        };
+        let mut tee = shared.tee();
+        match tee.sound.as_ref().map(|link| link.try_send(captured)) {
+            Some(Err(TrySendError::Full(_))) => tee.unheard += 1,
+            Some(Err(TrySendError::Disconnected(_))) => tee.sound = None,
+            Some(Ok(())) | None => {}
+        }
+    }
+    Outcome::Finished(())
+}
+
 /// What a recording came to.
 pub(super) struct Recorded {
     pub(super) stats: StageStats,
@@ -292,20 +317,52 @@ pub(super) struct Recorded {
 /// Time stamps of recordings count milliseconds, as Matroska does.
 const RECORD_CLOCK: Ratio = Ratio { num: 1, den: 1000 };
 
-/// Records until the link is closed. However it is closed, what came until then is a whole recording.
+/// What comes into a recording.
+enum Recordable {
+    Painting(Arc<Painting>),
+    Sound(CapturedSound),
+}
+
+/// Waits for the next of both links; `None` when no painting follows.
+fn next_of(
+    from_paint: &Receiver<Arc<Painting>>,
+    from_microphone: &mut Receiver<CapturedSound>,
+) -> Option<Recordable> {
+    loop {
+        select! {
+            recv(from_paint) -> painting => return painting.ok().map(Recordable::Painting),
+            recv(from_microphone) -> captured => match captured {
+                Ok(captured) => return Some(Recordable::Sound(captured)),
+                Err(_) => *from_microphone = never(),
+            },
+        }
+    }
+}
+
+/// Records until the link of paintings is closed. However it is closed, what came until then is a whole recording.
 pub(super) fn record(
     from_paint: Receiver<Arc<Painting>>,
+    sound: Option<(Track, Receiver<CapturedSound>)>,
     path: PathBuf,
     open: &OpenRecording,
 ) -> Outcome<Recorded, LiveError> {
     let mut stats = StageStats::default();
     let mut notes = Vec::new();
-    let mut running = None;
-    for painting in &from_paint {
-        let full = painting.full();
-        let (sink, info, start, last) = match &mut running {
-            Some(running) => running,
-            None => {
+    let mut running: Option<Running> = None;
+    let (track, mut from_microphone) = match sound {
+        Some((track, link)) => (Some(track), link),
+        None => (None, never()),
+    };
+    while let Some(next) = next_of(&from_paint, &mut from_microphone) {
+        let written = match (next, &mut running) {
+            (Recordable::Sound(captured), Some(running)) => running.sound(captured),
+            // Nothing is to be seen yet.
+            (Recordable::Sound(_), None) => Ok(()),
+            (Recordable::Painting(painting), Some(running)) => {
+                running.painting(&painting, &mut stats)
+            }
+            (Recordable::Painting(painting), none) => {
+                let full = painting.full();
                 let info = StreamInfo {
                     width: full.width(),
                     height: full.height(),
@@ -313,36 +370,66 @@ pub(super) fn record(
                     frame_rate: None,
                     expected_frames: None,
                 };
-                match open(&path, &info) {
-                    Ok(sink) => running.insert((sink, info, painting.captured, -1)),
-                    Err(error) => return Outcome::Failed(error.into()),
-                }
+                open(&path, &info, track.as_ref()).and_then(|sink| {
+                    let running = none.insert(Running {
+                        sink,
+                        size: (info.width, info.height),
+                        start: painting.captured,
+                        last: -1,
+                    });
+                    running.painting(&painting, &mut stats)
+                })
             }
         };
-        let millis = painting
-            .captured
-            .saturating_duration_since(*start)
-            .as_millis() as i64;
-        let pts = millis.max(*last + 1);
-        let frame = Frame {
-            picture: fitted(full, (info.width, info.height)),
-            pts,
-            duration: 0,
-            source_index: painting.index,
-            seq: stats.frames(),
-        };
-        *last = pts;
-        if let Err(error) = stats.time_frame(|| sink.frame(frame)) {
+        if let Err(error) = written {
             return Outcome::Failed(error.into());
         }
     }
-    if let Some((mut sink, ..)) = running {
+    if let Some(Running { mut sink, .. }) = running {
         if let Err(error) = stats.busy(|| sink.finish()) {
             return Outcome::Failed(error.into());
         }
         notes = sink.notes();
     }
     Outcome::Finished(Recorded { stats, path, notes })
+}
+
+/// A recording with at least one picture.
+struct Running {
+    sink: Box<dyn FrameSink>,
+    size: Size,
+    /// When its first picture was captured.
+    start: Instant,
+    /// The last picture's time stamp.
+    last: i64,
+}
+
+impl Running {
+    fn painting(&mut self, painting: &Painting, stats: &mut StageStats) -> Result<(), SinkError> {
+        let since = painting.captured.saturating_duration_since(self.start);
+        let pts = (since.as_millis() as i64).max(self.last + 1);
+        let frame = Frame {
+            picture: fitted(painting.full(), self.size),
+            pts,
+            duration: 0,
+            source_index: painting.index,
+            seq: stats.frames(),
+        };
+        self.last = pts;
+        stats.time_frame(|| self.sink.frame(frame))
+    }
+
+    /// Sound from before the first picture is not kept.
+    fn sound(&mut self, captured: CapturedSound) -> Result<(), SinkError> {
+        let Some(since) = captured.at.checked_duration_since(self.start) else {
+            return Ok(());
+        };
+        let mut packet = captured.packet;
+        let stamp = Some(since.as_micros() as i64);
+        packet.set_pts(stamp);
+        packet.set_dts(stamp);
+        self.sink.track(TrackPacket { track: 0, packet })
+    }
 }
 
 /// A picture at the size of the recording: the same, unless the camera came back with another size.

@@ -82,7 +82,7 @@ pub(super) trait Kernel {
 /// Runs a kernel with the best instructions of this processor, or with none beyond the compilation target's.
 #[inline]
 pub(super) fn enter<K: Kernel>(set: InstructionSet, kernel: K) -> K::Output {
-    match set {
+    match set.min(InstructionSet::Avx512) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the set was found on this processor.
         InstructionSet::Avx512 if set.is_available() => unsafe { x86::run_avx512(kernel) },

@@ -1,0 +1,298 @@
+//! The options of `--engine optimize`, and the painter they describe.
+
+use std::{
+    io::{IsTerminal, Write, stderr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use allaprima::{
+    models::{LOSS_NETWORK, ModelStore},
+    nn::vgg::VggWeights,
+    picture_file::PictureFile,
+    pipeline::Control,
+    source::Sizing,
+    stylize::{
+        Colors, Finish, Finisher, Finishing, Stylizer,
+        optimize::{Method, Optimize, OptimizeSettings, Quality, Step},
+    },
+};
+use anyhow::{Context, Result, anyhow};
+use safetensors::SafeTensors;
+
+use super::{
+    args::{PaintArgs, StyleArgs},
+    settings, usage,
+};
+
+/// How paintings are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    /// One pass of a network: real time
+    #[default]
+    Fast,
+    /// The picture is optimised towards --style-image: the best look, seconds per picture
+    Optimize,
+}
+
+/// How the optimisation goes.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Optimizing")]
+pub struct OptimizeArgs {
+    /// How to paint: fast (real time) or optimize (best look, seconds per picture; wants pictures as style)
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "fast",
+        hide_possible_values = true
+    )]
+    pub engine: Engine,
+
+    /// How much the style counts against the content, 0.01 to 100
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_weight)]
+    pub style_weight: f32,
+
+    /// How much work: draft, good or best
+    #[arg(long, value_name = "NAME", default_value = "good")]
+    pub quality: Quality,
+
+    /// Steps at full size [default: 15 for draft, 50 for good, 200 for best]
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub iterations: Option<u32>,
+
+    /// Time for one picture at most: seconds, or [HH:]MM:SS
+    #[arg(long, value_name = "TIME", value_parser = settings::parse_duration)]
+    pub time_limit: Option<f64>,
+
+    /// Optimise with Adam in place of L-BFGS, in steps of this many pixel values
+    #[arg(long, value_name = "RATE", hide = true)]
+    pub adam: Option<f32>,
+}
+
+fn parse_weight(text: &str) -> Result<f32, String> {
+    text.parse()
+        .ok()
+        .filter(|factor| (0.01..=100.0).contains(factor))
+        .ok_or_else(|| "write a number from 0.01 to 100".into())
+}
+
+/// The pictures that the options name as style, with their weights.
+fn style_pictures(style: &StyleArgs) -> Result<Vec<(PathBuf, f32)>> {
+    if let Some(path) = &style.style_image {
+        return Ok(vec![(path.clone(), 1.0)]);
+    }
+    let pictures = style.style.split(',').map(|entry| {
+        let entry = entry.trim();
+        // A file may have a colon in its name.
+        let (path, weight) = match entry.rsplit_once(':') {
+            Some((path, weight)) if !Path::new(entry).exists() => (path, weight.parse().ok()),
+            _ => (entry, Some(1.0)),
+        };
+        match weight {
+            Some(weight) if weight > 0.0 && f32::is_finite(weight) && Path::new(path).is_file() => {
+                Ok((path.into(), weight))
+            }
+            _ => Err(usage(anyhow!(
+                "--engine optimize paints in the style of pictures: name one with --style-image FILE, or several with \
+                 --style FILE:0.6,FILE:0.4 ('{entry}' is none)"
+            ))),
+        }
+    });
+    pictures.collect()
+}
+
+impl OptimizeArgs {
+    /// Whether the options ask for this engine; refuses a style that it cannot paint in.
+    pub fn is_chosen(&self, style: &StyleArgs) -> Result<bool> {
+        if self.engine == Engine::Optimize {
+            style_pictures(style)?;
+        }
+        Ok(self.engine == Engine::Optimize)
+    }
+
+    /// The painter that the options describe; `prepare` may still change it.
+    pub fn stylizer(
+        &self,
+        paint: &PaintArgs,
+        prepare: impl FnOnce(Optimize) -> Optimize,
+    ) -> Result<Box<dyn Stylizer>> {
+        let finish = Finish::new(paint.opacity, paint.colors(), paint.saturation).map_err(usage)?;
+        if finish.colors() == Colors::Match {
+            return Err(usage(anyhow!(
+                "--colors match belongs to --engine fast: --engine optimize takes the style's colours by itself"
+            )));
+        }
+        if paint.background.is_some() {
+            return Err(usage(anyhow!(
+                "--background belongs to --engine fast: --engine optimize paints in one style"
+            )));
+        }
+        let region = settings::region(paint)?;
+        let store = ModelStore::open(paint.models.models.as_deref())?;
+        let bytes = store.read(LOSS_NETWORK)?;
+        let file = SafeTensors::deserialize(&bytes)
+            .with_context(|| format!("model file {LOSS_NETWORK} cannot be read"))?;
+        let weights = VggWeights::load(&file).map_err(|reason| {
+            anyhow!("model file {LOSS_NETWORK} does not hold VGG-16: {reason}")
+        })?;
+        let threads = settings::threads(paint.threads);
+        use_threads(threads)?;
+        let styles = style_pictures(&paint.style)?
+            .iter()
+            .map(|(path, weight)| Ok((PictureFile::read(path, Sizing::Native)?.picture, *weight)))
+            .collect::<Result<_>>()?;
+        let usual = OptimizeSettings::new(styles, self.quality);
+        let iterations = self.iterations.map_or(usual.iterations, |n| n as usize);
+        let settings = OptimizeSettings {
+            style_scale: paint.brush,
+            style_weight: self.style_weight * paint.strength,
+            iterations,
+            next_iterations: iterations.div_ceil(5),
+            budget: self.time_limit.map(Duration::from_secs_f64),
+            method: self.adam.map_or(usual.method, |rate| Method::Adam { rate }),
+            threads,
+            ..usual
+        };
+        let painter = prepare(Optimize::new(&weights, settings));
+        let finisher = Finisher { finish, region };
+        Ok(Box::new(Finishing::new(Box::new(painter), finisher)))
+    }
+}
+
+/// Lets the loss network, which works on rayon's threads, have `threads` of them.
+fn use_threads(threads: usize) -> Result<()> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .context("cannot set the number of threads")
+}
+
+/// Prints each step's loss, writes unfinished paintings if wanted, and ends the picture on Ctrl-C.
+pub struct Follow {
+    pub control: Arc<Control>,
+    pub quiet: bool,
+    /// Every how many steps, and beside which file, unfinished paintings are written.
+    pub save: Option<(u32, PathBuf)>,
+    printed: Option<Instant>,
+    steps: u32,
+}
+
+impl Follow {
+    pub fn new(control: Arc<Control>, quiet: bool, save: Option<(u32, PathBuf)>) -> Self {
+        Self {
+            control,
+            quiet,
+            save,
+            printed: None,
+            steps: 0,
+        }
+    }
+
+    /// To be called after each step.
+    pub fn step(&mut self, step: &Step<'_>) -> bool {
+        self.steps += 1;
+        if !self.quiet {
+            self.print(step);
+        }
+        if let Some((every, output)) = &self.save
+            && self.steps.is_multiple_of(*every)
+        {
+            let path = numbered(output, self.steps);
+            if let Err(error) = PictureFile::new(step.picture()).write(&path, true) {
+                // A picture in between is no reason to lose the last one.
+                eprintln!("note: {error}");
+                self.save = None;
+            }
+        }
+        !self.control.is_stopping()
+    }
+
+    fn print(&mut self, step: &Step<'_>) {
+        let terminal = stderr().is_terminal();
+        let last = step.iteration == step.iterations;
+        let pause = Duration::from_millis(if terminal { 100 } else { 5000 });
+        if !last
+            && self
+                .printed
+                .is_some_and(|printed| printed.elapsed() < pause)
+        {
+            return;
+        }
+        self.printed = Some(Instant::now());
+        let line = line(step);
+        if terminal && !(last && step.is_full_size) {
+            eprint!("\r\x1b[K{line}");
+            // A display that fails is no reason to fail.
+            let _ = stderr().flush();
+        } else if terminal {
+            eprintln!("\r\x1b[K{line}");
+        } else {
+            eprintln!("{line}");
+        }
+    }
+}
+
+fn line(step: &Step<'_>) -> String {
+    let losses = step.losses;
+    let temporal = match losses.temporal {
+        0.0 => String::new(),
+        temporal => format!(", temporal {temporal:.4}"),
+    };
+    format!(
+        "size {:.0} %, step {}/{}: loss {:.4} (content {:.4}, style {:.4}, variation {:.4}{temporal})",
+        100.0 * step.scale,
+        step.iteration,
+        step.iterations,
+        losses.total,
+        losses.content,
+        losses.style,
+        losses.variation,
+    )
+}
+
+/// `painted.png` becomes `painted-0040.png`.
+fn numbered(output: &Path, step: u32) -> PathBuf {
+    let stem = output.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = output.extension().unwrap_or_default().to_string_lossy();
+    output.with_file_name(format!("{stem}-{step:04}.{extension}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn style_pictures_have_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        for name in ["a.jpg", "b:2.jpg"] {
+            std::fs::write(path(name), "x").unwrap();
+        }
+        let pictures = |style: String| {
+            style_pictures(&StyleArgs {
+                style,
+                style_image: None,
+            })
+        };
+        let (a, b) = (path("a.jpg"), path("b:2.jpg"));
+        let expected = [(PathBuf::from(&a), 0.3), (PathBuf::from(&b), 1.0)];
+        assert_eq!(pictures(format!("{a}:0.3,{b}")).unwrap(), expected);
+        for bad in [
+            "starry".into(),
+            format!("{a}:x"),
+            format!("{a}:0"),
+            format!("{a}:-1"),
+        ] {
+            assert!(pictures(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn unfinished_paintings_are_numbered() {
+        assert_eq!(
+            numbered(Path::new("x/a.b.png"), 40),
+            Path::new("x/a.b-0040.png")
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! Minimising a loss over many numbers: Adam and L-BFGS.
+//!
+//! A picture is a point in a space of a million dimensions; its loss and gradient cost a forward and a backward pass of
+//! the loss network, beside which everything here is free. So what counts is the number of evaluations, and L-BFGS,
+//! which learns the curvature from the last steps, needs several times fewer of them than Adam.
+
+mod adam;
+mod lbfgs;
+mod vectors;
+
+pub use adam::Adam;
+pub use lbfgs::Lbfgs;
+
+use std::time::{Duration, Instant};
+
+/// A way downhill. `evaluate(x, gradient)` returns the loss at `x` and fills the gradient there.
+pub trait Optimizer {
+    /// Moves `x` one step and returns the loss: for Adam at the point it left, for L-BFGS at the point it reached.
+    ///
+    /// # Errors
+    /// What `evaluate` fails with.
+    fn step<E>(
+        &mut self,
+        x: &mut [f32],
+        evaluate: &mut dyn FnMut(&[f32], &mut [f32]) -> Result<f64, E>,
+    ) -> Result<f64, E>;
+
+    /// Forgets everything learnt: the target changed.
+    fn restart(&mut self);
+
+    /// Whether the last step found no way further down.
+    fn is_stuck(&self) -> bool {
+        false
+    }
+}
+
+/// When to stop.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StopRule {
+    /// Steps at most.
+    pub iterations: usize,
+    /// Time at most; a step that was begun is finished.
+    pub budget: Option<Duration>,
+    /// Stop when the loss fell by less than this share of it ...
+    pub settled: f64,
+    /// ... within so many steps.
+    pub window: usize,
+}
+
+impl StopRule {
+    /// After so many steps.
+    #[must_use]
+    pub fn after(iterations: usize) -> Self {
+        Self {
+            iterations,
+            budget: None,
+            settled: 0.0,
+            window: 10,
+        }
+    }
+}
+
+/// Steps until `rule` says stop or `observe` (iteration from 1, loss, x) returns false. Returns the loss after each step.
+///
+/// # Errors
+/// What `evaluate` fails with.
+pub fn minimise<E>(
+    optimizer: &mut impl Optimizer,
+    x: &mut [f32],
+    rule: StopRule,
+    mut evaluate: impl FnMut(&[f32], &mut [f32]) -> Result<f64, E>,
+    mut observe: impl FnMut(usize, f64, &[f32]) -> bool,
+) -> Result<Vec<f64>, E> {
+    let started = Instant::now();
+    let mut losses = Vec::new();
+    while losses.len() < rule.iterations
+        && rule.budget.is_none_or(|budget| started.elapsed() < budget)
+    {
+        let loss = optimizer.step(x, &mut evaluate)?;
+        losses.push(loss);
+        if !observe(losses.len(), loss, x) || optimizer.is_stuck() {
+            break;
+        }
+        if rule.settled > 0.0
+            && let Some(before) = losses.len().checked_sub(rule.window + 1)
+            && losses[before] - loss < rule.settled * losses[before].abs()
+        {
+            break;
+        }
+    }
+    Ok(losses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    /// Rosenbrock's valley in many dimensions: the minimum is 0, where all are 1.
+    fn valley(x: &[f32], gradient: &mut [f32]) -> Result<f64, Infallible> {
+        gradient.fill(0.0);
+        let mut loss = 0.0;
+        for i in (0..x.len()).step_by(2) {
+            let (a, b) = (f64::from(x[i]), f64::from(x[i + 1]));
+            loss += (1.0 - a).powi(2) + 100.0 * (b - a * a).powi(2);
+            gradient[i] = (-2.0 * (1.0 - a) - 400.0 * a * (b - a * a)) as f32;
+            gradient[i + 1] = (200.0 * (b - a * a)) as f32;
+        }
+        Ok(loss)
+    }
+
+    fn start() -> Vec<f32> {
+        (0..200)
+            .map(|i| if i % 2 == 0 { -1.2 } else { 1.0 } + (i as f32 * 0.7).sin() * 0.1)
+            .collect()
+    }
+
+    #[test]
+    fn lbfgs_goes_down_the_valley() {
+        let mut x = start();
+        let rule = StopRule::after(200);
+        let losses = minimise(&mut Lbfgs::new(8), &mut x, rule, valley, |_, _, _| true).unwrap();
+        assert!(losses.last().unwrap() < &1e-6, "{losses:?}");
+        assert!(
+            losses.windows(2).all(|pair| pair[1] <= pair[0]),
+            "{losses:?}"
+        );
+    }
+
+    #[test]
+    fn adam_goes_down_and_repeats_itself() {
+        let run = || {
+            let mut x = start();
+            let rule = StopRule::after(400);
+            minimise(&mut Adam::new(0.05), &mut x, rule, valley, |_, _, _| true).unwrap()
+        };
+        let losses = run();
+        assert!(
+            losses[399] < 0.05 * losses[0],
+            "{} {}",
+            losses[0],
+            losses[399]
+        );
+        assert_eq!(losses, run());
+    }
+
+    #[test]
+    fn adam_by_hand() {
+        // One step moves by the rate against the gradient's sign; a second equal gradient does the same.
+        let mut x = [1.0_f32, -2.0];
+        let mut adam = Adam::new(0.5);
+        let mut slope = |_: &[f32], gradient: &mut [f32]| {
+            gradient.copy_from_slice(&[3.0, -0.01]);
+            Ok::<_, Infallible>(0.0)
+        };
+        adam.step(&mut x, &mut slope).unwrap();
+        adam.step(&mut x, &mut slope).unwrap();
+        assert!(
+            (x[0] - 0.0).abs() < 1e-4 && (x[1] + 1.0).abs() < 1e-4,
+            "{x:?}"
+        );
+    }
+
+    #[test]
+    fn rules_stop() {
+        let mut x = start();
+        let mut rule = StopRule::after(1000);
+        rule.settled = 1e-3;
+        let losses = minimise(&mut Lbfgs::new(8), &mut x, rule, valley, |_, _, _| true).unwrap();
+        assert!(losses.len() < 300);
+        let rule = StopRule::after(1000);
+        let observed = minimise(&mut Lbfgs::new(8), &mut start(), rule, valley, |n, _, _| {
+            n < 3
+        });
+        assert_eq!(observed.unwrap().len(), 3);
+        let mut rule = StopRule::after(1000);
+        rule.budget = Some(Duration::ZERO);
+        let none = minimise(&mut Lbfgs::new(8), &mut start(), rule, valley, |_, _, _| {
+            true
+        });
+        assert!(none.unwrap().is_empty());
+    }
+}

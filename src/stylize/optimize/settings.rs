@@ -1,0 +1,135 @@
+//! What a painting by optimisation is made with.
+
+use std::{str::FromStr, time::Duration};
+
+use super::LossWeights;
+use crate::{frame::Picture, kernels::Pooling, nn::vgg::layer_number};
+
+/// How the loss is brought down.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Method {
+    /// L-BFGS: several times fewer steps.
+    Lbfgs,
+    /// Adam, with steps of `rate` pixel values.
+    Adam {
+        /// Size of a step, in 1/255.
+        rate: f32,
+    },
+}
+
+/// How much work goes into a painting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quality {
+    /// To choose a style by.
+    Draft,
+    /// Strokes are all there.
+    #[default]
+    Good,
+    /// Until hardly anything changes.
+    Best,
+}
+
+/// A quality that is none of the three.
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' is no quality: use draft, good or best")]
+pub struct UnknownQuality(String);
+
+impl FromStr for Quality {
+    type Err = UnknownQuality;
+
+    fn from_str(text: &str) -> Result<Self, UnknownQuality> {
+        match text {
+            "draft" => Ok(Self::Draft),
+            "good" => Ok(Self::Good),
+            "best" => Ok(Self::Best),
+            other => Err(UnknownQuality(other.to_owned())),
+        }
+    }
+}
+
+impl Quality {
+    /// Steps at full size, of a picture on its own.
+    #[must_use]
+    pub fn iterations(self) -> usize {
+        match self {
+            Self::Draft => 15,
+            Self::Good => 50,
+            Self::Best => 200,
+        }
+    }
+}
+
+/// What [`super::Optimize`] is made with.
+#[derive(Clone, Debug)]
+pub struct OptimizeSettings {
+    /// Pictures of the style, each with its weight.
+    pub styles: Vec<(Picture, f32)>,
+    /// Size of the style's strokes: at 1 the style picture is brought to as many pixels as the painting has.
+    pub style_scale: f32,
+    /// Weight of the style in multiples of the usual one.
+    pub style_weight: f32,
+    /// Weight of the painting before, in multiples of the usual one.
+    pub steadiness: f32,
+    /// Steps at full size.
+    pub iterations: usize,
+    /// Steps at full size, of a picture that starts from the one before.
+    pub next_iterations: usize,
+    /// Time for one picture at most.
+    pub budget: Option<Duration>,
+    /// Whether a quarter and half of the size are painted first.
+    pub coarse_to_fine: bool,
+    /// Stop a size when the loss falls by less than this share in ten steps; 0: never.
+    pub settled: f64,
+    /// How the loss is brought down.
+    pub method: Method,
+    /// Pooling of the loss network.
+    pub pooling: Pooling,
+    /// Threads of the optical flow; the loss network takes rayon's.
+    pub threads: usize,
+}
+
+impl OptimizeSettings {
+    /// The usual settings of `quality` for these style pictures.
+    #[must_use]
+    pub fn new(styles: Vec<(Picture, f32)>, quality: Quality) -> Self {
+        let iterations = quality.iterations();
+        Self {
+            styles,
+            style_scale: 1.0,
+            style_weight: 1.0,
+            steadiness: 1.0,
+            iterations,
+            next_iterations: iterations.div_ceil(5),
+            budget: None,
+            coarse_to_fine: true,
+            settled: 0.0,
+            method: Method::Lbfgs,
+            pooling: Pooling::Average,
+            threads: 2,
+        }
+    }
+
+    /// What each term of the loss counts.
+    pub(super) fn weights(&self) -> LossWeights {
+        let layers = |names: &[(&str, f32)]| {
+            names
+                .iter()
+                .filter_map(|&(name, share)| Some((layer_number(name)?, share)))
+                .collect()
+        };
+        LossWeights {
+            content: 1.0,
+            style: 20.0 * self.style_weight,
+            variation: 2.0,
+            temporal: 100.0 * self.steadiness,
+            content_layers: layers(&[("relu4_2", 1.0)]),
+            style_layers: layers(&[
+                ("relu1_1", 0.2),
+                ("relu2_1", 0.2),
+                ("relu3_1", 0.2),
+                ("relu4_1", 0.2),
+                ("relu5_1", 0.2),
+            ]),
+        }
+    }
+}
