@@ -109,9 +109,14 @@ impl OptimizeArgs {
         prepare: impl FnOnce(Optimize) -> Optimize,
     ) -> Result<Box<dyn Stylizer>> {
         let finish = Finish::new(paint.opacity, paint.colors(), paint.saturation).map_err(usage)?;
-        if finish.colors() == Colors::Match || paint.background.is_some() {
+        if finish.colors() == Colors::Match {
             return Err(usage(anyhow!(
-                "--colors match and --background belong to --engine fast"
+                "--colors match belongs to --engine fast: --engine optimize takes the style's colours by itself"
+            )));
+        }
+        if paint.background.is_some() {
+            return Err(usage(anyhow!(
+                "--background belongs to --engine fast: --engine optimize paints in one style"
             )));
         }
         let styles = style_pictures(paint)?;
