@@ -111,10 +111,12 @@ impl OptimizeArgs {
         Ok(self.engine == Engine::Optimize)
     }
 
-    /// The painter that the options describe; `prepare` may still change it.
+    /// The painter that the options describe; `steady` (0..1) is how firmly it holds a film together, and `prepare` may
+    /// still change it.
     pub fn stylizer(
         &self,
         paint: &PaintArgs,
+        steady: f32,
         prepare: impl FnOnce(Optimize) -> Optimize,
     ) -> Result<Box<dyn Stylizer>> {
         let finish = Finish::new(paint.opacity, paint.colors(), paint.saturation).map_err(usage)?;
@@ -135,6 +137,7 @@ impl OptimizeArgs {
         let iterations = self.iterations.map_or(usual.iterations, |n| n as usize);
         let settings = OptimizeSettings {
             style_scale: paint.brush,
+            steadiness: steady,
             style_weight: self.style_weight * paint.strength,
             iterations,
             next_iterations: iterations.div_ceil(5),
