@@ -340,6 +340,9 @@ pub struct BenchArgs {
     #[arg(short, long, value_name = "STYLE", default_value = super::settings::DEFAULT_STYLE)]
     pub style: String,
 
+    #[command(flatten)]
+    pub steady: SteadyArgs,
+
     /// Where to paint: auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,

@@ -25,8 +25,8 @@ use super::{
 const FULL_SIZE_FLOW: usize = 1024 * 576;
 
 /// How motion is found for a file, where half a second of delay is nothing and every frame is kept.
-fn file_flow(info: &StreamInfo) -> (FlowPreset, FlowScale) {
-    let scale = match info.width * info.height {
+pub(super) fn file_flow(width: usize, height: usize) -> (FlowPreset, FlowScale) {
+    let scale = match width * height {
         ..=FULL_SIZE_FLOW => FlowScale::Full,
         _ => FlowScale::Half,
     };
@@ -78,7 +78,7 @@ pub fn run(args: VideoArgs) -> Result<()> {
         quiet,
     )?;
     let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
-    let flow = file_flow(source.info());
+    let flow = file_flow(source.info().width, source.info().height);
     let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow)?;
     let report = pipeline::run_steady(source, Box::new(stylizer), steadying, sink, &control);
     drop(progress);
