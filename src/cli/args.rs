@@ -422,6 +422,9 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub style: StyleArgs,
 
+    #[command(flatten)]
+    pub steady: SteadyArgs,
+
     /// Where to paint: auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,

@@ -29,8 +29,8 @@ use super::{
 const FULL_SIZE_FLOW: usize = 1024 * 576;
 
 /// How motion is found for a file, where half a second of delay is nothing and every frame is kept.
-fn file_flow(info: &StreamInfo) -> (FlowPreset, FlowScale) {
-    let scale = match info.width * info.height {
+pub(super) fn file_flow(width: usize, height: usize) -> (FlowPreset, FlowScale) {
+    let scale = match width * height {
         ..=FULL_SIZE_FLOW => FlowScale::Full,
         _ => FlowScale::Half,
     };
@@ -60,7 +60,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         },
     )?;
     check_pixels(source.info())?;
-    let flow = file_flow(source.info());
+    let flow = file_flow(source.info().width, source.info().height);
     let (stylizer, steadying) = if args.optimize.is_chosen() {
         if args.style_at.is_some() {
             return Err(usage(anyhow!(
@@ -70,11 +70,11 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         // Paintings that start from the one before are steady by themselves.
         let frames = kept_frames(args)?;
         let steady = args.steady.steady.0.unwrap_or(0.0);
-        let stylizer =
-            args.optimize
-                .stylizer(&args.paint, (args.start, steady), |painter| {
-                    painter.keeping(frames)
-                })?;
+        let stylizer = args
+            .optimize
+            .stylizer(&args.paint, (args.start, steady), |painter| {
+                painter.keeping(frames)
+            })?;
         (stylizer, None)
     } else {
         let seconds = seconds(source.info());

@@ -22,11 +22,7 @@ pub trait Optimizer {
     ///
     /// # Errors
     /// What `evaluate` fails with.
-    fn step<E>(
-        &mut self,
-        x: &mut [f32],
-        evaluate: &mut Evaluate<'_, E>,
-    ) -> Result<f64, E>;
+    fn step<E>(&mut self, x: &mut [f32], evaluate: &mut Evaluate<'_, E>) -> Result<f64, E>;
 
     /// Forgets everything learnt: the target changed.
     fn restart(&mut self);

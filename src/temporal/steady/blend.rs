@@ -1,6 +1,6 @@
 //! The painting joined with what was painted before, carried along the motion.
 
-use super::octaves::{CELL, Scratch, double_luma};
+use super::octaves::{CELL, Grid, Scratch, double_luma};
 #[cfg(target_arch = "x86_64")]
 use crate::temporal::warp::{Avx2, Avx512};
 use crate::{
@@ -10,6 +10,9 @@ use crate::{
 
 /// BT.709 luma weights.
 const LUMA: [f32; 3] = [0.2126, 0.7152, 0.0722];
+
+/// Difference of luma (0..255) between history and painting at which they count as half the same stroke and half another.
+const OTHER: f32 = 16.0;
 
 /// An RGB pixel with its luma.
 #[inline(always)]
@@ -31,8 +34,12 @@ pub(super) struct Past<'a> {
     pub(super) width: usize,
     /// Height of the pictures, in pixels.
     pub(super) height: usize,
-    /// Share of the history where it is fully trusted, 0..1.
-    pub(super) share: f32,
+    /// Share of the painting where the history is fully trusted and shows the same, 0..1.
+    pub(super) mix: f32,
+    /// How much of that share is withheld where the history shows other strokes, 0..1.
+    pub(super) firmness: f32,
+    /// Per cell, the share of the painting where strokes are being replaced, 0..1.
+    pub(super) renewal: &'a Grid,
 }
 
 vectorised! {
@@ -123,14 +130,17 @@ unsafe fn rows<T: Taps>(
     let rows = painting.len() / (3 * width);
     for i in 0..rows {
         let y = first + i;
+        let (trusts, renewals) = scratch.numbers.split_at_mut(2 * width);
+        let renewals = &mut renewals[..width];
         let trust = double_luma(
             past.trust,
             width.div_ceil(2),
             past.height.div_ceil(2),
             y,
             width,
-            &mut scratch.numbers,
+            trusts,
         );
+        past.renewal.row(y, CELL, renewals);
         let [u, v] = past.flow.map(|flow| &flow[y * width..][..width]);
         let row = i * width..(i + 1) * width;
         let painting = &painting[3 * row.start..3 * row.end];
@@ -139,10 +149,11 @@ unsafe fn rows<T: Taps>(
             &mut luma[row.clone()],
             &mut painting_luma[row],
         );
-        for (column, ((((pixel, rgb), &trust), &u), &v)) in pixels
+        for (column, (((((pixel, rgb), &trust), &renewal), &u), &v)) in pixels
             .iter_mut()
             .zip(painting.chunks_exact(3))
             .zip(trust)
+            .zip(renewals.iter())
             .zip(u)
             .zip(v)
             .enumerate()
@@ -156,7 +167,11 @@ unsafe fn rows<T: Taps>(
             if inside & (trust > 0.0) {
                 // SAFETY: as for this function.
                 let old = unsafe { sampler.at::<T>(x, y) };
-                let share = past.share * trust;
+                let apart = new[3] - old[3];
+                let square = apart * apart;
+                let other = past.firmness * square / (square + OTHER * OTHER);
+                let mix = (past.mix * (1.0 - other)).max(renewal);
+                let share = (1.0 - mix) * trust;
                 for lane in 0..4 {
                     gone[lane] = share * (new[lane] - old[lane]);
                     pixel[lane] = new[lane] - gone[lane];

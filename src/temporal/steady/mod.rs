@@ -4,8 +4,10 @@
 //! Here each painting is blended with the steady picture before it, carried along the input's motion:
 //!
 //! 1. [`trust`] says where that history is worth anything, seen in the input alone.
-//! 2. [`blend`] looks the history up between its pixels and mixes it with the painting, 95 to 5 where it is trusted:
-//!    what flickers is averaged over some twenty frames. Where the scene is newly uncovered the painting stands alone.
+//! 2. [`blend`] looks the history up between its pixels and mixes it with the painting, 97 to 3 where it is trusted and
+//!    shows much the same: what flickers is averaged. Where it shows another stroke, averaging would make a smear of both:
+//!    there the old stroke stays until its cell's turn to be renewed, about every two seconds. Where the scene is newly
+//!    uncovered the painting stands alone.
 //! 3. The average has lost texture. [`octaves`] compares it octave by octave with the painting and pays back what is
 //!    missing: a little by amplifying the average, the rest in strokes of the painting. The repaired picture is the next
 //!    frame's history, so the loss never adds up.
@@ -28,12 +30,21 @@ use super::{
 };
 use crate::frame::Picture;
 use blend::{Blended, Past};
-use octaves::{Along, CELL, Level, Repair, Scratch};
+use octaves::{Along, CELL, Grid, Level, Repair, Scratch};
 use trust::Trust;
 
 /// Share of the history at full strength. The flicker that is left falls with the root of the share of the painting,
 /// and so does the speed at which a wrong stroke is forgotten: 0.97 forgets one half in 23 frames.
 const LARGEST_SHARE: f32 = 0.97;
+
+/// Frames after which the strokes of a cell are replaced, and how many it takes. Averaging different strokes gives
+/// neither, so where history and painting differ the average waits, and the strokes are replaced at once: cell by cell,
+/// each in its turn, a twelfth of them at a time.
+const RENEWAL: u32 = 48;
+const FADE: u32 = 4;
+
+/// Difference of painting and blend, averaged over a cell (0..255), beyond which it is renewed four times as often.
+const DRIFTED: f32 = 12.0;
 
 /// Octaves whose texture is paid back; 16 pixels of the picture make one of the octave beyond.
 const OCTAVES: usize = 4;
@@ -43,10 +54,10 @@ const OCTAVES: usize = 4;
 /// strokes take their place, which flickers. Least where the average has more texture than the painting. Of what
 /// flickers a few percent are let go; what does not flicker keeps all its texture.
 const REPAIR: [Repair; OCTAVES] = [
-    repair(1.10, 0.96),
-    repair(1.08, 0.97),
-    repair(1.05, 0.98),
-    repair(1.05, 1.0),
+    repair(1.08, 0.96),
+    repair(1.04, 0.97),
+    repair(1.02, 0.98),
+    repair(1.0, 1.0),
 ];
 
 const fn repair(most: f32, enough: f32) -> Repair {
@@ -128,6 +139,9 @@ struct Work {
     /// Per cell, painting less blend.
     lost: Vec<Rgby>,
     levels: Vec<Level>,
+    /// Per cell, how far its strokes are being replaced.
+    renewal: Grid,
+    time: u32,
     scratch: Vec<Scratch>,
     trust: Trust,
 }
@@ -205,6 +219,7 @@ impl Work {
         self.blend.resize(width * height, [0.0; 4]);
         self.painting.resize(width * height, [0.0; 4]);
         self.trust.fit(width, height);
+        self.renewal.fit(width, height);
         self.scratch
             .resize_with(height.div_ceil(CELL), Scratch::default);
         self.scratch
@@ -234,6 +249,7 @@ impl Work {
 
     /// Blends painting and history at full size.
     fn mix(&mut self, painting: &Picture, motion: &Motion, share: f32) {
+        self.renew();
         let (width, height) = (painting.width(), painting.height());
         let strip = width * CELL;
         let past = Past {
@@ -242,7 +258,9 @@ impl Work {
             trust: self.trust.judge(motion),
             width,
             height,
-            share,
+            mix: 1.0 - share,
+            firmness: share / LARGEST_SHARE,
+            renewal: &self.renewal,
         };
         let full = &mut self.levels[0];
         (
@@ -266,6 +284,32 @@ impl Work {
                     blend::blend(rgb, i * CELL, past, out, scratch);
                 },
             );
+    }
+
+    /// Chooses the cells whose strokes are replaced: each in its turn, which looks like chance.
+    fn renew(&mut self) {
+        self.time = self.time.wrapping_add(1);
+        let width = self.renewal.width;
+        for (at, cell) in self.renewal.cells.iter_mut().enumerate() {
+            let (x, y) = ((at % width) as u32, (at / width) as u32);
+            let mut turn = (x.wrapping_mul(0x9e37_79b1) ^ y.wrapping_mul(0x85eb_ca77))
+                .wrapping_mul(0xc2b2_ae3d);
+            turn ^= turn >> 15;
+            // Strokes that have drifted far from what is painted there go sooner.
+            let lost = self.lost[at];
+            let square = (lost[0] * lost[0] + lost[1] * lost[1] + lost[2] * lost[2]) / 3.0;
+            let period = if square > DRIFTED * DRIFTED {
+                RENEWAL / 4
+            } else {
+                RENEWAL
+            };
+            let since = self.time.wrapping_add(turn % RENEWAL) % period;
+            *cell = if since < FADE {
+                1.0 / (FADE - since) as f32
+            } else {
+                0.0
+            };
+        }
     }
 
     /// Fills the smaller sizes.

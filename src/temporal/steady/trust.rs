@@ -26,7 +26,7 @@ const DOUBT: [f32; 2] = [15.0, 60.0];
 
 /// The same where they contradict each other. Most such places are not uncovered but blurred, or too fast for flow, and
 /// painted anew they would flicker in every frame; what looks the same as before may be what was there before.
-const DOUBT_CONTRADICTED: [f32; 2] = [0.0, 4.0];
+const DOUBT_CONTRADICTED: [f32; 2] = [0.0, 3.0];
 
 /// Change of the scene's light between two frames (0..255) of which one half is followed at once.
 const LIGHT: f32 = 2.0;
