@@ -17,11 +17,7 @@ use allaprima::{
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use super::{
-    args::BenchArgs,
-    settings::{Styles, threads},
-    summary::peak_rss_mib,
-};
+use super::{args::BenchArgs, painter::Styles, settings::threads, summary::peak_rss_mib};
 
 /// Frames kept in memory to paint and encode from; longer runs go round.
 const KEPT_FRAMES: u64 = 30;

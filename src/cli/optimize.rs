@@ -23,7 +23,7 @@ use safetensors::SafeTensors;
 
 use super::{
     args::{PaintArgs, StyleArgs},
-    settings, usage,
+    painter, settings, usage,
 };
 
 /// How paintings are made.
@@ -128,7 +128,7 @@ impl OptimizeArgs {
                 "--background belongs to --engine fast: --engine optimize paints in one style"
             )));
         }
-        let region = settings::region(paint)?;
+        let region = painter::region(paint)?;
         let store = ModelStore::open(paint.models.models.as_deref())?;
         let bytes = store.read(LOSS_NETWORK)?;
         let file = SafeTensors::deserialize(&bytes)
