@@ -22,10 +22,11 @@ pub const ANY_PREDICT: &str = "any_predict.safetensors";
 /// File of the network that paints in the style of any picture.
 pub const ANY_TRANSFORM: &str = "any_transform.safetensors";
 
-/// File of the network that finds people.
-pub const PERSON: &str = "person.safetensors";
 /// File of the loss network.
 pub const LOSS_NETWORK: &str = "vgg16.safetensors";
+
+/// File of the network that finds people.
+pub const PERSON: &str = "person.safetensors";
 
 const MANIFEST: &str = "manifest.json";
 const EMBEDDED_MANIFEST: &str = include_str!("../models/manifest.json");

@@ -44,7 +44,7 @@ struct ImageSummary<'a> {
 }
 
 pub fn run(args: &ImageArgs) -> Result<()> {
-    let optimizes = args.optimize.is_chosen(&args.paint.style)?;
+    let optimizes = args.optimize.is_chosen();
     let jobs = plan(&args.inputs, &args.output)?;
     let control = Arc::new(Control::default());
     let mut stylizer: Box<dyn Stylizer> = if optimizes {
@@ -52,7 +52,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
         let mut follow = Follow::new(control.clone(), args.talk.quiet, save);
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         args.optimize
-            .stylizer(&args.paint, |painter| painter.watched(watch))?
+            .stylizer(&args.paint, None, |painter| painter.watched(watch))?
     } else {
         Painter::for_pictures(&args.paint)?.stylizer()?
     };

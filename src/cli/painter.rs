@@ -89,11 +89,13 @@ pub struct Painter {
     background: Option<StyleMix>,
 }
 
-/// The part that the options ask to be painted, for a painter of one style.
-pub fn region(args: &PaintArgs) -> Result<Option<Region>> {
-    let store = ModelStore::open(args.models.models.as_deref())?;
-    let mask = Mask::open(args, &store, &Device::Cpu)?;
-    mask.map(|mask| mask.region()).transpose()
+/// The part of the picture that the options ask to paint, for other painters than [`Painter`]; `start` is where a film
+/// of masks starts, in seconds.
+pub fn region(args: &PaintArgs, store: &ModelStore, start: Option<f64>) -> Result<Option<Region>> {
+    let Some(mask) = Mask::open(args, store, &Device::Cpu)? else {
+        return Ok(None);
+    };
+    Mask { start, ..mask }.region().map(Some)
 }
 
 /// Where is painted.

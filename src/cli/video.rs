@@ -53,7 +53,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     )?;
     check_pixels(source.info())?;
     let flow = file_flow(source.info());
-    let (stylizer, steadying) = if args.optimize.is_chosen(&args.paint.style)? {
+    let (stylizer, steadying) = if args.optimize.is_chosen() {
         if args.style_at.is_some() {
             return Err(usage(anyhow!(
                 "--style-at belongs to --engine fast: --engine optimize paints the whole film in one style"
@@ -61,7 +61,8 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         }
         // Paintings that start from the one before are steady by themselves.
         (
-            args.optimize.stylizer(&args.paint, |painter| painter)?,
+            args.optimize
+                .stylizer(&args.paint, args.start, |painter| painter)?,
             None,
         )
     } else {
