@@ -6,7 +6,8 @@
 
 use allaprima::kernels::{
     ConvolutionWeights, InstructionSet, LayerShape, NetworkShape, Precision, StyleParameters,
-    TransformConfig, TransformEngine, TransformWeights, WideWeights, multiply_adds,
+    TransformConfig, TransformEngine, TransformWeights, WideWeights, add_weight_gradient,
+    multiply_adds,
 };
 use std::time::Instant;
 
@@ -100,15 +101,36 @@ fn wide(set: InstructionSet) {
         let operations = 2.0 * (inputs * outputs * 9 * side * side) as f64;
         let forward = WideWeights::new(outputs, inputs, &weight, None).on(set);
         let backward = WideWeights::turned(outputs, inputs, &weight).on(set);
-        for (name, weights) in [("forward", &forward), ("backward-input", &backward)] {
-            let input = noise(weights.in_channels() * side * side);
-            let mut output = vec![0.0; weights.out_channels() * side * side];
+        let (input, gradient) = (noise(inputs * side * side), noise(outputs * side * side));
+        let size = (side, side);
+        let (mut to_output, mut to_input) = (gradient.clone(), input.clone());
+        let mut to_weights = weight.clone();
+        let kernels: [(&str, &mut dyn FnMut()); 3] = [
+            ("forward", &mut || {
+                forward.convolve(&input, size, &mut to_output)
+            }),
+            ("backward-input", &mut || {
+                backward.convolve(&gradient, size, &mut to_input)
+            }),
+            ("backward-weights", &mut || {
+                add_weight_gradient(
+                    (&input, inputs),
+                    (&gradient, outputs),
+                    size,
+                    &mut to_weights,
+                );
+            }),
+        ];
+        for (name, kernel) in kernels {
+            if name == "backward-weights"
+                && set < InstructionSet::best().min(InstructionSet::Avx512)
+            {
+                continue; // It takes the best set.
+            }
             let mut rounds = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
             for _ in 0..ROUNDS {
                 let before = peak(set);
-                let time = clocked(threads, &mut || {
-                    weights.convolve(&input, (side, side), &mut output);
-                });
+                let time = clocked(threads, kernel);
                 let peak = 0.5 * (before + peak(set));
                 let rate = operations / time;
                 let values = [time * 1e3, rate * 1e-9, peak * 1e-9, rate / peak * 100.0];

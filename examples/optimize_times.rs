@@ -1,7 +1,7 @@
-//! Optimises a picture with Adam or L-BFGS at full size only and prints loss and time of each step, as JSON, for
-//! `benches/optimize_torch.py`.
+//! Optimises a picture with Adam or L-BFGS at full size, or with L-BFGS from coarse to fine, and prints loss and time of
+//! each step at full size, as JSON, for `benches/optimize_torch.py`. What smaller sizes took is in the first step's time.
 //!
-//! `optimize_times CONTENT STYLE STEPS [adam RATE | lbfgs]`
+//! `optimize_times CONTENT STYLE STEPS [adam RATE | lbfgs | coarse]`
 
 #![allow(clippy::print_stdout, reason = "an example speaks to its user")]
 
@@ -23,14 +23,14 @@ use safetensors::SafeTensors;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
     let [content, style, steps, method @ ..] = &args[..] else {
-        return Err("optimize_times CONTENT STYLE STEPS [adam RATE | lbfgs]".into());
+        return Err("optimize_times CONTENT STYLE STEPS [adam RATE | lbfgs | coarse]".into());
     };
     let read = |path: &str| PictureFile::read(Path::new(path), Sizing::Native);
     let bytes = ModelStore::open(None)?.read(LOSS_NETWORK)?.into_owned();
     let weights = VggWeights::load(&SafeTensors::deserialize(&bytes)?)?;
     let settings = OptimizeSettings {
         iterations: steps.parse()?,
-        coarse_to_fine: false,
+        coarse_to_fine: method == ["coarse"],
         pooling: Pooling::Max,
         method: match method {
             [name, rate] if name == "adam" => Method::Adam {
@@ -43,6 +43,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (sender, steps) = mpsc::channel();
     let mut begun = Instant::now();
     let mut painter = Optimize::new(&weights, settings).watched(Box::new(move |step| {
+        if !step.is_full_size {
+            return true;
+        }
         let seconds = begun.elapsed().as_secs_f64();
         begun = Instant::now();
         sender.send((step.losses.total, seconds)).is_ok()

@@ -189,6 +189,10 @@ pub struct VideoArgs {
     #[command(flatten)]
     pub optimize: OptimizeArgs,
 
+    /// Take up what an interrupted --engine optimize left in OUTPUT.frames
+    #[arg(long, help_heading = "Optimizing")]
+    pub resume: bool,
+
     #[command(flatten)]
     pub steady: SteadyArgs,
 

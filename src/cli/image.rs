@@ -52,7 +52,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
         let mut follow = Follow::new(control.clone(), args.talk.quiet, save);
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         args.optimize
-            .stylizer(&args.paint, None, |painter| painter.watched(watch))?
+            .stylizer(&args.paint, (None, 0.0), |painter| painter.watched(watch))?
     } else {
         Painter::for_pictures(&args.paint)?.stylizer()?
     };

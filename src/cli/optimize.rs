@@ -101,11 +101,12 @@ impl OptimizeArgs {
         self.engine == Engine::Optimize
     }
 
-    /// The painter that the options describe; `prepare` may still change it. `start` is where a film starts, in seconds.
+    /// The painter that the options describe, for a film that starts at `start` (in seconds) and is held together as firmly
+    /// as `steady` (0..1) says; `prepare` may still change it.
     pub fn stylizer(
         &self,
         paint: &PaintArgs,
-        start: Option<f64>,
+        (start, steady): (Option<f64>, f32),
         prepare: impl FnOnce(Optimize) -> Optimize,
     ) -> Result<Box<dyn Stylizer>> {
         let finish = Finish::new(paint.opacity, paint.colors(), paint.saturation).map_err(usage)?;
@@ -133,6 +134,7 @@ impl OptimizeArgs {
         let iterations = self.iterations.map_or(usual.iterations, |n| n as usize);
         let settings = OptimizeSettings {
             style_scale: paint.brush,
+            steadiness: steady,
             style_weight: self.style_weight * paint.strength,
             iterations,
             next_iterations: iterations.div_ceil(5),

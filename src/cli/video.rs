@@ -1,6 +1,10 @@
 //! `allaprima video`: a video with sound becomes a painted one.
 
-use std::sync::Arc;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use allaprima::{
     pipeline::{self, Control},
@@ -60,11 +64,14 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             )));
         }
         // Paintings that start from the one before are steady by themselves.
-        (
+        let frames = kept_frames(args)?;
+        let steady = args.steady.steady.0.unwrap_or(0.0);
+        let stylizer =
             args.optimize
-                .stylizer(&args.paint, args.start, |painter| painter)?,
-            None,
-        )
+                .stylizer(&args.paint, (args.start, steady), |painter| {
+                    painter.keeping(frames)
+                })?;
+        (stylizer, None)
     } else {
         let seconds = seconds(source.info());
         Painter::for_film(&args.paint, args.style_at.as_deref(), args.start, seconds)?
@@ -95,6 +102,10 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     drop(progress);
     let report = report.with_context(|| format!("{} was not painted", args.input.display()))?;
 
+    if args.optimize.is_chosen(&args.paint.style)? && !report.stopped {
+        forget_frames(&frames_folder(args))?;
+    }
+
     if !quiet {
         for note in &report.notes {
             eprintln!("note: {note}");
@@ -114,6 +125,31 @@ pub fn run(args: &VideoArgs) -> Result<()> {
 fn seconds(info: &StreamInfo) -> Option<f64> {
     let rate = info.frame_rate?.value();
     Some(info.expected_frames? as f64 / rate).filter(|seconds| seconds.is_finite())
+}
+
+/// The folder in which --engine optimize keeps what is painted until the film is complete; what an earlier run left
+/// there is deleted, unless it is to be taken up.
+fn kept_frames(args: &VideoArgs) -> Result<PathBuf> {
+    let folder = frames_folder(args);
+    if !args.resume {
+        forget_frames(&folder)?;
+    }
+    Ok(folder)
+}
+
+fn frames_folder(args: &VideoArgs) -> PathBuf {
+    let mut name = args.output.clone().into_os_string();
+    name.push(".frames");
+    name.into()
+}
+
+fn forget_frames(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot delete {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses pictures that memory does not hold.

@@ -48,4 +48,4 @@ pub use network::{
 pub use peak::multiply_adds;
 pub(crate) use pool::WorkerPool;
 pub(crate) use vectorised::vectorised;
-pub use wide::WideWeights;
+pub use wide::{WideWeights, add_weight_gradient};

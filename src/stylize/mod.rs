@@ -80,6 +80,9 @@ pub enum StylizeError {
     /// A network's file is missing or damaged.
     #[error(transparent)]
     Model(#[from] crate::models::ModelError),
+    /// A painting could not be kept for --resume.
+    #[error(transparent)]
+    Keep(#[from] crate::picture_file::PictureError),
     /// Steadying refused.
     #[error(transparent)]
     Steady(#[from] crate::temporal::steady::SteadyError),

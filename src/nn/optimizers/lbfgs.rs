@@ -187,7 +187,7 @@ struct LineSearch<'a, E> {
     /// The point of the last trial and the gradient there.
     point: Vec<f32>,
     gradient: Vec<f32>,
-    evaluate: &'a mut dyn FnMut(&[f32], &mut [f32]) -> Result<f64, E>,
+    evaluate: &'a mut Evaluate<'a, E>,
     trials: usize,
 }
 

@@ -7,13 +7,16 @@
 
 mod canvas;
 mod film;
+mod kept;
 mod objective;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use objective::{LossWeights, Losses};
 pub use settings::{Method, OptimizeSettings, Quality};
 
-use std::{convert::Infallible, sync::Arc, time::Instant};
+use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Instant};
 
 use super::{MIN_SIDE, StylizeError, Stylizer};
 use crate::{
@@ -26,6 +29,7 @@ use crate::{
 };
 use canvas::{Canvas, Size};
 use film::Film;
+use kept::KeptPaintings;
 use objective::{Anchor, Objective, StyleTarget};
 
 /// Sizes that are painted one after the other, with the iterations of each in those of full size.
@@ -82,6 +86,8 @@ pub struct Optimize {
     styles: Vec<(Size, StyleTarget)>,
     film: Film,
     watch: Option<Watch>,
+    kept: Option<KeptPaintings>,
+    continues: bool,
     frame: u64,
 }
 
@@ -97,6 +103,8 @@ impl Optimize {
             settings,
             styles: Vec::new(),
             watch: None,
+            kept: None,
+            continues: false,
             frame: 0,
         }
     }
@@ -105,6 +113,13 @@ impl Optimize {
     #[must_use]
     pub fn watched(mut self, watch: Watch) -> Self {
         self.watch = Some(watch);
+        self
+    }
+
+    /// Keeps every painting in `folder` and takes up those that are already there.
+    #[must_use]
+    pub fn keeping(mut self, folder: PathBuf) -> Self {
+        self.kept = Some(KeptPaintings::new(folder, &self.settings));
         self
     }
 
@@ -255,19 +270,41 @@ impl Stylizer for Optimize {
         if width.min(height) < MIN_SIDE {
             return Err(StylizeError::TooSmall { width, height });
         }
+        if self.settings.steadiness <= 0.0 {
+            self.film.reset();
+        }
         let anchors = self.film.anchors(picture, Size::of(height, width));
-        let painted = if anchors.is_empty() {
-            self.paint_first(picture)
-        } else {
-            self.paint_next(picture, &anchors)
+        let continues = std::mem::replace(&mut self.continues, true);
+        let place = self
+            .kept
+            .as_mut()
+            .map(|kept| kept.place(picture, continues));
+        let kept = place
+            .as_ref()
+            .and_then(|place| KeptPaintings::load(place, (width, height)));
+        let painting = match kept {
+            Some(painting) => painting,
+            None => {
+                let canvas = if anchors.is_empty() {
+                    self.paint_first(picture)
+                } else {
+                    self.paint_next(picture, &anchors)
+                };
+                let painting = canvas.to_picture();
+                if let Some(place) = place {
+                    KeptPaintings::store(&place, &painting)?;
+                }
+                painting
+            }
         };
         self.frame += 1;
-        let original = std::mem::replace(picture, painted.to_picture());
+        let original = std::mem::replace(picture, painting);
         self.film.remember(&original, picture);
         Ok(())
     }
 
     fn reset(&mut self) {
         self.film.reset();
+        self.continues = false;
     }
 }

@@ -1,0 +1,189 @@
+//! The painter on a small loss network, so that a painting takes milliseconds.
+
+use super::*;
+use crate::kernels::Pooling;
+use crate::nn::vgg::tests::small;
+
+/// As many layers as VGG-16 to conv5_1, a few channels each.
+fn weights() -> VggWeights {
+    small(&[
+        (8, false),
+        (8, false),
+        (8, true),
+        (8, false),
+        (8, true),
+        (8, false),
+        (8, false),
+        (8, true),
+        (8, false),
+        (8, false),
+        (8, true),
+    ])
+}
+
+/// A patterned picture that lies `shift` pixels to the left of itself.
+fn picture(shift: usize, scale: f32) -> Picture {
+    let (width, height) = (96, 64);
+    let rgb = (0..width * height * 3).map(|i| {
+        let (x, y) = ((i / 3 % width + shift) as f32, (i / 3 / width) as f32);
+        let wave =
+            (x * 0.21 * scale).sin() + (y * 0.13 * scale + x * 0.05).cos() + (x * y * 0.003).sin();
+        (128.0 + 35.0 * wave + 10.0 * (i % 3) as f32) as u8
+    });
+    Picture::new(width, height, rgb.collect()).unwrap()
+}
+
+fn settings() -> OptimizeSettings {
+    OptimizeSettings {
+        iterations: 8,
+        next_iterations: 3,
+        ..OptimizeSettings::new(vec![(picture(0, 3.0), 1.0)], Quality::Draft)
+    }
+}
+
+fn film(painter: &mut Optimize, shifts: &[usize]) -> Vec<Picture> {
+    let paint = |shift: &usize| {
+        let mut picture = picture(*shift, 1.0);
+        painter.paint(&mut picture).unwrap();
+        picture
+    };
+    shifts.iter().map(paint).collect()
+}
+
+fn difference(a: &Picture, b: &Picture, shift: usize) -> f64 {
+    let (width, mut sum) = (a.width(), 0.0);
+    for y in 0..a.height() {
+        for x in 0..3 * (width - shift) {
+            let (a, b) = (
+                a.rgb()[3 * (y * width + shift) + x],
+                b.rgb()[3 * y * width + x],
+            );
+            sum += (f64::from(a) - f64::from(b)).abs();
+        }
+    }
+    sum / (3 * (width - shift) * a.height()) as f64
+}
+
+#[test]
+fn the_gradient_of_all_terms_is_that_of_finite_differences() {
+    let (weights, settings) = (weights(), settings());
+    let network = weights.on_processor(Pooling::Average);
+    let loss_weights = settings.weights();
+    let size = Size::scaled(64, 96, 0.5);
+    let painting = [(Canvas::new(&picture(0, 3.0), size), 1.0)];
+    let style = StyleTarget::new(&network, &mut Tape::default(), &loss_weights, &painting);
+    let content = Canvas::new(&picture(0, 1.0), size);
+    let anchors = [Anchor {
+        target: Canvas::new(&picture(3, 1.0), size).planes,
+        confidence: vec![0.5; size.width * size.height],
+    }];
+    let mut tape = Tape::default();
+    let mut objective = Objective::new(
+        &network,
+        &mut tape,
+        &loss_weights,
+        &style,
+        &content,
+        &anchors,
+    );
+    let x = Canvas::new(&picture(20, 2.0), size).planes;
+    let mut gradient = vec![0.0; x.len()];
+    let losses = objective.evaluate(&x, &mut gradient);
+    let terms = [
+        losses.content,
+        losses.style,
+        losses.variation,
+        losses.temporal,
+    ];
+    assert!(terms.iter().all(|term| *term > 0.0), "{losses:?}");
+    assert!((terms.iter().sum::<f64>() - losses.total).abs() < 1e-9);
+    // Along the gradient itself: single pixels drown in what f32 resolves.
+    let norm = gradient
+        .iter()
+        .map(|g| f64::from(*g).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    let mut nothing = vec![0.0; x.len()];
+    let mut at = |length: f64| {
+        let moved: Vec<f32> = x
+            .iter()
+            .zip(&gradient)
+            .map(|(x, g)| x + (length * f64::from(*g) / norm) as f32)
+            .collect();
+        objective.evaluate(&moved, &mut nothing).total
+    };
+    let slope = (at(2.0) - at(-2.0)) / 4.0;
+    assert!((slope / norm - 1.0).abs() < 0.02, "{slope} {norm}");
+}
+
+#[test]
+fn painting_brings_the_loss_down_and_repeats_itself() {
+    let run = || {
+        let (sender, steps) = std::sync::mpsc::channel();
+        let watch =
+            Box::new(move |step: &Step<'_>| sender.send((step.scale, step.losses.total)).is_ok());
+        let mut painter = Optimize::new(&weights(), settings()).watched(watch);
+        let painting = film(&mut painter, &[0]).remove(0);
+        drop(painter);
+        (painting, steps.iter().collect::<Vec<_>>())
+    };
+    let (painting, steps) = run();
+    assert!(difference(&painting, &picture(0, 1.0), 0) > 3.0);
+    let full: Vec<f64> = steps.iter().filter(|s| s.0 == 1.0).map(|s| s.1).collect();
+    assert_eq!(full.len(), 8);
+    assert!(full[7] < 0.8 * full[0], "{full:?}");
+    assert!(run().0 == painting);
+}
+
+#[test]
+fn a_film_is_steadier_than_its_frames_alone_until_it_cuts() {
+    let together = film(&mut Optimize::new(&weights(), settings()), &[0, 2, 4]);
+    let alone = film(
+        &mut Optimize::new(
+            &weights(),
+            OptimizeSettings {
+                steadiness: 0.0,
+                ..settings()
+            },
+        ),
+        &[0, 2, 4],
+    );
+    assert!(together[0] == alone[0]);
+    let (a, b) = (
+        difference(&together[0], &together[1], 2),
+        difference(&alone[0], &alone[1], 2),
+    );
+    assert!(a < 0.7 * b, "{a} {b}");
+}
+
+#[test]
+fn kept_paintings_are_taken_up_and_others_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("film.frames");
+    let count = || std::fs::read_dir(&kept).unwrap().count();
+    let painter = |settings| Optimize::new(&weights(), settings).keeping(kept.clone());
+    let whole = film(&mut painter(settings()), &[0, 2, 4]);
+    assert_eq!(count(), 3);
+    // Interrupted after the first: the rest is painted again, the same.
+    let mut names: Vec<_> = std::fs::read_dir(&kept)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    names.sort();
+    std::fs::remove_file(&names[1]).unwrap();
+    std::fs::write(&names[2], b"damaged").unwrap();
+    let (sender, painted) = std::sync::mpsc::channel();
+    let watch = Box::new(move |step: &Step<'_>| sender.send(step.frame).is_ok());
+    let mut again = painter(settings()).watched(watch);
+    assert!(film(&mut again, &[0, 2, 4]) == whole);
+    drop(again);
+    let mut frames: Vec<u64> = painted.iter().collect();
+    frames.dedup();
+    assert_eq!(frames, [1, 2]);
+    let other = OptimizeSettings {
+        style_weight: 2.0,
+        ..settings()
+    };
+    assert!(film(&mut painter(other), &[0])[0] != whole[0]);
+    assert_eq!(count(), 4);
+}
