@@ -30,7 +30,7 @@ for photo in astronaut.jpg chelsea.png coffee.jpg; do
   styletransfer-lite stylize "$work/$photo.png" -o "$work/peer-$photo.png" --style-image "$style" >/dev/null
   "$paint" image "$work/$photo.png" -o "$work/ours-$photo.png" --style-image "$style" --quiet
   ffmpeg -v error -y -i "$work/peer-$photo.png" -i "$work/ours-$photo.png" -filter_complex \
-    "[0]crop=340:300[a];[1]crop=340:300[b];[a][b]vstack" "$work/pair-$photo.png"
+    "[0]crop=340:300:(iw-ow)/2:(ih-oh)/5[a];[1]crop=340:300:(iw-ow)/2:(ih-oh)/5[b];[a][b]vstack" "$work/pair-$photo.png"
 done
 ffmpeg -v error -y -i "$work/pair-astronaut.jpg.png" -i "$work/pair-chelsea.png.png" -i "$work/pair-coffee.jpg.png" \
   -filter_complex hstack=3 -q:v 3 -frames:v 1 -update 1 docs/any-picture.jpg

@@ -16,7 +16,7 @@ use allaprima::{
     sink::{Discard, FrameSink, VideoFileSink, VideoSinkSettings},
     source::{FrameSource, Sizing, TestCard, VideoFileSource, VideoSourceSettings},
     style::Gallery,
-    stylize::{FeedForward, FeedForwardSettings, Finish, Passthrough, Stylizer},
+    stylize::{FeedForward, FeedForwardSettings, Finisher, Passthrough, Stylizer},
     temporal::{
         flow::{FlowEstimator, FlowSettings, Luma},
         steady::{Steady, SteadySettings},
@@ -27,7 +27,8 @@ use serde::Serialize;
 
 use super::{
     args::BenchArgs,
-    settings::{SteadyChoice, Styles, threads},
+    painter::Styles,
+    settings::{SteadyChoice, threads},
     summary::peak_rss_mib,
     usage,
     video::file_flow,
@@ -250,7 +251,7 @@ impl Bench<'_> {
                 scale,
                 threads,
             },
-            finish: self.settings.finish,
+            finish: Finisher::default(),
         }))
     }
 

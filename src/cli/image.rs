@@ -19,7 +19,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
 use super::{
-    args::ImageArgs, interrupt, optimize::Follow, settings::Painter, summary::peak_rss_mib, usage,
+    args::ImageArgs, interrupt, optimize::Follow, painter::Painter, summary::peak_rss_mib, usage,
 };
 
 /// A picture to read and where its painting goes.

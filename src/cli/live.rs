@@ -22,7 +22,8 @@ use super::{
     args::{LiveArgs, WindowChoice},
     interrupt,
     live_summary::LiveSummary,
-    settings::{Painter, threads},
+    painter::Painter,
+    settings::threads,
     usage,
 };
 

@@ -24,8 +24,8 @@ use safetensors::SafeTensors;
 
 use super::{
     args::PaintArgs,
-    settings::{self, Styles},
-    usage,
+    painter::{self, Styles},
+    settings, usage,
 };
 
 /// How paintings are made.
@@ -146,7 +146,7 @@ impl OptimizeArgs {
         let painter = prepare(Optimize::new(&weights, settings));
         let finisher = Finisher {
             finish,
-            region: settings::region(paint, &store, start)?,
+            region: painter::region(paint, &store, start)?,
         };
         Ok(Box::new(Finishing::new(Box::new(painter), finisher)))
     }
@@ -253,32 +253,6 @@ fn numbered(output: &Path, step: u32) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn style_pictures_have_weights() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        for name in ["a.jpg", "b:2.jpg"] {
-            std::fs::write(path(name), "x").unwrap();
-        }
-        let pictures = |style: String| {
-            style_pictures(&StyleArgs {
-                style,
-                style_image: None,
-            })
-        };
-        let (a, b) = (path("a.jpg"), path("b:2.jpg"));
-        let expected = [(PathBuf::from(&a), 0.3), (PathBuf::from(&b), 1.0)];
-        assert_eq!(pictures(format!("{a}:0.3,{b}")).unwrap(), expected);
-        for bad in [
-            "starry".into(),
-            format!("{a}:x"),
-            format!("{a}:0"),
-            format!("{a}:-1"),
-        ] {
-            assert!(pictures(bad).is_err());
-        }
-    }
 
     #[test]
     fn unfinished_paintings_are_numbered() {

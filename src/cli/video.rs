@@ -16,12 +16,8 @@ use allaprima::{
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
-    args::VideoArgs,
-    interrupt,
-    progress::Progress,
-    settings::{Painter, threads},
-    summary::Summary,
-    usage,
+    args::VideoArgs, interrupt, painter::Painter, progress::Progress, settings::threads,
+    summary::Summary, usage,
 };
 
 /// Pixels up to which motion is found at full size. At 1280x720 it would take 107 ms a frame on two cores and 110 MiB;
