@@ -385,7 +385,7 @@ vectorised! {
             for ((((blend, painting), carried), [gain, share]), rgb) in blend.iter_mut().zip(painting).zip(&carried.pixels[..width]).zip(&row[..width]).zip(rgb.chunks_exact_mut(3)) {
                 for lane in 0..4 {
                     let value = gain * blend[lane] + share * painting[lane] + carried[lane];
-                    blend[lane] = value.max(0.0).min(255.0);
+                    blend[lane] = value.clamp(0.0, 255.0);
                 }
                 let bytes = blend.map(|lane| (lane + 0.5) as i32 as u8);
                 rgb.copy_from_slice(&bytes[..3]);
