@@ -182,7 +182,7 @@ fn where_flow_fails_the_past_stays_if_the_scene_looks_the_same() {
         mean_difference(&result, &painting(1)) / mean_difference(&painting(2), &painting(1))
     };
     let half = |x: usize, y: usize| {
-        if (x / 4 + y / 4) % 2 == 0 {
+        if (x / 4 + y / 4).is_multiple_of(2) {
             100.0
         } else {
             120.0
