@@ -1,6 +1,9 @@
 //! The painting joined with what was painted before, carried along the motion.
 
-use super::octaves::{CELL, Grid, Scratch, double_luma};
+use super::{
+    grid::{CELL, Grid},
+    octaves::{Scratch, double_luma},
+};
 #[cfg(target_arch = "x86_64")]
 use crate::temporal::warp::{Avx2, Avx512};
 use crate::{

@@ -17,6 +17,7 @@
 //! Nothing is looked up further back than one frame and nothing ahead: it works live.
 
 mod blend;
+mod grid;
 mod octaves;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,8 @@ use super::{
 };
 use crate::frame::Picture;
 use blend::{Blended, Past};
-use octaves::{Along, CELL, Grid, Level, Repair, Scratch};
+use grid::{CELL, Grid};
+use octaves::{Along, Level, Repair, Scratch};
 use trust::Trust;
 
 /// Share of the history at full strength. The flicker that is left falls with the root of the share of the painting,

@@ -11,7 +11,7 @@
 
 use rayon::prelude::*;
 
-use super::octaves::{CELL, Grid};
+use super::grid::{CELL, Grid};
 use crate::{
     kernels::vectorised,
     temporal::{
