@@ -25,8 +25,7 @@ use allaprima::{
 };
 use candle_core::Device;
 
-/// Longer than this between two paintings is a stall. (On a machine that does nothing else it is under 100 ms: the figure
-/// is printed.)
+/// Longer than this between two paintings is a stall (the figure is printed).
 const STALL: Duration = Duration::from_millis(400);
 
 /// Presses Right at certain times.
@@ -148,14 +147,20 @@ fn changing_between_pictures_does_not_stall() {
     run(parts, &config, &Arc::new(Control::default()), &mut |_| {}).unwrap();
 
     let painted = painted.lock().unwrap();
-    let gaps = painted.windows(2).map(|pair| pair[1] - pair[0]);
-    let longest = gaps.max().unwrap();
+    let mut gaps: Vec<_> = painted.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_unstable();
+    let (median, longest) = (gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
     println!(
         "{} paintings, longest gap {} ms",
         painted.len(),
         longest.as_millis()
     );
-    assert!(longest < STALL, "{longest:?} between two paintings");
+    // On a machine that is busy with other things every painting takes long.
+    let stall = STALL.max(4 * median);
+    assert!(
+        longest < stall,
+        "{longest:?} between two paintings, usually {median:?}"
+    );
     let looked_at = playlist
         .filter(|&number| gallery.is_ready(&StyleChoice::single(number)))
         .count();
