@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Optimizer;
+use super::{Evaluate, Optimizer};
 
 const MEAN_DECAY: f32 = 0.9;
 const SQUARE_DECAY: f32 = 0.999;
@@ -33,11 +33,7 @@ impl Adam {
 }
 
 impl Optimizer for Adam {
-    fn step<E>(
-        &mut self,
-        x: &mut [f32],
-        evaluate: &mut dyn FnMut(&[f32], &mut [f32]) -> Result<f64, E>,
-    ) -> Result<f64, E> {
+    fn step<E>(&mut self, x: &mut [f32], evaluate: &mut Evaluate<'_, E>) -> Result<f64, E> {
         if self.mean.len() != x.len() {
             self.restart();
             for room in [&mut self.mean, &mut self.square, &mut self.gradient] {

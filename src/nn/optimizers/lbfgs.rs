@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    Optimizer,
+    Evaluate, Optimizer,
     vectors::{add_scaled, dot, scale},
 };
 
@@ -101,11 +101,7 @@ impl Lbfgs {
 }
 
 impl Optimizer for Lbfgs {
-    fn step<E>(
-        &mut self,
-        x: &mut [f32],
-        evaluate: &mut dyn FnMut(&[f32], &mut [f32]) -> Result<f64, E>,
-    ) -> Result<f64, E> {
+    fn step<E>(&mut self, x: &mut [f32], evaluate: &mut Evaluate<'_, E>) -> Result<f64, E> {
         self.stuck = false;
         let (loss, gradient) = match self.here.take() {
             Some(here) if here.1.len() == x.len() => here,
@@ -187,7 +183,7 @@ struct LineSearch<'a, E> {
     /// The point of the last trial and the gradient there.
     point: Vec<f32>,
     gradient: Vec<f32>,
-    evaluate: &'a mut dyn FnMut(&[f32], &mut [f32]) -> Result<f64, E>,
+    evaluate: &'a mut Evaluate<'a, E>,
     trials: usize,
 }
 

@@ -13,17 +13,16 @@ pub use lbfgs::Lbfgs;
 
 use std::time::{Duration, Instant};
 
-/// A way downhill. `evaluate(x, gradient)` returns the loss at `x` and fills the gradient there.
+/// `evaluate(x, gradient)` returns the loss at `x` and fills the gradient there.
+pub type Evaluate<'a, E> = dyn FnMut(&[f32], &mut [f32]) -> Result<f64, E> + 'a;
+
+/// A way downhill.
 pub trait Optimizer {
     /// Moves `x` one step and returns the loss: for Adam at the point it left, for L-BFGS at the point it reached.
     ///
     /// # Errors
     /// What `evaluate` fails with.
-    fn step<E>(
-        &mut self,
-        x: &mut [f32],
-        evaluate: &mut dyn FnMut(&[f32], &mut [f32]) -> Result<f64, E>,
-    ) -> Result<f64, E>;
+    fn step<E>(&mut self, x: &mut [f32], evaluate: &mut Evaluate<'_, E>) -> Result<f64, E>;
 
     /// Forgets everything learnt: the target changed.
     fn restart(&mut self);

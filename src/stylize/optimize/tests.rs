@@ -119,7 +119,7 @@ fn the_gradient_of_all_terms_is_that_of_finite_differences() {
 #[test]
 fn painting_brings_the_loss_down_and_repeats_itself() {
     let run = || {
-        let (sender, steps) = std::sync::mpsc::channel();
+        let (sender, steps) = std::sync::mpsc::sync_channel(10_000);
         let watch =
             Box::new(move |step: &Step<'_>| sender.send((step.scale, step.losses.total)).is_ok());
         let mut painter = Optimize::new(&weights(), settings()).watched(watch);
@@ -172,7 +172,7 @@ fn kept_paintings_are_taken_up_and_others_are_not() {
     names.sort();
     std::fs::remove_file(&names[1]).unwrap();
     std::fs::write(&names[2], b"damaged").unwrap();
-    let (sender, painted) = std::sync::mpsc::channel();
+    let (sender, painted) = std::sync::mpsc::sync_channel(10_000);
     let watch = Box::new(move |step: &Step<'_>| sender.send(step.frame).is_ok());
     let mut again = painter(settings()).watched(watch);
     assert!(film(&mut again, &[0, 2, 4]) == whole);
