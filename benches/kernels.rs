@@ -1,11 +1,13 @@
 //! Layers in GFLOP/s and as a share of the peak that the same run measures, and whole paintings in milliseconds.
 //!
 //! `cargo bench --bench kernels [-- wide|paint]`. Layers are measured on one thread by its processor time (which other
-//! programs on the machine disturb less than the clock on the wall), peak and layer in turn; medians are printed.
+//! programs on the machine disturb less than the clock on the wall) and on all by the clock on the wall, peak and layer
+//! in turn; medians are printed.
 
 use allaprima::kernels::{
     ConvolutionWeights, InstructionSet, LayerShape, NetworkShape, Precision, StyleParameters,
-    TransformConfig, TransformEngine, TransformWeights, WideWeights, multiply_adds,
+    TransformConfig, TransformEngine, TransformWeights, WideWeights, add_weight_gradient,
+    multiply_adds,
 };
 use std::time::Instant;
 
@@ -59,43 +61,87 @@ fn noise(count: usize) -> Vec<f32> {
     std::iter::repeat_with(next).take(count).collect()
 }
 
-/// `f32` multiply-adds of one thread, operations per second.
-fn peak(set: InstructionSet) -> f64 {
+/// Seconds of one thread's processor time, or with more threads seconds of the clock on the wall.
+fn clocked(threads: usize, work: &mut dyn FnMut()) -> f64 {
+    if threads > 1 {
+        return seconds(work);
+    }
     let start = thread_seconds();
-    let operations = multiply_adds(set);
-    operations as f64 / (thread_seconds() - start)
+    work();
+    thread_seconds() - start
 }
 
-/// VGG's 3×3 layers, forward and with respect to the input.
+/// `f32` multiply-adds of the pool's threads, operations per second.
+fn peak(set: InstructionSet) -> f64 {
+    let mut operations = 0;
+    let threads = rayon::current_num_threads();
+    let time = clocked(threads, &mut || {
+        operations = if threads > 1 {
+            rayon::broadcast(|_| multiply_adds(set)).into_iter().sum()
+        } else {
+            multiply_adds(set)
+        };
+    });
+    operations as f64 / time
+}
+
+/// VGG's 3×3 layers, forward and with respect to the input, in operations of direct convolution.
 fn wide(set: InstructionSet) {
-    println!("\n3x3 convolutions of many channels, {set}, one thread");
-    println!("{:<32}{:>8}{:>8}{:>8}", "layer", "GFLOP/s", "peak", "share");
-    for (channels, side) in [(64, 256), (128, 128), (256, 64), (512, 32)] {
-        let weight = noise(channels * channels * 9);
-        let input = noise(channels * side * side);
-        let mut output = vec![0.0; input.len()];
-        let forward = WideWeights::new(channels, channels, &weight, None).on(set);
-        let backward = WideWeights::turned(channels, channels, &weight).on(set);
-        for (name, weights) in [("forward", &forward), ("backward-input", &backward)] {
-            let operations = 2.0 * (channels * channels * 9 * side * side) as f64;
-            let (mut rates, mut peaks, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    let threads = rayon::current_num_threads();
+    println!("\n3x3 convolutions of many channels, {set}, threads: {threads}");
+    println!(
+        "{:<32}{:>8}{:>8}{:>8}{:>8}",
+        "layer", "ms", "GFLOP/s", "peak", "share"
+    );
+    let square =
+        [(64, 256), (128, 128), (256, 64), (512, 32), (512, 16)].map(|(c, side)| (c, c, side));
+    let growing = [(3, 64, 256), (64, 128, 128), (128, 256, 64), (256, 512, 32)];
+    for (inputs, outputs, side) in square.into_iter().chain(growing) {
+        let weight = noise(inputs * outputs * 9);
+        let operations = 2.0 * (inputs * outputs * 9 * side * side) as f64;
+        let forward = WideWeights::new(outputs, inputs, &weight, None).on(set);
+        let backward = WideWeights::turned(outputs, inputs, &weight).on(set);
+        let (input, gradient) = (noise(inputs * side * side), noise(outputs * side * side));
+        let size = (side, side);
+        let (mut to_output, mut to_input) = (gradient.clone(), input.clone());
+        let mut to_weights = weight.clone();
+        let kernels: [(&str, &mut dyn FnMut()); 3] = [
+            ("forward", &mut || {
+                forward.convolve(&input, size, &mut to_output)
+            }),
+            ("backward-input", &mut || {
+                backward.convolve(&gradient, size, &mut to_input)
+            }),
+            ("backward-weights", &mut || {
+                add_weight_gradient(
+                    (&input, inputs),
+                    (&gradient, outputs),
+                    size,
+                    &mut to_weights,
+                );
+            }),
+        ];
+        for (name, kernel) in kernels {
+            if name == "backward-weights"
+                && set < InstructionSet::best().min(InstructionSet::Avx512)
+            {
+                continue; // It takes the best set.
+            }
+            let mut rounds = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
             for _ in 0..ROUNDS {
                 let before = peak(set);
-                let start = thread_seconds();
-                weights.convolve(&input, (side, side), &mut output);
-                let rate = operations / (thread_seconds() - start);
+                let time = clocked(threads, kernel);
                 let peak = 0.5 * (before + peak(set));
-                rates.push(rate * 1e-9);
-                peaks.push(peak * 1e-9);
-                shares.push(rate / peak * 100.0);
+                let rate = operations / time;
+                let values = [time * 1e3, rate * 1e-9, peak * 1e-9, rate / peak * 100.0];
+                rounds
+                    .iter_mut()
+                    .zip(values)
+                    .for_each(|(round, value)| round.push(value));
             }
-            let label = format!("{channels}->{channels} {side}x{side} {name}");
-            println!(
-                "{label:<32}{:>8.0}{:>8.0}{:>7.0}%",
-                median(rates),
-                median(peaks),
-                median(shares)
-            );
+            let label = format!("{inputs}->{outputs} {side}x{side} {name}");
+            let [time, rate, peak, share] = rounds.map(median);
+            println!("{label:<32}{time:>8.2}{rate:>8.0}{peak:>8.0}{share:>7.0}%");
         }
     }
 }
@@ -177,15 +223,19 @@ fn main() {
         .find(|argument| !argument.starts_with('-'));
     let wanted = |name: &str| chosen.as_deref().is_none_or(|chosen| chosen == name);
     if wanted("wide") {
-        let one = rayon::ThreadPoolBuilder::new()
-            .num_threads(1)
-            .build()
-            .expect("one thread starts");
-        for set in [InstructionSet::Avx2, InstructionSet::Avx512]
-            .into_iter()
-            .filter(|set| set.is_available())
-        {
-            one.install(|| wide(set));
+        for count in [1, threads] {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(count)
+                .build()
+                .expect("threads start");
+            let sets = [
+                InstructionSet::Neon,
+                InstructionSet::Avx2,
+                InstructionSet::Avx512,
+            ];
+            for set in sets.into_iter().filter(|set| set.is_available()) {
+                pool.install(|| wide(set));
+            }
         }
     }
     if wanted("paint") {

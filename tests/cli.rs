@@ -508,7 +508,7 @@ fn bench_measures_every_step() {
     let rows = figures["sizes"].as_array().unwrap();
     assert_eq!(rows.len(), 2);
     for row in rows {
-        for step in ["decode", "paint", "encode"] {
+        for step in ["decode", "motion", "paint", "steady", "encode"] {
             assert!(row[step]["fps"].as_f64().unwrap() > 0.0, "{row}");
             assert!(row[step]["p50_ms"].as_f64().unwrap() >= 0.0, "{row}");
         }

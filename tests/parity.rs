@@ -7,8 +7,11 @@ use std::{fs, path::Path};
 
 use allaprima::{
     kernels::{TransformConfig, TransformEngine},
-    models::{ANY_PREDICT, ModelStore},
-    nn::{style_predictor::StylePredictor, transform_net::TransformNet, weights::floats},
+    models::{ANY_PREDICT, ModelStore, PERSON},
+    nn::{
+        person_net::PersonNet, style_predictor::StylePredictor, transform_net::TransformNet,
+        weights::floats,
+    },
     style::{AnyPicture, StyleChoice, StylePack},
 };
 use candle_core::{DType, Device, Tensor};
@@ -265,4 +268,27 @@ fn any_picture_is_painted_as_onnxruntime_paints_it() {
             }
         }
     }
+}
+
+#[test]
+fn people_are_where_mediapipe_sees_them() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/person.safetensors");
+    let golden = AnyGolden(fs::read(path).unwrap());
+    let bytes = ModelStore::embedded().unwrap().read(PERSON).unwrap();
+    let net = PersonNet::new(&bytes, &Device::Cpu).unwrap();
+    let mask = net.forward(&golden.bytes("input.256x256")).unwrap();
+    let thin: Vec<f32> = mask
+        .chunks_exact(256)
+        .step_by(2)
+        .flat_map(|row| row.iter().step_by(2).copied())
+        .collect();
+    let expected = golden.floats("output.256x256.every2");
+    let difference = mean_difference(&thin, &expected);
+    println!("{difference:.1e} in the mean");
+    assert!(difference < 2e-3, "{difference}");
+    let inside = expected.iter().filter(|p| **p > 0.5).count();
+    assert!(
+        inside > 4000,
+        "the astronaut fills half of the picture: {inside}"
+    );
 }

@@ -87,6 +87,18 @@ pub struct PaintArgs {
     #[arg(long, visible_alias = "style-scale", value_name = "0.5..4", default_value = "1", value_parser = super::settings::parse_brush)]
     pub brush: f32,
 
+    /// Paint only a part: a picture or a film (white is painted), or person (whoever is in the picture)
+    #[arg(long, value_name = "FILE|person")]
+    pub mask: Option<PathBuf>,
+
+    /// Paint what the mask leaves out
+    #[arg(long, requires = "mask")]
+    pub mask_invert: bool,
+
+    /// Paint the rest in this style, in place of leaving it as it is
+    #[arg(long, value_name = "STYLE", requires = "mask")]
+    pub background: Option<String>,
+
     /// Size to paint at, such as 640x360
     #[arg(long, value_name = "WxH", value_parser = super::settings::parse_size)]
     pub size: Option<Sizing>,
@@ -409,6 +421,9 @@ pub struct BenchArgs {
 
     #[command(flatten)]
     pub style: StyleArgs,
+
+    #[command(flatten)]
+    pub steady: SteadyArgs,
 
     /// Where to paint: auto, cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "auto", value_name = "DEVICE")]

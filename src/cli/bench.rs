@@ -3,24 +3,35 @@
 //! Each step is measured by itself (one thread drives it, it uses what threads it has), then everything at once, since
 //! on a machine of few cores the steps take time from one another.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use allaprima::{
     device::DeviceChoice,
     frame::{Frame, Packet},
-    pipeline::{self, Control, StageStats, StageSummary},
+    pipeline::{self, Control, StageStats, StageSummary, Steadying},
     sink::{Discard, FrameSink, VideoFileSink, VideoSinkSettings},
     source::{FrameSource, Sizing, TestCard, VideoFileSource, VideoSourceSettings},
     style::Gallery,
-    stylize::{FeedForward, FeedForwardSettings, Passthrough, Stylizer},
+    stylize::{FeedForward, FeedForwardSettings, Finisher, Passthrough, Stylizer},
+    temporal::{
+        flow::{FlowEstimator, FlowSettings, Luma},
+        steady::{Steady, SteadySettings},
+    },
 };
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::{
     args::BenchArgs,
-    settings::{Styles, threads},
+    painter::Styles,
+    settings::{SteadyChoice, threads},
     summary::peak_rss_mib,
+    usage,
+    video::file_flow,
 };
 
 /// Frames kept in memory to paint and encode from; longer runs go round.
@@ -32,7 +43,10 @@ struct Row {
     width: usize,
     height: usize,
     decode: Step,
+    /// Finding the motion, both ways, with its masks.
+    motion: Option<Step>,
     paint: Step,
+    steady: Option<Step>,
     encode: Step,
     pipeline: Whole,
 }
@@ -54,6 +68,13 @@ struct Whole {
 }
 
 impl Step {
+    /// Of a step that was measured between others.
+    fn alone(stats: &StageStats) -> Self {
+        let second = Duration::from_secs(1);
+        let summary = stats.summary(second);
+        Self::new(summary, summary.busy)
+    }
+
     fn new(summary: StageSummary, seconds: f64) -> Self {
         Self {
             fps: summary.frames as f64 / seconds.max(1e-9),
@@ -98,8 +119,8 @@ pub fn run(args: &BenchArgs) -> Result<()> {
             bench.settings.threads
         );
         println!(
-            "{:>11} {:>18} {:>18} {:>18} {:>10}",
-            "size", "decode", "paint", "encode", "all"
+            "{:>11} {:>18} {:>18} {:>18} {:>18} {:>18} {:>10}",
+            "size", "decode", "motion", "paint", "steady", "encode", "all"
         );
     }
     let mut rows = Vec::new();
@@ -107,11 +128,14 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         let row = bench.size(size)?;
         if !args.json {
             let cell = |step: &Step| format!("{:.1} ({:.1} ms)", step.fps, step.p50_ms);
+            let optional = |step: &Option<Step>| step.as_ref().map_or("off".into(), cell);
             println!(
-                "{:>11} {:>18} {:>18} {:>18} {:>10.1}",
+                "{:>11} {:>18} {:>18} {:>18} {:>18} {:>18} {:>10.1}",
                 format!("{}x{}", row.width, row.height),
                 cell(&row.decode),
+                optional(&row.motion),
                 cell(&row.paint),
+                optional(&row.steady),
                 cell(&row.encode),
                 row.pipeline.fps
             );
@@ -146,12 +170,15 @@ impl Bench<'_> {
         let (frames, _) = self.keep(self.open(&card_file, size)?)?;
         let decode = self.decode(&card_file, size)?;
         let paint = self.paint(&frames)?;
+        let (motion, steady) = self.steady(&frames)?.unzip();
         let pipeline = self.whole(&card_file, size)?;
         Ok(Row {
             width,
             height,
             decode,
+            motion,
             paint,
+            steady,
             encode,
             pipeline,
         })
@@ -211,6 +238,51 @@ impl Bench<'_> {
         Ok(Step::new(stats.summary(wall), wall.as_secs_f64()))
     }
 
+    /// How paintings of a size are steadied, as `video` does it.
+    fn steadying(&self, width: usize, height: usize) -> Result<Option<Steadying>> {
+        let SteadyChoice(Some(strength)) = self.args.steady.steady else {
+            return Ok(None);
+        };
+        let (threads, (preset, scale)) = (self.settings.threads, file_flow(width, height));
+        Ok(Some(Steadying {
+            settings: SteadySettings::new(strength, threads).map_err(usage)?,
+            flow: FlowSettings {
+                preset,
+                scale,
+                threads,
+            },
+            finish: Finisher::default(),
+        }))
+    }
+
+    /// Finding the motion, and steadying; the frames stand for their own paintings.
+    fn steady(&self, frames: &[Frame]) -> Result<Option<(Step, Step)>> {
+        let picture = &frames[0].picture;
+        let Some(steadying) = self.steadying(picture.width(), picture.height())? else {
+            return Ok(None);
+        };
+        let mut flow = FlowEstimator::new(steadying.flow);
+        let mut steady = Steady::new(steadying.settings)?;
+        let mut stats = [StageStats::default(), StageStats::default()];
+        for i in 0..=self.args.frames as usize {
+            let painting = frames[i % frames.len()].picture.clone();
+            let started = Instant::now();
+            let luma = Luma::from_rgb(&painting);
+            let motion = flow.push(&luma);
+            let found = Instant::now();
+            steady.push(painting, &luma, motion.as_ref());
+            if i > 0 {
+                stats[0].frame(found - started);
+                stats[1].frame(found.elapsed());
+            }
+            if let Some(motion) = motion {
+                flow.recycle(motion);
+            }
+        }
+        let [motion, steady] = stats.map(|stats| Step::alone(&stats));
+        Ok(Some((motion, steady)))
+    }
+
     fn encode(
         &self,
         frames: &[Frame],
@@ -239,7 +311,10 @@ impl Bench<'_> {
         let source = self.open(clip, size)?;
         let sink = self.sink(&self.folder.path().join("painted.mp4"), source.info())?;
         let control = Arc::new(Control::default());
-        let report = pipeline::run(source, Box::new(self.stylizer()?), sink, &control)?;
+        let (width, height) = (source.info().width, source.info().height);
+        let steadying = self.steadying(width, height)?;
+        let stylizer = Box::new(self.stylizer()?);
+        let report = pipeline::run_steady(source, stylizer, steadying, sink, &control)?;
         let fps = report.frames as f64 / report.wall.as_secs_f64();
         Ok(Whole {
             frames: report.frames,

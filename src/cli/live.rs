@@ -22,7 +22,8 @@ use super::{
     args::{LiveArgs, WindowChoice},
     interrupt,
     live_summary::LiveSummary,
-    settings::{Painter, threads},
+    painter::Painter,
+    settings::threads,
     usage,
 };
 
@@ -66,7 +67,8 @@ pub fn run(args: LiveArgs) -> Result<()> {
     let threads = threads(args.paint.threads);
     let stylizer = painter.unfinished_stylizer()?;
     let live_painter = LivePainter::new(stylizer, desk.wanted(), args.fps, threads)
-        .with_largest_side(largest_side);
+        .with_largest_side(largest_side)
+        .with_region(painter.region()?);
     let virtual_camera = match &args.virtual_camera {
         Some(path) => Some(sink::open_virtual_camera(path)?),
         None => None,

@@ -12,6 +12,7 @@ mod live;
 mod live_summary;
 mod measure;
 mod optimize;
+mod painter;
 mod plot;
 mod progress;
 mod settings;

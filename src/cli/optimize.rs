@@ -8,21 +8,23 @@ use std::{
 };
 
 use allaprima::{
+    frame::Picture,
     models::{LOSS_NETWORK, ModelStore},
     nn::vgg::VggWeights,
     picture_file::PictureFile,
     pipeline::Control,
-    source::Sizing,
     stylize::{
-        Finish, Finishing, Stylizer,
+        Colors, Finish, Finisher, Finishing, Stylizer,
         optimize::{Method, Optimize, OptimizeSettings, Quality, Step},
     },
 };
 use anyhow::{Context, Result, anyhow};
+use candle_core::Device;
 use safetensors::SafeTensors;
 
 use super::{
-    args::{PaintArgs, StyleArgs},
+    args::PaintArgs,
+    painter::{self, Styles},
     settings, usage,
 };
 
@@ -78,48 +80,47 @@ fn parse_weight(text: &str) -> Result<f32, String> {
 }
 
 /// The pictures that the options name as style, with their weights.
-fn style_pictures(style: &StyleArgs) -> Result<Vec<(PathBuf, f32)>> {
-    if let Some(path) = &style.style_image {
-        return Ok(vec![(path.clone(), 1.0)]);
-    }
-    let pictures = style.style.split(',').map(|entry| {
-        let entry = entry.trim();
-        // A file may have a colon in its name.
-        let (path, weight) = match entry.rsplit_once(':') {
-            Some((path, weight)) if !Path::new(entry).exists() => (path, weight.parse().ok()),
-            _ => (entry, Some(1.0)),
-        };
-        match weight {
-            Some(weight) if weight > 0.0 && f32::is_finite(weight) && Path::new(path).is_file() => {
-                Ok((path.into(), weight))
-            }
-            _ => Err(usage(anyhow!(
-                "--engine optimize paints in the style of pictures: name one with --style-image FILE, or several with \
-                 --style FILE:0.6,FILE:0.4 ('{entry}' is none)"
-            ))),
-        }
+fn style_pictures(paint: &PaintArgs) -> Result<Vec<(Picture, f32)>> {
+    let styles = Styles::open(&paint.style, &paint.models, &Device::Cpu)?.without_playlist()?;
+    let pictures = styles.choice.weights().iter().map(|&(number, weight)| {
+        let path = styles.gallery.picture_path(number).ok_or_else(|| {
+            let name = &styles.gallery.styles()[number].name;
+            usage(anyhow!(
+                "--engine optimize paints in the style of pictures and {name} is none: name one with --style-image FILE, \
+                 or several with --style FILE:0.6,FILE:0.4"
+            ))
+        })?;
+        Ok((PictureFile::read_style(path)?.picture, weight))
     });
     pictures.collect()
 }
 
 impl OptimizeArgs {
-    /// Whether the options ask for this engine; refuses a style that it cannot paint in.
-    pub fn is_chosen(&self, style: &StyleArgs) -> Result<bool> {
-        if self.engine == Engine::Optimize {
-            style_pictures(style)?;
-        }
-        Ok(self.engine == Engine::Optimize)
+    /// Whether the options ask for this engine.
+    pub fn is_chosen(&self) -> bool {
+        self.engine == Engine::Optimize
     }
 
-    /// The painter that the options describe; `steady` (0..1) is how firmly it holds a film together, and `prepare` may
-    /// still change it.
+    /// The painter that the options describe, for a film that starts at `start` (in seconds) and is held together as firmly
+    /// as `steady` (0..1) says; `prepare` may still change it.
     pub fn stylizer(
         &self,
         paint: &PaintArgs,
-        steady: f32,
+        (start, steady): (Option<f64>, f32),
         prepare: impl FnOnce(Optimize) -> Optimize,
     ) -> Result<Box<dyn Stylizer>> {
         let finish = Finish::new(paint.opacity, paint.colors(), paint.saturation).map_err(usage)?;
+        if finish.colors() == Colors::Match {
+            return Err(usage(anyhow!(
+                "--colors match belongs to --engine fast: --engine optimize takes the style's colours by itself"
+            )));
+        }
+        if paint.background.is_some() {
+            return Err(usage(anyhow!(
+                "--background belongs to --engine fast: --engine optimize paints in one style"
+            )));
+        }
+        let styles = style_pictures(paint)?;
         let store = ModelStore::open(paint.models.models.as_deref())?;
         let bytes = store.read(LOSS_NETWORK)?;
         let file = SafeTensors::deserialize(&bytes)
@@ -129,10 +130,6 @@ impl OptimizeArgs {
         })?;
         let threads = settings::threads(paint.threads);
         use_threads(threads)?;
-        let styles = style_pictures(&paint.style)?
-            .iter()
-            .map(|(path, weight)| Ok((PictureFile::read(path, Sizing::Native)?.picture, *weight)))
-            .collect::<Result<_>>()?;
         let usual = OptimizeSettings::new(styles, self.quality);
         let iterations = self.iterations.map_or(usual.iterations, |n| n as usize);
         let settings = OptimizeSettings {
@@ -147,7 +144,11 @@ impl OptimizeArgs {
             ..usual
         };
         let painter = prepare(Optimize::new(&weights, settings));
-        Ok(Box::new(Finishing::new(Box::new(painter), finish)))
+        let finisher = Finisher {
+            finish,
+            region: painter::region(paint, &store, start)?,
+        };
+        Ok(Box::new(Finishing::new(Box::new(painter), finisher)))
     }
 }
 
@@ -252,32 +253,6 @@ fn numbered(output: &Path, step: u32) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn style_pictures_have_weights() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        for name in ["a.jpg", "b:2.jpg"] {
-            std::fs::write(path(name), "x").unwrap();
-        }
-        let pictures = |style: String| {
-            style_pictures(&StyleArgs {
-                style,
-                style_image: None,
-            })
-        };
-        let (a, b) = (path("a.jpg"), path("b:2.jpg"));
-        let expected = [(PathBuf::from(&a), 0.3), (PathBuf::from(&b), 1.0)];
-        assert_eq!(pictures(format!("{a}:0.3,{b}")).unwrap(), expected);
-        for bad in [
-            "starry".into(),
-            format!("{a}:x"),
-            format!("{a}:0"),
-            format!("{a}:-1"),
-        ] {
-            assert!(pictures(bad).is_err());
-        }
-    }
 
     #[test]
     fn unfinished_paintings_are_numbered() {

@@ -13,15 +13,11 @@ use allaprima::{
     stylize::MAX_PIXELS,
     temporal::flow::{FlowPreset, FlowScale},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
-    args::VideoArgs,
-    interrupt,
-    progress::Progress,
-    settings::{Painter, threads},
-    summary::Summary,
-    usage,
+    args::VideoArgs, interrupt, painter::Painter, progress::Progress, settings::threads,
+    summary::Summary, usage,
 };
 
 /// Pixels up to which motion is found at full size. At 1280x720 it would take 107 ms a frame on two cores and 110 MiB;
@@ -29,8 +25,8 @@ use super::{
 const FULL_SIZE_FLOW: usize = 1024 * 576;
 
 /// How motion is found for a file, where half a second of delay is nothing and every frame is kept.
-fn file_flow(info: &StreamInfo) -> (FlowPreset, FlowScale) {
-    let scale = match info.width * info.height {
+pub(super) fn file_flow(width: usize, height: usize) -> (FlowPreset, FlowScale) {
+    let scale = match width * height {
         ..=FULL_SIZE_FLOW => FlowScale::Full,
         _ => FlowScale::Half,
     };
@@ -60,18 +56,25 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         },
     )?;
     check_pixels(source.info())?;
-    let flow = file_flow(source.info());
-    let (stylizer, steadying) = if args.optimize.is_chosen(&args.paint.style)? {
+    let flow = file_flow(source.info().width, source.info().height);
+    let (stylizer, steadying) = if args.optimize.is_chosen() {
+        if args.style_at.is_some() {
+            return Err(usage(anyhow!(
+                "--style-at belongs to --engine fast: --engine optimize paints the whole film in one style"
+            )));
+        }
         // Paintings that start from the one before are steady by themselves.
         let frames = kept_frames(args)?;
         let steady = args.steady.steady.0.unwrap_or(0.0);
         let stylizer = args
             .optimize
-            .stylizer(&args.paint, steady, |painter| painter.keeping(frames))?;
+            .stylizer(&args.paint, (args.start, steady), |painter| {
+                painter.keeping(frames)
+            })?;
         (stylizer, None)
     } else {
         let seconds = seconds(source.info());
-        Painter::for_film(&args.paint, args.style_at.as_deref(), seconds)?
+        Painter::for_film(&args.paint, args.style_at.as_deref(), args.start, seconds)?
             .steady_stylizer(args.steady.steady, flow)?
     };
     let sink = VideoFileSink::create(

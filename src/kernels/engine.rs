@@ -54,7 +54,7 @@ impl TransformEngine {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads => threads,
         };
-        let pool = WorkerPool::new(threads)?;
+        let pool = WorkerPool::new(threads, "paint")?;
         let network = PackedNetwork::new(weights, config.precision, set)?;
         // Without reduced precision the wider sets are plain AVX-512.
         let set = if network.method() == Method::F32 {

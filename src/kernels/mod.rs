@@ -46,5 +46,6 @@ pub use network::{
     ConvolutionWeights, LayerShape, MINIMUM_SIDE, NetworkShape, StyleParameters, TransformWeights,
 };
 pub use peak::multiply_adds;
+pub(crate) use pool::WorkerPool;
 pub(crate) use vectorised::vectorised;
-pub use wide::WideWeights;
+pub use wide::{WideWeights, add_weight_gradient};

@@ -39,15 +39,15 @@ unsafe impl Send for State {}
 // SAFETY: as above.
 unsafe impl Sync for State {}
 
-/// The painting threads of one engine.
+/// The threads of one engine.
 pub(crate) struct WorkerPool {
     state: Arc<State>,
     helpers: Vec<JoinHandle<()>>,
 }
 
 impl WorkerPool {
-    /// A pool in which `threads` work, the caller among them.
-    pub(crate) fn new(threads: usize) -> Result<Self, KernelError> {
+    /// A pool in which `threads` work, the caller among them; the others are called `name-1` and so on.
+    pub(crate) fn new(threads: usize, name: &str) -> Result<Self, KernelError> {
         let state = Arc::new(State {
             ticket: AtomicU64::new(0),
             next: AtomicUsize::new(0),
@@ -63,7 +63,7 @@ impl WorkerPool {
         for worker in 1..threads.max(1) {
             let state = Arc::clone(&pool.state);
             let helper = std::thread::Builder::new()
-                .name(format!("paint-{worker}"))
+                .name(format!("{name}-{worker}"))
                 .spawn(move || help(&state, worker))
                 .map_err(|error| KernelError::Thread(error.to_string()))?;
             pool.helpers.push(helper);
@@ -105,7 +105,7 @@ impl WorkerPool {
         drop(closing);
         assert!(
             !state.panicked.swap(false, Ordering::Relaxed),
-            "a painting thread panicked"
+            "a helping thread panicked"
         );
     }
 }
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn every_tile_is_done_once() {
         for threads in [1, 2, 5] {
-            let mut pool = WorkerPool::new(threads).unwrap();
+            let mut pool = WorkerPool::new(threads, "test").unwrap();
             for tiles in [0, 1, 2, 7, 100] {
                 let counts: Vec<AtomicUsize> = (0..tiles).map(|_| AtomicUsize::new(0)).collect();
                 pool.run(tiles, &|worker, tile| {
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_tile_reaches_the_caller_and_the_pool_lives_on() {
-        let mut pool = WorkerPool::new(3).unwrap();
+        let mut pool = WorkerPool::new(3, "test").unwrap();
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             pool.run(64, &|_, tile| assert!(tile != 40, "expected"));
         }));

@@ -11,7 +11,7 @@ use crate::{
     media::scale::Scaler,
     source::Captured,
     style::StyleMix,
-    stylize::{Colors, Finish, StylizeError, Stylizer, upscale},
+    stylize::{Colors, Finish, Finisher, Region, StylizeError, Stylizer, upscale},
     temporal::{
         flow::{FlowEstimator, FlowPreset, FlowScale, FlowSettings, Luma, Motion},
         scene_cut::SceneCuts,
@@ -134,6 +134,7 @@ pub struct LivePainter {
     fading: bool,
     /// Whether the stylizer matches colours.
     matches: bool,
+    finisher: Finisher,
     scaler: Scaler,
     quality: Option<(Size, Quality)>,
     period: Duration,
@@ -157,6 +158,7 @@ impl LivePainter {
         stylizer.set_finish(wanted.finish);
         Self {
             matches: wanted.finish.colors() == Colors::Match,
+            finisher: Finisher::default(),
             stylizer,
             steadier: None,
             threads,
@@ -172,6 +174,13 @@ impl LivePainter {
             frozen: None,
             last_size: None,
         }
+    }
+
+    /// Paints only this part of the pictures.
+    #[must_use]
+    pub fn with_region(mut self, region: Option<Region>) -> Self {
+        self.finisher.region = region;
+        self
     }
 
     /// Never chooses a size with a longer side than this by itself.
@@ -212,6 +221,7 @@ impl LivePainter {
         let size = self.size(camera, wanted.size);
         if !continues || self.mirror != wanted.mirror || self.last_size != Some(size) {
             self.stylizer.reset();
+            self.finisher.reset();
             if let Some(steadier) = &mut self.steadier {
                 steadier.reset();
             }
@@ -240,7 +250,8 @@ impl LivePainter {
                 steadier.flow.recycle(motion);
             }
         }
-        wanted.finish.apply(original.rgb(), &mut painted);
+        self.finisher.finish = wanted.finish;
+        self.finisher.apply(original, &mut painted)?;
 
         let mut painting = Painting::new(Arc::new(picture), Arc::new(painted), captured.at, index);
         painting.work = started.elapsed();

@@ -1,4 +1,4 @@
-//! Depthwise 3×3 convolution: every channel with a kernel of its own, as MobileNets have it.
+//! Depthwise convolution: every channel with a kernel of its own, as MobileNets have it.
 //!
 //! candle's convolution on the processor walks groups one after the other, each as a convolution of its own; with 960
 //! groups of one channel that is nearly all overhead. On the processor this is a candle operation of plain loops over
@@ -7,36 +7,39 @@
 use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-/// A depthwise 3×3 convolution without bias.
+/// A depthwise convolution without bias, padded as TensorFlow's SAME.
 #[derive(Clone, Debug)]
 pub struct DepthwiseConvolution {
-    /// C×1×3×3, on the device.
+    /// C×1×K×K, on the device.
     weight: Tensor,
+    kernel: usize,
     taps: Vec<f32>,
     stride: usize,
 }
 
 /// Zeros around a plane, in pixels: top and left, bottom and right.
-const fn padding(stride: usize) -> (usize, usize) {
-    // TensorFlow's SAME: on even sides a stride of 2 pads only behind the picture.
-    if stride == 2 { (0, 1) } else { (1, 1) }
+const fn padding(kernel: usize, stride: usize) -> (usize, usize) {
+    // On even sides a stride of 2 needs one less, and it is taken away before the picture.
+    let all = kernel - stride;
+    (all / 2, all - all / 2)
 }
 
 impl DepthwiseConvolution {
-    /// `weight` is C×1×3×3 in `f32`; `stride` is 1 or 2 (then for even sides, padded at the bottom and on the right).
+    /// `weight` is C×1×K×K in `f32`, K odd; `stride` is 1 or 2 (then for even sides).
     ///
     /// # Errors
     /// When the weights have another shape or number type.
     pub fn new(weight: Tensor, stride: usize) -> Result<Self> {
-        let (_, one, 3, 3) = weight.dims4()? else {
-            candle_core::bail!("a depthwise kernel is C x 1 x 3 x 3");
-        };
-        if one != 1 {
-            candle_core::bail!("a depthwise kernel has one input channel, not {one}");
+        let (_, inputs, kernel, width) = weight.dims4()?;
+        if inputs != 1 || kernel != width || kernel % 2 == 0 || !(1..=2).contains(&stride) {
+            candle_core::bail!(
+                "a depthwise kernel is C x 1 x K x K with K odd and a stride of 1 or 2"
+            );
         }
         Ok(Self {
             taps: weight.flatten_all()?.to_vec1()?,
             weight,
+            kernel,
             stride,
         })
     }
@@ -53,7 +56,7 @@ impl DepthwiseConvolution {
         if x_nchw.device().is_cpu() {
             return x_nchw.contiguous()?.apply_op1_no_bwd(self);
         }
-        let (before, after) = padding(self.stride);
+        let (before, after) = padding(self.kernel, self.stride);
         x_nchw
             .pad_with_zeros(2, before, after)?
             .pad_with_zeros(3, before, after)?
@@ -84,44 +87,53 @@ impl CustomOp1 for DepthwiseConvolution {
             .zip(planes)
             .enumerate()
             .for_each(|(index, (out, plane))| {
-                let taps = &self.taps[index % channels * 9..][..9];
-                convolve_plane(plane, width, taps, self.stride, out, out_width);
+                let count = self.kernel * self.kernel;
+                let taps = &self.taps[index % channels * count..][..count];
+                convolve_plane(
+                    plane,
+                    width,
+                    (taps, self.kernel),
+                    self.stride,
+                    (out, out_width),
+                );
             });
         let shape = Shape::from((batch, channels, out_height, out_width));
         Ok((CpuStorage::F32(out), shape))
     }
 }
 
-/// Adds up the nine shifted planes, row by row.
+/// Adds up the shifted planes, row by row.
 fn convolve_plane(
     plane: &[f32],
     width: usize,
-    taps: &[f32],
+    (taps, kernel): (&[f32], usize),
     stride: usize,
-    out: &mut [f32],
-    out_width: usize,
+    (out, out_width): (&mut [f32], usize),
 ) {
     let height = plane.len() / width;
-    let before = padding(stride).0;
+    let before = padding(kernel, stride).0;
     for (y, out) in out.chunks_exact_mut(out_width).enumerate() {
         for (i, &tap) in taps.iter().enumerate() {
             // Rows and columns of the plane that the tap falls on; those outside are zeros.
-            let Some(row) = (y * stride + i / 3)
+            let Some(row) = (y * stride + i / kernel)
                 .checked_sub(before)
                 .filter(|row| *row < height)
             else {
                 continue;
             };
             let row = &plane[row * width..(row + 1) * width];
-            let first = usize::from(i % 3 < before);
-            let column = first * stride + i % 3 - before;
-            let out = &mut out[first..];
+            let first = before.saturating_sub(i % kernel).div_ceil(stride);
+            let column = first * stride + i % kernel - before;
+            if first >= out.len() || column >= row.len() {
+                continue;
+            }
+            let (out, row) = (&mut out[first..], &row[column..]);
             if stride == 1 {
-                for (out, value) in out.iter_mut().zip(&row[column..]) {
+                for (out, value) in out.iter_mut().zip(row) {
                     *out += tap * value;
                 }
-            } else if column < row.len() {
-                for (out, value) in out.iter_mut().zip(row[column..].iter().step_by(stride)) {
+            } else {
+                for (out, value) in out.iter_mut().zip(row.iter().step_by(stride)) {
                     *out += tap * value;
                 }
             }
@@ -137,32 +149,31 @@ mod tests {
 
     #[test]
     fn it_is_candles_grouped_convolution() -> Result<()> {
-        for (stride, height, width) in [(1, 7, 9), (2, 8, 6), (1, 1, 1), (2, 2, 2)] {
-            let count = 5 * height * width;
-            let x = Tensor::from_iter(
-                (0..count).map(|i| (i * 37 % 101) as f32 - 50.0),
-                &Device::Cpu,
-            )?
-            .reshape((1, 5, height, width))?;
-            let weight =
-                Tensor::from_iter((0..45).map(|i| (i * 17 % 23) as f32 - 11.0), &Device::Cpu)?
-                    .reshape((5, 1, 3, 3))?;
+        for (kernel, stride, height, width) in [
+            (3, 1, 7, 9),
+            (3, 2, 8, 6),
+            (3, 1, 1, 1),
+            (3, 2, 2, 2),
+            (5, 1, 7, 9),
+            (5, 2, 8, 6),
+            (5, 1, 2, 1),
+        ] {
+            let numbers = |count: usize, period: usize| {
+                (0..count).map(move |i| (i * 37 % period) as f32 - period as f32 / 2.0)
+            };
+            let x = Tensor::from_iter(numbers(5 * height * width, 101), &Device::Cpu)?;
+            let x = x.reshape((1, 5, height, width))?;
+            let weight = Tensor::from_iter(numbers(5 * kernel * kernel, 23), &Device::Cpu)?;
+            let weight = weight.reshape((5, 1, kernel, kernel))?;
             let ours = DepthwiseConvolution::new(weight.clone(), stride)?.forward(&x)?;
-            let (before, after) = padding(stride);
-            let padded = x
-                .pad_with_zeros(2, before, after)?
-                .pad_with_zeros(3, before, after)?;
+            let (before, after) = padding(kernel, stride);
+            let padded = x.pad_with_zeros(2, before, after)?;
+            let padded = padded.pad_with_zeros(3, before, after)?;
             let candles = padded.conv2d(&weight, 0, stride, 1, 5)?;
             assert_eq!(ours.dims(), candles.dims());
-            let difference = (ours - candles)?
-                .abs()?
-                .flatten_all()?
-                .max(0)?
-                .to_scalar::<f32>()?;
-            assert!(
-                difference < 1e-3,
-                "stride {stride}, {height}x{width}: {difference}"
-            );
+            let difference = (ours - candles)?.abs()?.flatten_all()?;
+            let difference = difference.max(0)?.to_scalar::<f32>()?;
+            assert!(difference < 1e-2, "{kernel} by {stride}: {difference}");
         }
         Ok(())
     }

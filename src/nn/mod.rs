@@ -7,6 +7,7 @@ pub mod depthwise;
 pub mod layers;
 pub mod losses;
 pub mod optimizers;
+pub mod person_net;
 pub mod style_predictor;
 pub mod transform_net;
 pub mod vgg;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Outcome, PipelineError, StageStats};
 use crate::{
     frame::{Packet, Picture, ResetReason},
-    stylize::Finish,
+    stylize::{Finisher, StylizeError},
     temporal::{
         flow::{FlowEstimator, FlowSettings, Luma, Motion},
         measure::Running,
@@ -20,14 +20,14 @@ use crate::{
 };
 
 /// How the pipeline steadies.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Steadying {
     /// How paintings are joined.
     pub settings: SteadySettings,
     /// How motion is found.
     pub flow: FlowSettings,
     /// What is done to the steady painting; the stylizer leaves it undone.
-    pub finish: Finish,
+    pub finish: Finisher,
 }
 
 /// How steady a run was: see [`crate::temporal::measure`]. Sampled: every fourth pixel of every fourth row.
@@ -136,7 +136,7 @@ pub(super) fn prepare(
 pub(super) fn steady(
     previous: Receiver<Guided>,
     mut core: Steady,
-    finish: Finish,
+    mut finish: Finisher,
     next: Sender<Guided>,
 ) -> Outcome<(StageStats, Option<Steadiness>), PipelineError> {
     let mut stats = StageStats::default();
@@ -144,19 +144,26 @@ pub(super) fn steady(
     let mut cuts = 0;
     for mut guided in &previous {
         match (&mut guided.packet, guided.guide.take()) {
-            (Packet::Frame(frame), Some(guide)) => stats.time_frame(|| {
-                let Guide {
-                    original,
-                    luma,
-                    motion,
-                } = *guide;
-                let painting = std::mem::replace(&mut frame.picture, Picture::black(0, 0));
-                frame.picture = core.push(painting, &luma, motion.as_ref());
-                finish.apply(original.rgb(), &mut frame.picture);
-                measured.push(original, &frame.picture, motion.as_ref());
-            }),
+            (Packet::Frame(frame), Some(guide)) => {
+                let finished = stats.time_frame(|| {
+                    let Guide {
+                        original,
+                        luma,
+                        motion,
+                    } = *guide;
+                    let painting = std::mem::replace(&mut frame.picture, Picture::black(0, 0));
+                    frame.picture = core.push(painting, &luma, motion.as_ref());
+                    finish.apply(&original, &mut frame.picture)?;
+                    measured.push(original, &frame.picture, motion.as_ref());
+                    Ok::<_, StylizeError>(())
+                });
+                if let Err(error) = finished {
+                    return Outcome::Failed(error.into());
+                }
+            }
             (Packet::Reset(reason), _) => {
                 core.reset();
+                finish.reset();
                 cuts += u64::from(*reason == ResetReason::SceneCut);
             }
             _ => {}

@@ -97,6 +97,11 @@ impl Gallery {
         })
     }
 
+    /// Where the models come from.
+    pub fn store(&self) -> &ModelStore {
+        &self.store
+    }
+
     /// The pack.
     pub fn pack(&self) -> &StylePack {
         &self.pack
@@ -145,6 +150,11 @@ impl Gallery {
             }
             self.add_picture(Path::new(name))
         })
+    }
+
+    /// Where the picture with this number is; `None` for a style of the pack.
+    pub fn picture_path(&self, number: usize) -> Option<&Path> {
+        self.entry(number).map(|entry| entry.path.as_path())
     }
 
     /// Adds a picture to the list and returns its number (the one it has if it is there already).

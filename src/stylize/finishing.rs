@@ -1,38 +1,36 @@
 //! A stylizer whose paintings are finished at once: for pictures, and for films that are not steadied.
 
-use super::{Finish, StylizeError, Stylizer};
+use super::{Finish, Finisher, StylizeError, Stylizer};
 use crate::{frame::Picture, style::StyleMix};
 
 /// Paints with another stylizer, then joins painting and original.
 pub struct Finishing {
     inner: Box<dyn Stylizer>,
-    finish: Finish,
-    original: Vec<u8>,
+    finisher: Finisher,
 }
 
 impl Finishing {
     /// Finishes what `inner` paints.
-    pub fn new(inner: Box<dyn Stylizer>, finish: Finish) -> Self {
-        Self {
-            inner,
-            finish,
-            original: Vec::new(),
-        }
+    pub fn new(inner: Box<dyn Stylizer>, finisher: Finisher) -> Self {
+        Self { inner, finisher }
     }
 }
 
 impl Stylizer for Finishing {
     fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError> {
-        if self.finish.needs_original() {
-            self.original.clear();
-            self.original.extend_from_slice(picture.rgb());
-        }
+        let original = self.finisher.needs_original().then(|| picture.clone());
         self.inner.paint(picture)?;
-        self.finish.apply(&self.original, picture);
-        Ok(())
+        match original {
+            Some(original) => self.finisher.apply(&original, picture),
+            None => {
+                self.finisher.finish.apply(&[], picture);
+                Ok(())
+            }
+        }
     }
 
     fn reset(&mut self) {
+        self.finisher.reset();
         self.inner.reset();
     }
 
@@ -45,7 +43,7 @@ impl Stylizer for Finishing {
     }
 
     fn set_finish(&mut self, finish: Finish) {
-        self.finish = finish;
+        self.finisher.finish = finish;
         self.inner.set_finish(finish);
     }
 }

@@ -7,6 +7,7 @@ mod finishing;
 mod oklab;
 mod palette;
 mod passthrough;
+mod region;
 mod schedule;
 mod upscale;
 
@@ -19,6 +20,7 @@ pub use finishing::Finishing;
 pub use oklab::LabMap;
 pub use palette::Palette;
 pub use passthrough::Passthrough;
+pub use region::{Finisher, MaskError, MaskSource, Region, TwoStyles};
 pub use schedule::{FADE_SECONDS, Schedule};
 pub use upscale::upscale;
 
@@ -72,6 +74,9 @@ pub enum StylizeError {
     /// The network failed on its device.
     #[error("the network failed on this device")]
     Device(#[from] candle_core::Error),
+    /// The mask's film failed.
+    #[error("the mask cannot be read any further")]
+    Mask(#[from] crate::source::SourceError),
     /// A network's file is missing or damaged.
     #[error(transparent)]
     Model(#[from] crate::models::ModelError),

@@ -14,6 +14,7 @@
 
 mod product;
 mod region;
+mod weight_gradient;
 
 use super::aligned::AlignedBuffer;
 use super::instruction_set::{InstructionSet, Kernel};
@@ -23,6 +24,8 @@ use product::{PIECES, Room};
 use rayon::prelude::*;
 use region::{BLOCK, GROUP, Region};
 use std::cell::RefCell;
+
+pub use weight_gradient::add_weight_gradient;
 
 const TAPS: usize = 9;
 /// Columns of the largest region: 16 pieces, of which 4 rows make [`PIECES`].
@@ -209,10 +212,10 @@ impl WideWeights {
     }
 }
 
-/// A tensor that tasks share: the gate (or null), or the output, of which each writes its own part.
+/// A tensor that tasks share: one that is only read (or null), or the output, of which each writes its own part.
 #[derive(Clone, Copy)]
 struct Pointer(*mut f32);
-// SAFETY: the gate is only read, tasks write disjoint parts of the output, and the borrows outlive them.
+// SAFETY: the others are only read, tasks write disjoint parts of the output, and the borrows outlive them.
 unsafe impl Send for Pointer {}
 // SAFETY: as above.
 unsafe impl Sync for Pointer {}
@@ -297,6 +300,21 @@ mod tests {
         output
     }
 
+    fn agree(what: &str, actual: &[f32], expected: &[f64]) -> Result<(), TestCaseError> {
+        // Rounding of `f32` against the largest value.
+        let largest = expected
+            .iter()
+            .fold(1e-3, |most: f64, value| most.max(value.abs()));
+        for (a, b) in actual.iter().zip(expected) {
+            let error = (f64::from(*a) - b).abs() / largest;
+            prop_assert!(
+                error < 5e-5,
+                "{what}: {a} {b}, of the largest value {error:e}"
+            );
+        }
+        Ok(())
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.min(24), failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
@@ -310,28 +328,30 @@ mod tests {
             let weight = noise(1, out_channels * in_channels * 9);
             let (bias, input) = (noise(2, out_channels), noise(3, in_channels * plane));
             let expected = reference((out_channels, in_channels), &weight, &bias, &input, size);
+            let rectified: Vec<f64> = expected.iter().map(|value| value.max(0.0)).collect();
             // The gradient: <dy, conv(x)> differentiated by x, written as a convolution with explicit indices.
-            let gradient = noise(4, out_channels * plane);
+            let (gradient, gate) = (noise(4, out_channels * plane), noise(5, out_channels * plane));
+            let passed: Vec<f32> =
+                gradient.iter().zip(&gate).map(|(value, gate)| if *gate > 0.0 { *value } else { 0.0 }).collect();
             let mut turned = vec![0.0; weight.len()];
             for (o, i, tap) in (0..weight.len()).map(|n| (n / 9 / in_channels, n / 9 % in_channels, n % 9)) {
                 turned[(i * out_channels + o) * 9 + 8 - tap] = weight[(o * in_channels + i) * 9 + tap];
             }
-            let expected_gradient =
-                reference((in_channels, out_channels), &turned, &vec![0.0; in_channels], &gradient, size);
-            for set in [InstructionSet::Portable, InstructionSet::Avx2, InstructionSet::Avx512] {
-                if !set.is_available() {
-                    continue;
-                }
-                let mut output = vec![0.0; out_channels * plane];
-                WideWeights::new(out_channels, in_channels, &weight, Some(&bias)).on(set).convolve(&input, size, &mut output);
-                for (a, b) in output.iter().zip(&expected) {
-                    prop_assert!((f64::from(*a) - b).abs() < 1e-3, "{set} forward: {a} {b}");
-                }
-                let mut output = vec![0.0; in_channels * plane];
-                WideWeights::turned(out_channels, in_channels, &weight).on(set).convolve(&gradient, size, &mut output);
-                for (a, b) in output.iter().zip(&expected_gradient) {
-                    prop_assert!((f64::from(*a) - b).abs() < 1e-3, "{set} backward: {a} {b}");
-                }
+            let no_bias = vec![0.0; in_channels];
+            let [expected_gradient, expected_passed] = [&gradient, &passed]
+                .map(|gradient| reference((in_channels, out_channels), &turned, &no_bias, gradient, size));
+            for set in InstructionSet::ALL.into_iter().filter(|set| set.is_available()) {
+                let forward = || WideWeights::new(out_channels, in_channels, &weight, Some(&bias)).on(set);
+                let backward = WideWeights::turned(out_channels, in_channels, &weight).on(set);
+                let (mut output, mut back) = (vec![0.0; out_channels * plane], vec![0.0; in_channels * plane]);
+                forward().convolve(&input, size, &mut output);
+                agree(&format!("{set} forward"), &output, &expected)?;
+                forward().with_relu().convolve(&input, size, &mut output);
+                agree(&format!("{set} forward with ReLU"), &output, &rectified)?;
+                backward.convolve(&gradient, size, &mut back);
+                agree(&format!("{set} backward"), &back, &expected_gradient)?;
+                backward.convolve_gated(&gradient, &gate, size, &mut back);
+                agree(&format!("{set} backward through ReLU"), &back, &expected_passed)?;
             }
         }
     }

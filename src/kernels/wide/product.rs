@@ -140,9 +140,21 @@ impl Room {
                 for part in (0..GROUP).step_by(S::LANES * if S::PAIRS { 2 } else { 1 }) {
                     let (weights, to) = (weights.add(part), to.add(part));
                     if S::PAIRS {
-                        product_rows::<S, 2>(from, pieces, channels, weights, to, block == 0);
+                        product_rows::<S, 2, BLOCK, 1, GROUP>(
+                            from,
+                            (pieces, channels),
+                            weights,
+                            to,
+                            block == 0,
+                        );
                     } else {
-                        product_rows::<S, 1>(from, pieces, channels, weights, to, block == 0);
+                        product_rows::<S, 1, BLOCK, 1, GROUP>(
+                            from,
+                            (pieces, channels),
+                            weights,
+                            to,
+                            block == 0,
+                        );
                     }
                 }
             }
@@ -218,27 +230,39 @@ unsafe fn transform_kernel<S: Simd>(g: [S::F; 3]) -> [S::F; 6] {
     }
 }
 
-/// `[piece][64]` times `[64][32]`, one or two vectors of outputs, to `[piece][32]`.
+/// Rows of sums, each over `terms`: one or two vectors of columns of the matrix product of `values`, whose rows lie
+/// `ROW_STEP` and whose terms lie `TERM_STEP` apart, and of `weights`, `[term][WIDTH]`, to `sums`, `[row][WIDTH]`; added
+/// to what is there unless `start`.
+///
+/// # Safety
+/// All three hold so many rows and terms, and the processor has the instruction set.
 #[inline(always)]
-unsafe fn product_rows<S: Simd, const VECTORS: usize>(
-    from: *const f32,
-    count: usize,
-    channels: usize,
+pub(super) unsafe fn product_rows<
+    S: Simd,
+    const VECTORS: usize,
+    const ROW_STEP: usize,
+    const TERM_STEP: usize,
+    const WIDTH: usize,
+>(
+    values: *const f32,
+    (rows, terms): (usize, usize),
     weights: *const f32,
-    to: *mut f32,
+    sums: *mut f32,
     start: bool,
 ) {
     let mut done = 0;
     macro_rules! tiles {
-        ($($pieces:literal),*) => {$(
-            if $pieces <= S::TILE_PIXELS {
-                while count - done >= $pieces {
-                    // SAFETY: `done + $pieces` pieces lie inside.
+        ($($rows:literal),*) => {$(
+            if $rows <= S::TILE_PIXELS {
+                while rows - done >= $rows {
+                    // SAFETY: `done + $rows` rows are there.
                     unsafe {
-                        let (from, to) = (from.add(done * BLOCK), to.add(done * GROUP));
-                        product_tile::<S, VECTORS, $pieces>(from, channels, weights, to, start);
+                        let (values, sums) = (values.add(done * ROW_STEP), sums.add(done * WIDTH));
+                        product_tile::<S, VECTORS, $rows, ROW_STEP, TERM_STEP, WIDTH>(
+                            values, terms, weights, sums, start,
+                        );
                     }
-                    done += $pieces;
+                    done += $rows;
                 }
             }
         )*};
@@ -247,42 +271,49 @@ unsafe fn product_rows<S: Simd, const VECTORS: usize>(
 }
 
 #[inline(always)]
-unsafe fn product_tile<S: Simd, const VECTORS: usize, const PIECES_AT_ONCE: usize>(
-    from: *const f32,
-    channels: usize,
+unsafe fn product_tile<
+    S: Simd,
+    const VECTORS: usize,
+    const ROWS: usize,
+    const ROW_STEP: usize,
+    const TERM_STEP: usize,
+    const WIDTH: usize,
+>(
+    values: *const f32,
+    terms: usize,
     weights: *const f32,
     to: *mut f32,
     start: bool,
 ) {
-    // SAFETY: the caller's pieces hold 64 values each, the weights 64 × 32.
+    // SAFETY: as for `product_rows`, of which these are some rows.
     unsafe {
-        let mut sums = [[S::splat(0.0); VECTORS]; PIECES_AT_ONCE];
+        let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
         if !start {
-            for (p, sums) in sums.iter_mut().enumerate() {
+            for (r, sums) in sums.iter_mut().enumerate() {
                 for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum = S::load(to.add(p * GROUP + v * S::LANES));
+                    *sum = S::load(to.add(r * WIDTH + v * S::LANES));
                 }
             }
         }
-        let (mut values, mut weights) = (from, weights);
-        let end = values.add(channels);
-        while values < end {
+        let (mut values, mut weights) = (values, weights);
+        let end = values.wrapping_add(terms * TERM_STEP);
+        while values != end {
             let mut vectors = [S::splat(0.0); VECTORS];
             for (v, vector) in vectors.iter_mut().enumerate() {
                 *vector = S::load(weights.add(v * S::LANES));
             }
-            for (p, sums) in sums.iter_mut().enumerate() {
-                let value = S::splat(*values.add(p * BLOCK));
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let value = S::splat(*values.add(r * ROW_STEP));
                 for (sum, vector) in sums.iter_mut().zip(vectors) {
                     *sum = S::fma(value, vector, *sum);
                 }
             }
-            values = values.add(1);
-            weights = weights.add(GROUP);
+            values = values.wrapping_add(TERM_STEP);
+            weights = weights.wrapping_add(WIDTH);
         }
-        for (p, sums) in sums.iter().enumerate() {
+        for (r, sums) in sums.iter().enumerate() {
             for (v, sum) in sums.iter().enumerate() {
-                S::store(to.add(p * GROUP + v * S::LANES), *sum);
+                S::store(to.add(r * WIDTH + v * S::LANES), *sum);
             }
         }
     }

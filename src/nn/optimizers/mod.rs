@@ -13,10 +13,10 @@ pub use lbfgs::Lbfgs;
 
 use std::time::{Duration, Instant};
 
-/// `evaluate(x, gradient)` returns the loss at `x` and fills the gradient there.
+/// A function to minimise: returns the loss at a point and fills the gradient there.
 pub type Evaluate<'a, E> = dyn FnMut(&[f32], &mut [f32]) -> Result<f64, E> + 'a;
 
-/// A way downhill.
+/// A way downhill. `evaluate(x, gradient)` returns the loss at `x` and fills the gradient there.
 pub trait Optimizer {
     /// Moves `x` one step and returns the loss: for Adam at the point it left, for L-BFGS at the point it reached.
     ///

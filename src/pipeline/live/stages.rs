@@ -298,10 +298,13 @@ pub(super) fn listen(
             Err(error) => return Outcome::Failed(error.into()),
         };
         let mut tee = shared.tee();
-        match tee.sound.as_ref().map(|link| link.try_send(captured)) {
-            Some(Err(TrySendError::Full(_))) => tee.unheard += 1,
-            Some(Err(TrySendError::Disconnected(_))) => tee.sound = None,
-            Some(Ok(())) | None => {}
+        let Some(link) = &tee.sound else {
+            continue;
+        };
+        match link.try_send(captured) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => tee.unheard += 1,
+            Err(TrySendError::Disconnected(_)) => tee.sound = None,
         }
     }
     Outcome::Finished(())

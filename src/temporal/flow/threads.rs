@@ -1,21 +1,17 @@
 //! The threads among which one estimator's work is shared.
 
-// The pool of the painting kernels, which keeps it to itself so far: compiled here once more rather than copied.
-use crate::kernels::KernelError;
+use crate::kernels::WorkerPool;
 use std::ops::Range;
-#[allow(clippy::duplicate_mod)]
-#[path = "../../kernels/pool.rs"]
-mod pool;
 
 /// A pool, or the calling thread alone where no other is wanted or could be started.
-pub(super) struct Threads(Option<pool::WorkerPool>);
+pub(super) struct Threads(Option<WorkerPool>);
 
 impl Threads {
     /// `count` threads, the caller among them.
     pub(super) fn new(count: usize) -> Self {
         Self(
             (count > 1)
-                .then(|| pool::WorkerPool::new(count).ok())
+                .then(|| WorkerPool::new(count, "flow").ok())
                 .flatten(),
         )
     }

@@ -4,8 +4,10 @@
 //! Here each painting is blended with the steady picture before it, carried along the input's motion:
 //!
 //! 1. [`trust`] says where that history is worth anything, seen in the input alone.
-//! 2. [`blend`] looks the history up between its pixels and mixes it with the painting, 95 to 5 where it is trusted:
-//!    what flickers is averaged over some twenty frames. Where the scene is newly uncovered the painting stands alone.
+//! 2. [`blend`] looks the history up between its pixels and mixes it with the painting, 97 to 3 where it is trusted and
+//!    shows much the same: what flickers is averaged. Where it shows another stroke, averaging would make a smear of both:
+//!    there the old stroke stays until its cell's turn to be renewed, about every two seconds. Where the scene is newly
+//!    uncovered the painting stands alone.
 //! 3. The average has lost texture. [`octaves`] compares it octave by octave with the painting and pays back what is
 //!    missing: a little by amplifying the average, the rest in strokes of the painting. The repaired picture is the next
 //!    frame's history, so the loss never adds up.
@@ -27,26 +29,43 @@ use super::{
     warp::Rgby,
 };
 use crate::frame::Picture;
-use blend::Past;
-use octaves::{CELL, Level, Scratch};
+use blend::{Blended, Past};
+use octaves::{Along, CELL, Grid, Level, Repair, Scratch};
 use trust::Trust;
 
 /// Share of the history at full strength. The flicker that is left falls with the root of the share of the painting,
-/// and so does the speed at which a wrong stroke is forgotten: 0.95 forgets one half in 14 frames.
-const LARGEST_SHARE: f32 = 0.95;
+/// and so does the speed at which a wrong stroke is forgotten: 0.97 forgets one half in 23 frames.
+const LARGEST_SHARE: f32 = 0.97;
+
+/// Frames after which the strokes of a cell are replaced, and how many it takes. Averaging different strokes gives
+/// neither, so where history and painting differ the average waits, and the strokes are replaced at once: cell by cell,
+/// each in its turn, a twelfth of them at a time.
+const RENEWAL: u32 = 48;
+const FADE: u32 = 4;
+
+/// Difference of painting and blend, averaged over a cell (0..255), beyond which it is renewed four times as often.
+const DRIFTED: f32 = 12.0;
 
 /// Octaves whose texture is paid back; 16 pixels of the picture make one of the octave beyond.
 const OCTAVES: usize = 4;
 
-/// The gain's lower bound, where the average has more texture than the painting.
-const LEAST_GAIN: f32 = 0.8;
+/// How much of each octave is paid back, finest first. Averaging paintings that differ makes strokes fade by the share
+/// of the history with every frame; the gain keeps those alive that are there, and beyond its bound the painting's own
+/// strokes take their place, which flickers. Least where the average has more texture than the painting. Of what
+/// flickers a few percent are let go; what does not flicker keeps all its texture.
+const REPAIR: [Repair; OCTAVES] = [
+    repair(1.08, 0.96),
+    repair(1.04, 0.97),
+    repair(1.02, 0.98),
+    repair(1.0, 1.0),
+];
 
-/// Upper bounds of the gain of each octave, finest first. What is carried along is resampled with every frame; were all
-/// that it loses paid back by amplifying it, ripples of the resampling would grow into worms on everything that moves.
-/// The bounds let history fade (0.95 times the gain is the share that stays of it, octave by octave) and the painting's
-/// own strokes take its place. On the sample clip, style `starry`, error along the motion against per-frame painting:
-/// 1.8 throughout gives 0.12 with worms, 1.0 throughout 0.31, these 0.21 without worms.
-const MOST_GAIN: [f32; OCTAVES] = [1.08, 1.03, 1.0, 1.0];
+const fn repair(most: f32, enough: f32) -> Repair {
+    Repair {
+        gain: [0.8, most],
+        enough,
+    }
+}
 
 /// Mean square of an octave (of 0..255) that is no texture yet: flat areas stay flat.
 const NO_TEXTURE: f32 = 1.0;
@@ -120,6 +139,9 @@ struct Work {
     /// Per cell, painting less blend.
     lost: Vec<Rgby>,
     levels: Vec<Level>,
+    /// Per cell, how far its strokes are being replaced.
+    renewal: Grid,
+    time: u32,
     scratch: Vec<Scratch>,
     trust: Trust,
 }
@@ -197,6 +219,7 @@ impl Work {
         self.blend.resize(width * height, [0.0; 4]);
         self.painting.resize(width * height, [0.0; 4]);
         self.trust.fit(width, height);
+        self.renewal.fit(width, height);
         self.scratch
             .resize_with(height.div_ceil(CELL), Scratch::default);
         self.scratch
@@ -212,6 +235,7 @@ impl Work {
 
     fn start(&mut self, painting: &Picture) {
         read(painting, &mut self.history);
+        self.levels.iter_mut().for_each(Level::forget);
         self.continued = true;
     }
 
@@ -219,12 +243,13 @@ impl Work {
         read(painting, &mut self.painting);
         self.mix(painting, motion, share);
         self.halve();
-        self.measure();
+        self.measure(motion);
         self.correct(painting);
     }
 
     /// Blends painting and history at full size.
     fn mix(&mut self, painting: &Picture, motion: &Motion, share: f32) {
+        self.renew();
         let (width, height) = (painting.width(), painting.height());
         let strip = width * CELL;
         let past = Past {
@@ -233,7 +258,9 @@ impl Work {
             trust: self.trust.judge(motion),
             width,
             height,
-            share,
+            mix: 1.0 - share,
+            firmness: share / LARGEST_SHARE,
+            renewal: &self.renewal,
         };
         let full = &mut self.levels[0];
         (
@@ -248,18 +275,41 @@ impl Work {
             .enumerate()
             .for_each(
                 |(i, (blend, blend_luma, painting_luma, rgb, lost, scratch))| {
-                    blend::blend(
-                        rgb,
-                        i * CELL,
-                        past,
-                        blend,
-                        blend_luma,
+                    let out = Blended {
+                        pixels: blend,
+                        luma: blend_luma,
                         painting_luma,
                         lost,
-                        scratch,
-                    );
+                    };
+                    blend::blend(rgb, i * CELL, past, out, scratch);
                 },
             );
+    }
+
+    /// Chooses the cells whose strokes are replaced: each in its turn, which looks like chance.
+    fn renew(&mut self) {
+        self.time = self.time.wrapping_add(1);
+        let width = self.renewal.width;
+        for (at, cell) in self.renewal.cells.iter_mut().enumerate() {
+            let (x, y) = ((at % width) as u32, (at / width) as u32);
+            let mut turn = (x.wrapping_mul(0x9e37_79b1) ^ y.wrapping_mul(0x85eb_ca77))
+                .wrapping_mul(0xc2b2_ae3d);
+            turn ^= turn >> 15;
+            // Strokes that have drifted far from what is painted there go sooner.
+            let lost = self.lost[at];
+            let square = (lost[0] * lost[0] + lost[1] * lost[1] + lost[2] * lost[2]) / 3.0;
+            let period = if square > DRIFTED * DRIFTED {
+                RENEWAL / 4
+            } else {
+                RENEWAL
+            };
+            let since = self.time.wrapping_add(turn % RENEWAL) % period;
+            *cell = if since < FADE {
+                1.0 / (FADE - since) as f32
+            } else {
+                0.0
+            };
+        }
     }
 
     /// Fills the smaller sizes.
@@ -302,8 +352,13 @@ impl Work {
     }
 
     /// Finds out of every octave how much stays and how much of the painting comes.
-    fn measure(&mut self) {
-        for (octave, &most) in MOST_GAIN.iter().enumerate() {
+    fn measure(&mut self, motion: &Motion) {
+        let along = Along {
+            flow: [&motion.backward.u, &motion.backward.v],
+            trust: self.trust.map(),
+            size: (motion.backward.width, motion.backward.height),
+        };
+        for (octave, &repair) in REPAIR.iter().enumerate() {
             let (finer, coarser) = self.levels.split_at_mut(octave + 1);
             let (fine, coarse) = (&mut finer[octave], &coarser[0]);
             let width = fine.width;
@@ -329,46 +384,54 @@ impl Work {
                         &mut scratch.numbers,
                     );
                 });
-            fine.pay_back(NO_TEXTURE, LEAST_GAIN, most);
+            fine.pay_back(NO_TEXTURE, repair, along, CELL << octave);
         }
     }
 
     /// Pays back from coarse to fine; at full size the result goes to `painting` and becomes the history.
     fn correct(&mut self, painting: &mut Picture) {
-        let base = &mut self.levels[OCTAVES];
-        for ((correction, lost), follow) in base
-            .correction
-            .iter_mut()
-            .zip(&self.lost)
-            .zip(self.trust.follow())
-        {
+        let (finer, base) = self.levels.split_at_mut(OCTAVES);
+        let (finest, base) = (&finer[OCTAVES - 1], &mut base[0]);
+        let width = base.width;
+        let (gains, shares) = self.scratch[0].numbers.split_at_mut(width);
+        for (at, (lost, follow)) in self.lost.iter().zip(self.trust.follow()).enumerate() {
+            let x = at % width;
+            if x == 0 {
+                finest.gain.row(at / width, CELL / 2, gains);
+                finest.share.row(at / width, CELL / 2, &mut shares[..width]);
+            }
             let square = (lost[0] * lost[0] + lost[1] * lost[1] + lost[2] * lost[2]) / 3.0;
             let stale = square / (square + STALE * STALE);
-            *correction = lost.map(|lane| lane * follow.max(stale));
+            let take = follow.max(stale);
+            let (blend, painting) = (base.blend[at], base.painting[at]);
+            base.carry[at] = std::array::from_fn(|lane| {
+                (1.0 - gains[x]) * blend[lane] - shares[x] * painting[lane] + take * lost[lane]
+            });
         }
         for octave in (1..OCTAVES).rev() {
             let (finer, coarser) = self.levels.split_at_mut(octave + 1);
-            let (fine, coarse) = (&mut finer[octave], &coarser[0]);
+            let (finest, fine) = finer.split_at_mut(octave);
+            let (finest, fine, coarse) = (&finest[octave - 1], &mut fine[0], &coarser[0]);
             let width = fine.width;
             let strip = width * CELL;
-            let repair = [&fine.gain, &fine.share];
+            let repair = [[&fine.gain, &fine.share], [&finest.gain, &finest.share]];
             (
                 fine.blend.par_chunks(strip),
                 fine.painting.par_chunks(strip),
-                fine.correction.par_chunks_mut(strip),
+                fine.carry.par_chunks_mut(strip),
                 self.scratch.par_iter_mut(),
             )
                 .into_par_iter()
                 .enumerate()
-                .for_each(|(i, (blend, painting, correction, scratch))| {
-                    octaves::correct(
+                .for_each(|(i, (blend, painting, carry, scratch))| {
+                    octaves::carry(
                         blend,
                         painting,
                         width,
                         i * CELL,
                         repair,
                         coarse,
-                        correction,
+                        carry,
                         scratch,
                     );
                 });

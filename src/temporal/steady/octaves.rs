@@ -1,15 +1,23 @@
 //! Octaves: a picture as a sum of bands, each half as fine as the one before (Burt and Adelson 1983).
 //!
-//! Averaging paintings along the motion loses texture: the parts that differ from frame to frame cancel, and every
-//! resampling blurs. The loss differs from octave to octave, so it is paid back per octave: the energy (mean square) of
-//! an octave in a cell of 16×16 of its pixels is to be that of the painting. With b the octave of the blend and p that of
-//! the painting, the result is g·b + s·p. The gain g is the root of the energies' quotient, up to a bound; beyond the
-//! bound s solves ⟨(g·b + s·p)²⟩ = ⟨p²⟩. With B_k the blend at octave k, P_k the painting and `up` the step to the next
-//! finer size,
+//! Averaging paintings along the motion loses texture: the parts that differ from frame to frame cancel. The loss differs
+//! from octave to octave, so it is paid back per octave: the energy (mean square) of an octave in a cell of 16×16 of its
+//! pixels is to come near that of the painting, the latter averaged over time along the motion, since where few strokes
+//! make a cell its energy flickers too. With b the octave of the blend and p that of the painting, the result is
+//! g·b + s·p. The gain g is the root of the energies' quotient, up to a bound; beyond the bound s solves
+//! ⟨(g·b + s·p)²⟩ = wanted. With B_k the blend at octave k, P_k the painting and `up` the step to the next finer size,
 //!
 //! ```text
 //! correction_k = (g_k − 1)·(B_k − up(B_{k+1})) + s_k·(P_k − up(P_{k+1})) + up(correction_{k+1})
 //! result       = B_0 + correction_0
+//! ```
+//!
+//! g and s hardly change from one pixel to the next, so they may as well be multiplied before the step up, which then is
+//! taken once instead of three times:
+//!
+//! ```text
+//! carry_k = (g_k − g_{k−1})·B_k + (s_k − s_{k−1})·P_k + up(carry_{k+1})      carry_4 = (1 − g_3)·B_4 − s_3·P_4 + correction_4
+//! result  = g_0·B_0 + s_0·P_0 + up(carry_1)
 //! ```
 //!
 //! Sizes halve with the kernel (1 3 3 1)/8 and double with (1 3)/4: cell-centred, so any size works.
@@ -18,6 +26,9 @@ use crate::{kernels::vectorised, temporal::warp::Rgby};
 
 /// Side of the square cells that energy is averaged over, in pixels of their octave.
 pub(super) const CELL: usize = 16;
+
+/// Share of the past in what energy of the painting is usual.
+const USUAL: f32 = 0.9;
 
 /// Rows and columns of cells, with one value in each.
 #[derive(Debug, Default)]
@@ -55,6 +66,20 @@ impl Grid {
                     + 0.5 * self.scratch[y * width + x];
             }
         }
+    }
+
+    /// The value at a place between the cells, in cells from the centre of the first.
+    fn at(&self, x: f32, y: f32) -> f32 {
+        let [(x0, fx), (y0, fy)] = [(x, self.width), (y, self.height)].map(|(position, size)| {
+            let inside = position.clamp(0.0, (size - 1) as f32);
+            (inside as usize, inside.fract())
+        });
+        let (x1, y1) = ((x0 + 1).min(self.width - 1), (y0 + 1).min(self.height - 1));
+        let row = |y: usize| {
+            let [a, b] = [x0, x1].map(|x| self.cells[y * self.width + x]);
+            a + fx * (b - a)
+        };
+        row(y0) + fy * (row(y1) - row(y0))
     }
 
     /// Row `y` (in pixels) of the cells, interpolated between their centres, into `row`; `cell` is in pixels.
@@ -97,14 +122,52 @@ pub(super) struct Level {
     pub(super) painting: Vec<Rgby>,
     /// Luma of the painting.
     pub(super) painting_luma: Vec<f32>,
-    /// What is to be added to the blend; empty at full size.
-    pub(super) correction: Vec<Rgby>,
+    /// What is carried to the next finer size; empty at full size.
+    pub(super) carry: Vec<Rgby>,
     /// Energy of the octave in the blend, then its gain.
     pub(super) gain: Grid,
     /// Energy of the octave in the painting, then the share of the painting's octave that is added.
     pub(super) share: Grid,
     /// Mean product of both octaves.
     pub(super) common: Grid,
+    /// Energy of the octave in the paintings so far, averaged along the motion.
+    usual: Grid,
+    next_usual: Grid,
+    /// Whether there is such an average.
+    known: bool,
+}
+
+/// How much of an octave is paid back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Repair {
+    /// Bounds of the gain.
+    pub(super) gain: [f32; 2],
+    /// Amplitude that is enough, as a share of the painting's.
+    pub(super) enough: f32,
+}
+
+/// What says where a cell was in the picture before.
+#[derive(Clone, Copy)]
+pub(super) struct Along<'a> {
+    /// Motion to the right and downwards, from the current picture into the last, in pixels; the full size.
+    pub(super) flow: [&'a [f32]; 2],
+    /// Trust in the history, 0..1; half the size.
+    pub(super) trust: &'a [f32],
+    /// Full size in pixels.
+    pub(super) size: (usize, usize),
+}
+
+impl Along<'_> {
+    /// Motion and trust at the centre of a cell of `side` pixels of the full size.
+    fn cell(&self, x: usize, y: usize, side: usize) -> ([f32; 2], f32) {
+        let (width, height) = self.size;
+        let (x, y) = (
+            (x * side + side / 2).min(width - 1),
+            (y * side + side / 2).min(height - 1),
+        );
+        let trust = self.trust[y / 2 * width.div_ceil(2) + x / 2];
+        (self.flow.map(|plane| plane[y * width + x]), trust)
+    }
 }
 
 impl Level {
@@ -117,28 +180,61 @@ impl Level {
         if pixels {
             self.blend.resize(area, [0.0; 4]);
             self.painting.resize(area, [0.0; 4]);
-            self.correction.resize(area, [0.0; 4]);
+            self.carry.resize(area, [0.0; 4]);
         }
-        for grid in [&mut self.gain, &mut self.share, &mut self.common] {
+        for grid in [
+            &mut self.gain,
+            &mut self.share,
+            &mut self.common,
+            &mut self.usual,
+            &mut self.next_usual,
+        ] {
             grid.fit(width, height);
         }
+        self.forget();
     }
 
-    /// Turns the energies into a gain within `least..=most` and the painting's share; `noise` is the energy that counts
-    /// as no texture.
-    pub(super) fn pay_back(&mut self, noise: f32, least: f32, most: f32) {
+    /// Forgets what is usual.
+    pub(super) fn forget(&mut self) {
+        self.known = false;
+    }
+
+    /// Turns the energies into a gain and the painting's share; `noise` is the energy that counts as no texture, `side`
+    /// of the cells is in pixels of the full size.
+    pub(super) fn pay_back(&mut self, noise: f32, repair: Repair, along: Along<'_>, side: usize) {
         for grid in [&mut self.gain, &mut self.share, &mut self.common] {
             grid.smooth();
         }
-        let cells = self.gain.cells.iter_mut().zip(&mut self.share.cells);
-        for ((gain, share), common) in cells.zip(&self.common.cells) {
-            let (has, wanted) = (*gain + noise, *share + noise);
-            *gain = (wanted / has).sqrt().clamp(least, most);
-            // wanted = gain²·has + 2·gain·share·common + share²·wanted; nothing is missing where the gain suffices.
-            let half = *gain * common;
-            let missing = (wanted - *gain * *gain * has).max(0.0);
-            *share = (((half * half + wanted * missing).sqrt() - half) / wanted).clamp(0.0, 1.0);
+        let [least, most] = repair.gain;
+        let enough = repair.enough * repair.enough;
+        for y in 0..self.gain.height {
+            for x in 0..self.gain.width {
+                let cell = y * self.gain.width + x;
+                let (has, painted) = (
+                    self.gain.cells[cell] + noise,
+                    self.share.cells[cell] + noise,
+                );
+                let mut usual = painted;
+                if self.known {
+                    let ([u, v], trust) = along.cell(x, y, side);
+                    let before = self
+                        .usual
+                        .at(x as f32 + u / side as f32, y as f32 + v / side as f32);
+                    usual += USUAL * trust * (before - painted);
+                }
+                self.next_usual.cells[cell] = usual;
+                let wanted = has.clamp(enough * usual.min(painted), usual.max(painted));
+                let gain = (wanted / has).sqrt().clamp(least, most);
+                // wanted = gain²·has + 2·gain·share·common + share²·painted; nothing is missing where the gain suffices.
+                let half = gain * self.common.cells[cell];
+                let missing = (wanted - gain * gain * has).max(0.0);
+                self.gain.cells[cell] = gain;
+                self.share.cells[cell] =
+                    (((half * half + painted * missing).sqrt() - half) / painted).clamp(0.0, 1.0);
+            }
         }
+        std::mem::swap(&mut self.usual, &mut self.next_usual);
+        self.known = true;
     }
 }
 
@@ -256,44 +352,70 @@ vectorised! {
         }
     }
 
-    /// Rows of the correction of one octave, from row `first`: see the module's formula. `repair` is gain and share.
-    pub(super) fn correct(blend: &[Rgby], painting: &[Rgby], width: usize, first: usize, repair: [&Grid; 2], coarse: &Level, out: &mut [Rgby], scratch: &mut Scratch) {
+    /// Rows of what one octave carries to the next finer one, from row `first`: see the module's formula. `repair` is gain
+    /// and share of this octave and of the finer one, whose cells have half their side here.
+    pub(super) fn carry(blend: &[Rgby], painting: &[Rgby], width: usize, first: usize, repair: [[&Grid; 2]; 2], coarse: &Level, out: &mut [Rgby], scratch: &mut Scratch) {
         for (i, ((blend, painting), out)) in blend.chunks_exact(width).zip(painting.chunks_exact(width)).zip(out.chunks_exact_mut(width)).enumerate() {
-            let rows = scratch.prepare(width, first + i, repair, coarse);
-            for ((((((out, blend), painting), smooth), base), offset), [gain, share]) in out.iter_mut().zip(blend).zip(painting).zip(rows.smooth).zip(rows.base).zip(rows.offset).zip(rows.repair) {
+            let [here, finer] = repair;
+            let Scratch { carried, repair: row, numbers, .. } = scratch;
+            mix_rows(here, CELL, first + i, width, numbers, row);
+            let row = &mut row[..width];
+            let (gains, shares) = numbers[..2 * width].split_at_mut(width);
+            finer[0].row(first + i, CELL / 2, gains);
+            finer[1].row(first + i, CELL / 2, shares);
+            for ((row, &gain), &share) in row.iter_mut().zip(gains.iter()).zip(shares.iter()) {
+                row[0] -= gain;
+                row[1] -= share;
+            }
+            double(&coarse.carry, coarse, first + i, width, carried);
+            for ((((out, blend), painting), carried), [gain, share]) in out.iter_mut().zip(blend).zip(painting).zip(&carried.pixels[..width]).zip(row.iter()) {
                 for lane in 0..4 {
-                    out[lane] = (gain - 1.0) * (blend[lane] - smooth[lane]) + share * (painting[lane] - base[lane]) + offset[lane];
+                    out[lane] = gain * blend[lane] + share * painting[lane] + carried[lane];
                 }
             }
         }
     }
 
-    /// As [`correct`] at full size: `blend` becomes the corrected picture (0..255), `rgb` its bytes.
+    /// As [`carry`] at full size: `blend` becomes the corrected picture (0..255), `rgb` its bytes.
     pub(super) fn finish(blend: &mut [Rgby], painting: &[Rgby], width: usize, first: usize, repair: [&Grid; 2], coarse: &Level, rgb: &mut [u8], scratch: &mut Scratch) {
         for (i, ((blend, painting), rgb)) in blend.chunks_exact_mut(width).zip(painting.chunks_exact(width)).zip(rgb.chunks_exact_mut(width * 3)).enumerate() {
-            let rows = scratch.prepare(width, first + i, repair, coarse);
-            for (((((blend, painting), smooth), base), offset), [gain, share]) in blend.iter_mut().zip(painting).zip(rows.smooth).zip(rows.base).zip(rows.offset).zip(rows.repair) {
+            let Scratch { carried, repair: row, numbers, .. } = scratch;
+            mix_rows(repair, CELL, first + i, width, numbers, row);
+            double(&coarse.carry, coarse, first + i, width, carried);
+            for ((((blend, painting), carried), [gain, share]), rgb) in blend.iter_mut().zip(painting).zip(&carried.pixels[..width]).zip(&row[..width]).zip(rgb.chunks_exact_mut(3)) {
                 for lane in 0..4 {
-                    let value = smooth[lane] + gain * (blend[lane] - smooth[lane]) + share * (painting[lane] - base[lane]) + offset[lane];
-                    blend[lane] = value.clamp(0.0, 255.0);
+                    let value = gain * blend[lane] + share * painting[lane] + carried[lane];
+                    blend[lane] = value.max(0.0).min(255.0);
                 }
-            }
-            for (rgb, pixel) in rgb.chunks_exact_mut(3).zip(blend.iter()) {
-                for lane in 0..3 {
-                    rgb[lane] = (pixel[lane] + 0.5) as u8;
-                }
+                let bytes = blend.map(|lane| (lane + 0.5) as i32 as u8);
+                rgb.copy_from_slice(&bytes[..3]);
             }
         }
+    }
+}
+
+/// Gain and share of row `y`, pixel by pixel.
+#[inline(always)]
+fn mix_rows(
+    repair: [&Grid; 2],
+    cell: usize,
+    y: usize,
+    width: usize,
+    numbers: &mut [f32],
+    row: &mut [[f32; 2]],
+) {
+    let (gains, shares) = numbers[..2 * width].split_at_mut(width);
+    repair[0].row(y, cell, gains);
+    repair[1].row(y, cell, shares);
+    for ((out, &gain), &share) in row.iter_mut().zip(gains.iter()).zip(shares.iter()) {
+        *out = [gain, share];
     }
 }
 
 /// Rows that one thread works with.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    smooth: Doubled,
-    base: Doubled,
-    offset: Doubled,
-    gains: Vec<f32>,
+    carried: Doubled,
     repair: Vec<[f32; 2]>,
     /// Four rows of numbers.
     pub(super) numbers: Vec<f32>,
@@ -301,49 +423,14 @@ pub(super) struct Scratch {
     pub(super) pixels: Vec<Rgby>,
 }
 
-/// What a row is corrected with, pixel by pixel.
-struct Rows<'a> {
-    /// The coarser blend.
-    smooth: &'a [Rgby],
-    /// The coarser painting.
-    base: &'a [Rgby],
-    /// The coarser correction.
-    offset: &'a [Rgby],
-    /// Gain and share.
-    repair: &'a [[f32; 2]],
-}
-
 impl Scratch {
     /// Takes the width of the full size.
     pub(super) fn fit(&mut self, width: usize) {
-        self.gains.resize(2 * width, 0.0);
         self.repair.resize(width, [0.0; 2]);
         self.numbers.resize(4 * width, 0.0);
         self.pixels.resize(width, [0.0; 4]);
-        for doubled in [&mut self.smooth, &mut self.base, &mut self.offset] {
-            doubled.vertical.resize(width.div_ceil(2), [0.0; 4]);
-            doubled.pixels.resize(width, [0.0; 4]);
-        }
-    }
-
-    /// Row `y` of `width` pixels, from what is `coarse`.
-    #[inline(always)]
-    fn prepare(&mut self, width: usize, y: usize, repair: [&Grid; 2], coarse: &Level) -> Rows<'_> {
-        double(&coarse.blend, coarse, y, width, &mut self.smooth);
-        double(&coarse.painting, coarse, y, width, &mut self.base);
-        double(&coarse.correction, coarse, y, width, &mut self.offset);
-        let (gains, shares) = self.gains.split_at_mut(width);
-        repair[0].row(y, CELL, gains);
-        repair[1].row(y, CELL, &mut shares[..width]);
-        for ((out, &gain), &share) in self.repair.iter_mut().zip(gains.iter()).zip(shares.iter()) {
-            *out = [gain, share];
-        }
-        Rows {
-            smooth: &self.smooth.pixels[..width],
-            base: &self.base.pixels[..width],
-            offset: &self.offset.pixels[..width],
-            repair: &self.repair[..width],
-        }
+        self.carried.vertical.resize(width.div_ceil(2), [0.0; 4]);
+        self.carried.pixels.resize(width, [0.0; 4]);
     }
 }
 
@@ -460,31 +547,79 @@ mod tests {
         );
     }
 
-    #[test]
-    fn energy_is_paid_back_by_gain_first_and_by_the_painting_beyond_its_bound() {
-        // (has, wanted, common) of three cells: nothing is missing; a little; most of it, uncorrelated.
+    /// A level of one cell.
+    fn cell(has: f32, painted: f32, common: f32) -> Level {
         let mut level = Level::default();
         level.fit(CELL, CELL, false);
-        for (has, wanted, common) in [
+        level.gain.cells[0] = has;
+        level.share.cells[0] = painted;
+        level.common.cells[0] = common;
+        level
+    }
+
+    const STILL: Along<'static> = Along {
+        flow: [&[0.0; CELL * CELL]; 2],
+        trust: &[1.0; CELL * CELL / 4],
+        size: (CELL, CELL),
+    };
+    const REPAIR: Repair = Repair {
+        gain: [0.8, 1.03],
+        enough: 1.0,
+    };
+
+    #[test]
+    fn energy_is_paid_back_by_gain_first_and_by_the_painting_beyond_its_bound() {
+        // Nothing is missing; a little; most of it, uncorrelated.
+        for (has, painted, common) in [
             (100.0, 100.0, 90.0),
             (100.0, 104.0, 90.0),
             (50.0, 100.0, 0.0),
         ] {
-            level.gain.cells[0] = has;
-            level.share.cells[0] = wanted;
-            level.common.cells[0] = common;
-            level.pay_back(0.0, 0.8, 1.03);
+            let mut level = cell(has, painted, common);
+            level.pay_back(0.0, REPAIR, STILL, CELL);
             let (gain, share) = (level.gain.cells[0], level.share.cells[0]);
-            let energy = gain * gain * has + 2.0 * gain * share * common + share * share * wanted;
+            let energy = gain * gain * has + 2.0 * gain * share * common + share * share * painted;
             assert!(
-                (energy - wanted).abs() < 0.01,
-                "{energy} in place of {wanted}"
+                (energy - painted).abs() < 0.01,
+                "{energy} in place of {painted}"
             );
             assert!(
                 gain <= 1.03 && (share > 0.0) == (has < 90.0),
                 "{gain} {share}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_enough_is_left_alone_and_the_usual_energy_changes_slowly() {
+        let enough = Repair {
+            enough: 0.9,
+            ..REPAIR
+        };
+        for (has, gain) in [
+            (100.0_f32, 1.0),
+            (90.0, 1.0),
+            (80.0, (81.0_f32 / 80.0).sqrt()),
+            (110.0, (100.0_f32 / 110.0).sqrt()),
+        ] {
+            let mut level = cell(has, 100.0, has);
+            level.pay_back(0.0, enough, STILL, CELL);
+            assert!(
+                (level.gain.cells[0] - gain).abs() < 1e-5,
+                "{has}: {}",
+                level.gain.cells[0]
+            );
+        }
+        let mut level = cell(100.0, 100.0, 100.0);
+        level.pay_back(0.0, REPAIR, STILL, CELL);
+        (level.gain.cells[0], level.share.cells[0]) = (100.0, 200.0);
+        level.pay_back(0.0, REPAIR, STILL, CELL);
+        assert!(
+            (level.usual.cells[0] - 110.0).abs() < 1e-3,
+            "{}",
+            level.usual.cells[0]
+        );
+        assert!((level.gain.cells[0] - 1.03).abs() < 1e-6);
     }
 
     #[test]

@@ -130,7 +130,9 @@ fn nothing_of_the_past_is_left_where_the_scene_is_uncovered() {
     steady.push(past.clone(), &grey(100.0), None);
     let hidden = motion(0.0, 0.0, |x, _| x < 48);
     let now = picture(|x, y| 30.0 + 20.0 * noise(x, y, 3));
-    let result = steady.push(now.clone(), &grey(100.0), Some(&hidden));
+    // What appears does not look like what hid it.
+    let input = Luma::from_rgb(&picture(|x, _| if x < 48 { 100.0 } else { 160.0 }));
+    let result = steady.push(now.clone(), &input, Some(&hidden));
     // Cells of the coarsest octave reach over the edge by 16 pixels; beyond, the painting stands alone but for the
     // gain, which the neighbours lend.
     for y in 0..SIZE.1 {
@@ -167,6 +169,30 @@ fn nothing_of_the_past_is_left_where_the_scene_is_uncovered() {
         left(&past),
         left(&now)
     );
+}
+
+#[test]
+fn where_flow_fails_the_past_stays_if_the_scene_looks_the_same() {
+    let painting = |seed| picture(|x, y| 60.0 + 100.0 * noise(x, y, seed));
+    let contradicted = motion(0.0, 0.0, |_, _| false);
+    let difference = |input: &Luma| {
+        let mut steady = steady(1.0);
+        steady.push(painting(1), &grey(100.0), None);
+        let result = steady.push(painting(2), input, Some(&contradicted));
+        mean_difference(&result, &painting(1)) / mean_difference(&painting(2), &painting(1))
+    };
+    let half = |x: usize, y: usize| {
+        if (x / 4 + y / 4) % 2 == 0 {
+            100.0
+        } else {
+            120.0
+        }
+    };
+    let (same, other) = (
+        difference(&grey(100.0)),
+        difference(&Luma::from_rgb(&picture(half))),
+    );
+    assert!(same < 0.4 && other > 0.8, "{same} {other}");
 }
 
 #[test]

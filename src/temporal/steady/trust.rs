@@ -1,8 +1,8 @@
 //! How far the history can be trusted, seen in the *input*: a painting cannot mislead it.
 //!
-//! Three things make a pixel's history useless: it was hidden (the two directions of the flow contradict each other),
-//! it comes from outside the picture, or the flow is wrong, which shows in that the input there does not look like the
-//! input before, carried along the flow. But the input may also differ because the scene's light changed; then the
+//! Three things make a pixel's history useless: it was hidden, it comes from outside the picture, or the flow is wrong.
+//! All but the second show in that the input there does not look like the input before, carried along the flow; where the
+//! two directions of the flow contradict each other, far less of a difference is suffered. But the input may also differ because the scene's light changed; then the
 //! strokes are where they were and only their brightness is old. The two are told apart by scale: light changes over
 //! wide areas. The wide part of the difference makes the coarsest octave of the history follow the painting at once,
 //! only the rest costs trust.
@@ -20,12 +20,16 @@ use crate::{
     },
 };
 
-/// Difference of the inputs that costs no trust yet, and the one that costs all of it, 0..255. Between a film's noise
-/// (2 to 5 after smoothing) and two unrelated surfaces (40 and more).
+/// Difference of the inputs that costs no trust yet, and the one that costs all of it, 0..255, where the two directions
+/// of the flow agree. Between a film's noise (2 to 5 after smoothing) and two unrelated surfaces (40 and more).
 const DOUBT: [f32; 2] = [15.0, 60.0];
 
+/// The same where they contradict each other. Most such places are not uncovered but blurred, or too fast for flow, and
+/// painted anew they would flicker in every frame; what looks the same as before may be what was there before.
+const DOUBT_CONTRADICTED: [f32; 2] = [0.0, 3.0];
+
 /// Change of the scene's light between two frames (0..255) of which one half is followed at once.
-const LIGHT: f32 = 0.5;
+const LIGHT: f32 = 2.0;
 
 /// Rounds of smoothing of the light: each round has a standard deviation of 0.7 cells of 16 pixels.
 const LIGHT_ROUNDS: usize = 6;
@@ -42,7 +46,7 @@ pub(super) struct Trust {
     previous: Vec<f32>,
     difference: Vec<f32>,
     weight: Vec<f32>,
-    scratch: Vec<f32>,
+    rows: Vec<Vec<f32>>,
     map: Vec<f32>,
     light: Grid,
     light_weight: Grid,
@@ -58,10 +62,13 @@ impl Trust {
             &mut self.previous,
             &mut self.difference,
             &mut self.weight,
-            &mut self.scratch,
             &mut self.map,
         ] {
             plane.resize(area, 0.0);
+        }
+        self.rows.resize(self.height.div_ceil(STRIP), Vec::new());
+        for row in &mut self.rows {
+            row.resize(self.width, 0.0);
         }
         self.light.fit(width, height);
         self.light_weight.fit(width, height);
@@ -123,29 +130,27 @@ impl Trust {
             *light /= weight + 1e-3;
         }
         let (difference, weight, light) = (&self.difference, &self.weight, &self.light);
-        (
-            self.scratch.par_chunks_mut(strip),
-            self.map.par_chunks_mut(strip),
-        )
+        (self.map.par_chunks_mut(strip), self.rows.par_iter_mut())
             .into_par_iter()
             .enumerate()
-            .for_each(|(i, (doubted, row))| {
+            .for_each(|(i, (map, row))| {
                 doubt(
                     i * STRIP,
+                    motion,
                     width,
                     height,
                     difference,
                     weight,
                     light,
-                    doubted,
+                    map,
                     row,
                 );
             });
-        let doubted = &self.scratch;
-        self.map
-            .par_chunks_mut(strip)
-            .enumerate()
-            .for_each(|(i, map)| soften(i * STRIP, width, height, doubted, map));
+        &self.map
+    }
+
+    /// What [`Trust::judge`] found last.
+    pub(super) fn map(&self) -> &[f32] {
         &self.map
     }
 
@@ -203,37 +208,29 @@ vectorised! {
         }
     }
 
-    /// Trust before its edges are softened, for rows from `first`; `light_row` is scratch of the same size.
-    fn doubt(first: usize, width: usize, height: usize, difference: &[f32], weight: &[f32], light: &Grid, trust: &mut [f32], light_row: &mut [f32]) {
+    /// Trust in rows from `first`; `light_row` is scratch of one row.
+    fn doubt(first: usize, motion: &Motion, width: usize, height: usize, difference: &[f32], weight: &[f32], light: &Grid, trust: &mut [f32], light_row: &mut [f32]) {
+        let full = motion.backward.width;
+        let (right_edge, bottom_edge) = ((full - 1) as f32, (motion.backward.height - 1) as f32);
         for (i, trust) in trust.chunks_exact_mut(width).enumerate() {
             let y = first + i;
-            let light_row = &mut light_row[i * width..][..width];
             light.row(y, STRIP, light_row);
             let rows = [y.saturating_sub(1), y, (y + 1).min(height - 1)].map(|y| &difference[y * width..][..width]);
             let weight = &weight[y * width..][..width];
+            let [u, v] = [&motion.backward.u, &motion.backward.v].map(|plane| &plane[2 * y * full..][..full]);
             for (x, trust) in trust.iter_mut().enumerate() {
                 let (left, right) = (x.saturating_sub(1), (x + 1).min(width - 1));
                 let across = rows.map(|row| row[left] + 2.0 * row[x] + row[right]);
                 let smooth = (across[0] + 2.0 * across[1] + across[2]) * 0.0625;
-                let doubt = ((smooth - light_row[x]).abs() - DOUBT[0]) / (DOUBT[1] - DOUBT[0]);
-                let rest = 1.0 - doubt.clamp(0.0, 1.0);
-                *trust = weight[x] * rest * rest * (3.0 - 2.0 * rest);
-            }
-        }
-    }
-
-    /// Lets trust rise slowly from where there is none: the mean over 3×3 pixels, and nothing beside a pixel without
-    /// any, so that doubling the map cannot carry trust over an edge.
-    fn soften(first: usize, width: usize, height: usize, hard: &[f32], soft: &mut [f32]) {
-        for (i, soft) in soft.chunks_exact_mut(width).enumerate() {
-            let y = first + i;
-            let rows = [y.saturating_sub(1), y, (y + 1).min(height - 1)].map(|y| &hard[y * width..][..width]);
-            for (x, soft) in soft.iter_mut().enumerate() {
-                let (left, right) = (x.saturating_sub(1), (x + 1).min(width - 1));
-                let across = rows.map(|row| row[left] + 2.0 * row[x] + row[right]);
-                let mean = (across[0] + 2.0 * across[1] + across[2]) * 0.0625;
-                let least = rows.iter().map(|row| row[left].min(row[x]).min(row[right])).fold(1.0_f32, f32::min);
-                *soft = if least > 0.0 { mean.min(rows[1][x]) } else { 0.0 };
+                let off = (smooth - light_row[x]).abs();
+                let belief = |[none, all]: [f32; 2]| {
+                    let rest = 1.0 - ((off - none) / (all - none)).clamp(0.0, 1.0);
+                    rest * rest * (3.0 - 2.0 * rest)
+                };
+                let (px, py) = (2.0 * x as f32 + u[2 * x], 2.0 * y as f32 + v[2 * x]);
+                let inside = (px >= 0.0) & (px <= right_edge) & (py >= 0.0) & (py <= bottom_edge);
+                let contradicted = if inside { (1.0 - weight[x]) * belief(DOUBT_CONTRADICTED) } else { 0.0 };
+                *trust = weight[x] * belief(DOUBT) + contradicted;
             }
         }
     }

@@ -1,0 +1,373 @@
+//! Where a picture is painted: a mask from a file, a film, or a person in the picture.
+//!
+//! A mask is a plane of 0..255 of the picture's size. A person's is found on a small picture, steadied in time (small
+//! changes, which are the network's doubt, are followed slowly; large ones, which are motion, at once) and brought to
+//! full size along the picture's own edges by [`upscale`].
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{Finish, StylizeError, Stylizer, upscale};
+use crate::{
+    frame::{Packet, Picture},
+    media::scale::Scaler,
+    nn::person_net::{PersonNet, SIDE},
+    picture_file::{PictureError, PictureFile},
+    source::{FrameSource, Sizing, SourceError, VideoFileSource, VideoSourceSettings},
+    style::StyleMix,
+};
+
+/// How fast a mask follows a small change, per picture.
+const SLOW: f32 = 0.25;
+/// Changes of likelihood under this count as doubt, changes of twice as much as motion.
+const DOUBT: f32 = 0.2;
+
+/// Why there is no mask.
+#[derive(Debug, thiserror::Error)]
+pub enum MaskError {
+    /// The picture cannot be read.
+    #[error("the mask cannot be used")]
+    Picture(#[from] PictureError),
+    /// The film cannot be read.
+    #[error("the mask cannot be used")]
+    Film(#[source] SourceError),
+}
+
+/// Where masks come from.
+pub enum MaskSource {
+    /// A picture: white is inside. Of a picture with transparency, what is opaque is inside.
+    Still(Picture),
+    /// A film, one picture for each that is painted; its last stays.
+    Film {
+        /// The file.
+        path: PathBuf,
+        /// From which second on.
+        start: Option<f64>,
+        /// Opened when the size is known.
+        open: Option<Box<VideoFileSource>>,
+        /// The last picture, as a plane.
+        last: Vec<u8>,
+    },
+    /// Whoever is in the picture.
+    Person(Arc<PersonNet>),
+}
+
+impl fmt::Debug for MaskSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Still(_) => "Still",
+            Self::Film { .. } => "Film",
+            Self::Person(_) => "Person",
+        })
+    }
+}
+
+impl MaskSource {
+    /// A picture file, or else a film, whose masks begin at second `start`.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn open(path: &Path, start: Option<f64>) -> Result<Self, MaskError> {
+        match PictureFile::read_style(path) {
+            Ok(file) => Ok(Self::Still(match file.alpha {
+                Some(alpha) => {
+                    let grey = alpha.iter().flat_map(|&a| [a; 3]).collect();
+                    let (width, height) = (file.picture.width(), file.picture.height());
+                    Picture::new(width, height, grey).unwrap_or(file.picture)
+                }
+                None => file.picture,
+            })),
+            Err(error @ PictureError::Open { .. }) => Err(error.into()),
+            Err(_) => {
+                let source = Self::film(path, start, Sizing::Native).map_err(MaskError::Film)?;
+                drop(source);
+                Ok(Self::Film {
+                    path: path.to_owned(),
+                    start,
+                    open: None,
+                    last: Vec::new(),
+                })
+            }
+        }
+    }
+
+    fn film(path: &Path, start: Option<f64>, size: Sizing) -> Result<VideoFileSource, SourceError> {
+        let settings = VideoSourceSettings {
+            size,
+            start,
+            duration: None,
+            keep_tracks: false,
+            threads: 1,
+        };
+        VideoFileSource::open(path, settings)
+    }
+}
+
+/// A mask and which side of it is painted.
+pub struct Region {
+    source: MaskSource,
+    outside: bool,
+    scaler: Scaler,
+    likelihood: Vec<f32>,
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = if self.outside { "outside" } else { "inside" };
+        write!(f, "Region({side} of {:?})", self.source)
+    }
+}
+
+impl Region {
+    /// Paints inside the mask, or `outside` of it.
+    pub fn new(source: MaskSource, outside: bool) -> Self {
+        Self {
+            source,
+            outside,
+            scaler: Scaler::default(),
+            likelihood: Vec::new(),
+        }
+    }
+
+    /// The next picture does not continue the last one.
+    pub fn reset(&mut self) {
+        self.likelihood.clear();
+    }
+
+    /// How much of each pixel of `picture` is painted, 0..255.
+    ///
+    /// # Errors
+    /// When the network or the mask's film fails.
+    pub fn mask(&mut self, picture: &Picture) -> Result<Vec<u8>, StylizeError> {
+        let (width, height) = (picture.width(), picture.height());
+        let refused = |_| StylizeError::TooSmall { width, height };
+        let mut mask = match &mut self.source {
+            MaskSource::Still(mask) => {
+                let sized = self.scaler.scale(mask, (width, height)).map_err(refused)?;
+                plane(&sized)
+            }
+            MaskSource::Film {
+                path,
+                start,
+                open,
+                last,
+            } => {
+                let film = match open {
+                    Some(film) => film,
+                    None => {
+                        let size = Sizing::Exact { width, height };
+                        open.insert(Box::new(MaskSource::film(path, *start, size)?))
+                    }
+                };
+                loop {
+                    match film.next()? {
+                        Packet::Frame(frame) => {
+                            *last = plane(&frame.picture);
+                            break;
+                        }
+                        Packet::End => break,
+                        Packet::Track(_) | Packet::Reset(_) => {}
+                    }
+                }
+                last.resize(width * height, 0);
+                last.clone()
+            }
+            MaskSource::Person(net) => {
+                let small = self.scaler.scale(picture, (SIDE, SIDE)).map_err(refused)?;
+                follow(&mut self.likelihood, net.forward(small.rgb())?);
+                let grey = self.likelihood.iter().flat_map(|&p| [firm(p); 3]).collect();
+                let small = Picture::new(SIDE, SIDE, grey).unwrap_or(small);
+                plane(&upscale(&small, picture))
+            }
+        };
+        if self.outside {
+            mask.iter_mut().for_each(|m| *m = 255 - *m);
+        }
+        Ok(mask)
+    }
+}
+
+/// Brings what is held nearer to what was found: slowly where they nearly agree.
+fn follow(held: &mut Vec<f32>, found: Vec<f32>) {
+    if held.len() != found.len() {
+        *held = found;
+        return;
+    }
+    for (held, found) in held.iter_mut().zip(found) {
+        let change = (found - *held).abs();
+        let motion = ((change - DOUBT) / DOUBT).clamp(0.0, 1.0);
+        *held += (found - *held) * (SLOW + (1.0 - SLOW) * motion);
+    }
+}
+
+/// A likelihood as coverage: certain where it is nearly so.
+fn firm(likelihood: f32) -> u8 {
+    let t = ((likelihood - 0.2) / 0.6).clamp(0.0, 1.0);
+    (t * t * (3.0 - 2.0 * t) * 255.0 + 0.5) as u8
+}
+
+fn plane(picture: &Picture) -> Vec<u8> {
+    let pixels = picture.rgb().chunks_exact(3);
+    pixels
+        .map(|p| ((u16::from(p[0]) + 2 * u16::from(p[1]) + u16::from(p[2]) + 2) / 4) as u8)
+        .collect()
+}
+
+/// `under` shows through `over` where the mask is dark.
+fn lay_over(over: &mut [u8], under: &[u8], mask: &[u8]) {
+    let pixels = over.chunks_exact_mut(3).zip(under.chunks_exact(3));
+    for ((over, under), &mask) in pixels.zip(mask) {
+        let mask = i32::from(mask);
+        for (o, &u) in over.iter_mut().zip(under) {
+            let (from, to) = (i32::from(u), i32::from(*o));
+            *o = ((from * 255 + (to - from) * mask + 127) / 255) as u8;
+        }
+    }
+}
+
+/// A [`Finish`] and where it holds: outside of the region the original stays.
+#[derive(Debug, Default)]
+pub struct Finisher {
+    /// What is done inside.
+    pub finish: Finish,
+    /// Everywhere, if there is none.
+    pub region: Option<Region>,
+}
+
+impl Finisher {
+    /// Whether [`Finisher::apply`] looks at the original at all.
+    pub fn needs_original(&self) -> bool {
+        self.region.is_some() || self.finish.needs_original()
+    }
+
+    /// Finishes `painting`, which was made from `original`.
+    ///
+    /// # Errors
+    /// When there is no mask.
+    pub fn apply(
+        &mut self,
+        original: &Picture,
+        painting: &mut Picture,
+    ) -> Result<(), StylizeError> {
+        self.finish.apply(original.rgb(), painting);
+        if let Some(region) = &mut self.region {
+            lay_over(painting.rgb_mut(), original.rgb(), &region.mask(original)?);
+        }
+        Ok(())
+    }
+
+    /// The next picture does not continue the last one.
+    pub fn reset(&mut self) {
+        if let Some(region) = &mut self.region {
+            region.reset();
+        }
+    }
+}
+
+/// Two styles at once: one inside of a region, one outside.
+pub struct TwoStyles {
+    inside: Box<dyn Stylizer>,
+    outside: Box<dyn Stylizer>,
+    region: Region,
+}
+
+impl TwoStyles {
+    /// Paints the region with `inside`, the rest with `outside`. Changes of style change the former.
+    pub fn new(inside: Box<dyn Stylizer>, outside: Box<dyn Stylizer>, region: Region) -> Self {
+        Self {
+            inside,
+            outside,
+            region,
+        }
+    }
+}
+
+impl Stylizer for TwoStyles {
+    fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError> {
+        let mask = self.region.mask(picture)?;
+        let mut outside = picture.clone();
+        self.outside.paint(&mut outside)?;
+        self.inside.paint(picture)?;
+        lay_over(picture.rgb_mut(), outside.rgb(), &mask);
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        self.region.reset();
+        self.inside.reset();
+        self.outside.reset();
+    }
+
+    fn set_style(&mut self, style: &StyleMix) -> Result<(), StylizeError> {
+        self.inside.set_style(style)
+    }
+
+    fn set_time(&mut self, seconds: f64) -> Result<(), StylizeError> {
+        self.inside.set_time(seconds)
+    }
+
+    fn set_finish(&mut self, finish: Finish) {
+        self.inside.set_finish(finish);
+        self.outside.set_finish(finish);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Paints everything in one colour.
+    struct Flat(u8);
+
+    impl Stylizer for Flat {
+        fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError> {
+            picture.rgb_mut().fill(self.0);
+            Ok(())
+        }
+    }
+
+    /// White on the left.
+    fn half() -> MaskSource {
+        let row = [[255; 3 * 20], [0; 3 * 20]].concat();
+        MaskSource::Still(Picture::new(40, 30, row.repeat(30)).unwrap())
+    }
+
+    fn grey(value: u8) -> Picture {
+        Picture::new(80, 60, vec![value; 80 * 60 * 3]).unwrap()
+    }
+
+    #[test]
+    fn the_original_stays_outside_and_the_edge_is_soft() {
+        for (outside, left, right) in [(false, 200, 10), (true, 10, 200)] {
+            let mut finisher = Finisher {
+                finish: Finish::default(),
+                region: Some(Region::new(half(), outside)),
+            };
+            let mut painting = grey(200);
+            finisher.apply(&grey(10), &mut painting).unwrap();
+            let at = |x: usize| painting.rgb()[(30 * 80 + x) * 3];
+            assert_eq!((at(5), at(75)), (left, right));
+            assert!((11..200).contains(&at(40)) || (11..200).contains(&at(39)));
+        }
+    }
+
+    #[test]
+    fn two_styles_meet_at_the_mask() {
+        let region = Region::new(half(), false);
+        let mut two = TwoStyles::new(Box::new(Flat(50)), Box::new(Flat(150)), region);
+        let mut picture = grey(0);
+        two.paint(&mut picture).unwrap();
+        assert_eq!((picture.rgb()[0], picture.rgb()[79 * 3]), (50, 150));
+    }
+
+    #[test]
+    fn doubt_is_followed_slowly_and_motion_at_once() {
+        let mut held = vec![0.5, 0.1];
+        follow(&mut held, vec![0.6, 0.9]);
+        assert!((held[0] - 0.525).abs() < 1e-6, "{held:?}");
+        assert!((held[1] - 0.9).abs() < 1e-6, "{held:?}");
+    }
+}

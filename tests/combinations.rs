@@ -1,0 +1,202 @@
+//! Every option with every command, as docs/options.md says: it works, or it is refused with the reason written there.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    thread,
+};
+
+const COMMANDS: [&str; 4] = ["image", "video", "live", "bench"];
+/// What the table's words stand for, and files of the test's folder.
+const WORDS: [(&str, &str); 4] = [
+    ("PICTURE", "style.png"),
+    ("FOLDER", "styles"),
+    ("MASK", "mask.png"),
+    ("FILM", "film.mkv"),
+];
+
+fn picture(path: &Path, (width, height): (u32, u32), colour: impl Fn(u32, u32) -> [u8; 3]) {
+    let image = image::RgbImage::from_fn(width, height, |x, y| image::Rgb(colour(x, y)));
+    image.save(path).unwrap();
+}
+
+/// A folder with a photo, a film, style pictures and a mask, all small.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    picture(&at("photo.png"), (64, 48), |x, y| {
+        [(x * 4) as u8, (y * 5) as u8, 90]
+    });
+    picture(&at("style.png"), (40, 30), |x, y| {
+        [200, (x * y % 255) as u8, 40]
+    });
+    fs::create_dir(at("styles")).unwrap();
+    picture(&at("styles/a.png"), (40, 30), |x, _| [(x * 6) as u8, 0, 90]);
+    picture(&at("styles/b.png"), (1, 1), |_, _| [10, 200, 90]);
+    picture(&at("mask.png"), (64, 48), |x, _| {
+        [if x < 32 { 255 } else { 0 }; 3]
+    });
+    // The program's own film of the photo, moving.
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/bunny.mp4");
+    let made = Command::new(env!("CARGO_BIN_EXE_allaprima"))
+        .args(["video".into(), sample])
+        .args(["-o".into(), at("film.mkv")])
+        .args([
+            "--duration",
+            "0.16",
+            "--size",
+            "64x48",
+            "--opacity",
+            "0",
+            "--no-audio",
+        ])
+        .args(["--steady", "off", "--quiet"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    folder
+}
+
+fn run(folder: &Path, command: &str, options: &[String], number: usize) -> Output {
+    let out = |extension: &str| format!("out-{command}-{number}.{extension}");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_allaprima"));
+    program.current_dir(folder).arg(command);
+    match command {
+        "image" => program.args(["photo.png", "-o", &out("png"), "--quiet"]),
+        "video" => program.args(["film.mkv", "-o", &out("mkv"), "--quiet"]),
+        "live" => program.args([
+            "--camera",
+            "test",
+            "--camera-size",
+            "64x48",
+            "--window",
+            "off",
+            "--duration",
+            "0.3",
+            "--quiet",
+        ]),
+        _ => program.args(["film.mkv", "--sizes", "64x48", "--frames", "3"]),
+    };
+    program.args(options).output().unwrap()
+}
+
+/// The options of each row with what its four cells say.
+fn table() -> Vec<(String, Vec<String>)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/options.md");
+    let text = fs::read_to_string(path).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| {
+        let (options, cells) = row.split_once("` |").unwrap();
+        let cells = cells.trim_end_matches('|').split('|');
+        (
+            options.to_owned(),
+            cells.map(|cell| cell.trim().to_owned()).collect(),
+        )
+    })
+    .collect()
+}
+
+fn typed(options: &str) -> Vec<String> {
+    let mut options = options.to_owned();
+    for (word, file) in WORDS {
+        options = options.replace(word, file);
+    }
+    options.split(' ').map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn every_option_works_or_is_refused_as_the_table_says() {
+    let folder = folder();
+    let table = table();
+    assert!(table.len() > 20, "the table was not read");
+    let wrong = thread::scope(|scope| {
+        let columns: Vec<_> = COMMANDS
+            .iter()
+            .enumerate()
+            .map(|(column, command)| {
+                let (table, folder) = (&table, folder.path());
+                scope.spawn(move || {
+                    let rows = table.iter().enumerate();
+                    rows.filter_map(|(number, (options, cells))| {
+                        let output = run(folder, command, &typed(options), number);
+                        let (cell, code) = (&cells[column], output.status.code());
+                        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                        let as_written = match cell.strip_prefix("no: ") {
+                            Some(reason) => code == Some(2) && said.contains(reason),
+                            None => cell == "yes" && code == Some(0),
+                        };
+                        (!as_written).then(|| {
+                            format!("{command} {options}: should be '{cell}', is {code:?}: {said}")
+                        })
+                    })
+                    .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        columns
+            .into_iter()
+            .flat_map(|column| column.join().unwrap())
+            .collect::<Vec<_>>()
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn all_at_once() {
+    let folder = folder();
+    let all = "--style starry:0.6,PICTURE:0.4 --strength 0.7 --opacity 0.8 --colors match --saturation 1.4 --brush 1.5 \
+               --mask person --background wave:0.5,PICTURE:0.5";
+    for command in ["image", "video", "live"] {
+        let output = run(folder.path(), command, &typed(all), 100);
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
+    let timed =
+        "--style-at 0:starry:0.5,PICTURE:0.5;0.08:PICTURE --opacity 0.8 --mask FILM --mask-invert";
+    let output = run(folder.path(), "video", &typed(timed), 101);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn odd_style_pictures() {
+    let folder = folder();
+    let at = |name: &str| -> PathBuf { folder.path().join(name) };
+    let try_style = |name: &str| {
+        let options = [
+            "--style-image".to_owned(),
+            name.to_owned(),
+            "--overwrite".to_owned(),
+        ];
+        run(folder.path(), "image", &options, 200)
+    };
+    let works = |name: &str| {
+        let output = try_style(name);
+        assert!(output.status.success(), "{name}: {output:?}");
+    };
+    picture(&at("tiny.png"), (1, 1), |_, _| [9, 99, 199]);
+    works("tiny.png");
+    picture(&at("strip.png"), (3000, 2), |x, _| [x as u8, 99, 199]);
+    works("strip.png");
+    picture(&at("a:b,c.png"), (20, 20), |x, _| [x as u8, 99, 199]);
+    works("a:b,c.png");
+    let half = image::RgbaImage::from_fn(30, 30, |x, _| image::Rgba([200, 10, 10, (x * 8) as u8]));
+    half.save(at("half.png")).unwrap();
+    works("half.png");
+
+    let refused = |name: &str, reason: &str| {
+        let output = try_style(name);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{name}: {said}");
+        assert!(
+            said.contains(name) && said.contains(reason),
+            "{name}: {said}"
+        );
+    };
+    image::RgbaImage::new(30, 30).save(at("clear.png")).unwrap();
+    refused("clear.png", "transparent");
+    fs::write(at("broken.jpg"), b"\xff\xd8\xff\xe0 this is no picture").unwrap();
+    refused("broken.jpg", "cannot be read as a picture");
+    refused("missing.jpg", "cannot be opened");
+}
