@@ -102,7 +102,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     drop(progress);
     let report = report.with_context(|| format!("{} was not painted", args.input.display()))?;
 
-    if args.optimize.is_chosen(&args.paint.style)? && !report.stopped {
+    if args.optimize.is_chosen() && !report.stopped {
         forget_frames(&frames_folder(args))?;
     }
 
