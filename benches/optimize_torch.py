@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rate", type=float, default=4.0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--weights", type=json.loads, default={"content": 1, "style": 20, "variation": 2, "range": 30})
+    parser.add_argument("--weights", type=json.loads, default={"content": 1, "style": 5, "variation": 2, "range": 30})
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     network = Network()

@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         },
         ..OptimizeSettings::new(vec![(read(style)?.picture, 1.0)], Quality::Good)
     };
-    let (sender, steps) = mpsc::channel();
+    let (sender, steps) = mpsc::sync_channel(100_000);
     let mut begun = Instant::now();
     let mut painter = Optimize::new(&weights, settings).watched(Box::new(move |step| {
         if !step.is_full_size {

@@ -119,7 +119,7 @@ impl OptimizeSettings {
         };
         LossWeights {
             content: 1.0,
-            style: 20.0 * self.style_weight,
+            style: 5.0 * self.style_weight,
             variation: 2.0,
             temporal: 100.0 * self.steadiness,
             content_layers: layers(&[("relu4_2", 1.0)]),

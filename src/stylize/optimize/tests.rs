@@ -37,6 +37,7 @@ fn settings() -> OptimizeSettings {
     OptimizeSettings {
         iterations: 8,
         next_iterations: 3,
+        style_weight: 4.0,
         ..OptimizeSettings::new(vec![(picture(0, 3.0), 1.0)], Quality::Draft)
     }
 }
@@ -181,7 +182,7 @@ fn kept_paintings_are_taken_up_and_others_are_not() {
     frames.dedup();
     assert_eq!(frames, [1, 2]);
     let other = OptimizeSettings {
-        style_weight: 2.0,
+        style_weight: 8.0,
         ..settings()
     };
     assert!(film(&mut painter(other), &[0])[0] != whole[0]);
