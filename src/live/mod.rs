@@ -4,7 +4,7 @@
 //! [`Wanted`] is all that the person at the keys can change; the newest value counts, so nothing queues up behind a slow
 //! painter. [`LivePainter`] brings a camera picture to the right size ([`Quality`]), paints it in a style that may be on
 //! its way to another ([`StyleFade`]), and yields a [`Painting`], which any output brings back to the camera's size with
-//! the camera's edges ([`mod@crate::stylize::upscale`]).
+//! the camera's edges ([`upscale`](crate::stylize::upscale())).
 
 mod canvas;
 mod fade;

@@ -1,7 +1,7 @@
 //! Broader and finer brushes.
 //!
 //! A network's strokes have a fixed size in pixels, so a larger picture gets smaller strokes. [`Brush`] paints the picture
-//! at another size and brings the painting back, along the picture's own edges (see [`upscale`]): painted at half its
+//! at another size and brings the painting back, along the picture's own edges (see [`upscale()`]): painted at half its
 //! size a picture has strokes twice as broad, at a quarter of the work.
 
 use super::{Finish, MAX_PIXELS, MIN_SIDE, StylizeError, Stylizer, upscale};

@@ -2,7 +2,7 @@
 //!
 //! A mask is a plane of 0..255 of the picture's size. A person's is found on a small picture, steadied in time (small
 //! changes, which are the network's doubt, are followed slowly; large ones, which are motion, at once) and brought to
-//! full size along the picture's own edges by [`upscale`].
+//! full size along the picture's own edges by [`upscale()`].
 
 use std::{
     fmt,

@@ -39,11 +39,15 @@ use trust::Trust;
 /// and so does the speed at which a wrong stroke is forgotten: 0.97 forgets one half in 23 frames.
 const LARGEST_SHARE: f32 = 0.97;
 
-/// Frames after which the strokes of a cell are replaced, and how many it takes. Averaging different strokes gives
-/// neither, so where history and painting differ the average waits, and the strokes are replaced at once: cell by cell,
-/// each in its turn, a twelfth of them at a time.
+/// Moving frames after which the strokes of a cell are replaced, and how many frames it takes. Averaging different strokes
+/// gives neither, so where history and painting differ the average waits, and the strokes are replaced at once: cell by
+/// cell, each in its turn. Where nothing moves strokes cannot be in the wrong place, and replacing them would only twinkle.
 const RENEWAL: u32 = 48;
 const FADE: u32 = 4;
+
+/// Speeds between which a cell counts from not moving to moving, in pixels a frame: the noise of the flow stays below.
+const STILL: f32 = 0.15;
+const MOVING: f32 = 0.5;
 
 /// Difference of painting and blend, averaged over a cell (0..255), beyond which it is renewed four times as often.
 const DRIFTED: f32 = 12.0;
@@ -129,6 +133,30 @@ pub struct Steady {
     work: Work,
 }
 
+/// When the strokes of a cell are replaced.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// Moving frames since the last time.
+    age: f32,
+    /// Frames that are left of being replaced.
+    fading: u32,
+}
+
+/// Turns that look like chance: neighbours are not replaced together.
+fn turns(columns: usize, rows: usize) -> Vec<Turn> {
+    let turn = |at: usize| {
+        let (x, y) = ((at % columns) as u32, (at / columns) as u32);
+        let mut turn =
+            (x.wrapping_mul(0x9e37_79b1) ^ y.wrapping_mul(0x85eb_ca77)).wrapping_mul(0xc2b2_ae3d);
+        turn ^= turn >> 15;
+        Turn {
+            age: (turn % RENEWAL) as f32,
+            fading: 0,
+        }
+    };
+    (0..columns * rows).map(turn).collect()
+}
+
 /// Everything but the threads.
 #[derive(Default)]
 struct Work {
@@ -143,7 +171,7 @@ struct Work {
     levels: Vec<Level>,
     /// Per cell, how far its strokes are being replaced.
     renewal: Grid,
-    time: u32,
+    turns: Vec<Turn>,
     scratch: Vec<Scratch>,
     trust: Trust,
 }
@@ -222,6 +250,7 @@ impl Work {
         self.painting.resize(width * height, [0.0; 4]);
         self.trust.fit(width, height);
         self.renewal.fit(width, height);
+        self.turns = turns(self.renewal.width, self.renewal.height);
         self.scratch
             .resize_with(height.div_ceil(CELL), Scratch::default);
         self.scratch
@@ -251,7 +280,7 @@ impl Work {
 
     /// Blends painting and history at full size.
     fn mix(&mut self, painting: &Picture, motion: &Motion, share: f32) {
-        self.renew();
+        self.renew(motion);
         let (width, height) = (painting.width(), painting.height());
         let strip = width * CELL;
         let past = Past {
@@ -288,29 +317,37 @@ impl Work {
             );
     }
 
-    /// Chooses the cells whose strokes are replaced: each in its turn, which looks like chance.
-    fn renew(&mut self) {
-        self.time = self.time.wrapping_add(1);
-        let width = self.renewal.width;
-        for (at, cell) in self.renewal.cells.iter_mut().enumerate() {
-            let (x, y) = ((at % width) as u32, (at / width) as u32);
-            let mut turn = (x.wrapping_mul(0x9e37_79b1) ^ y.wrapping_mul(0x85eb_ca77))
-                .wrapping_mul(0xc2b2_ae3d);
-            turn ^= turn >> 15;
-            // Strokes that have drifted far from what is painted there go sooner.
+    /// Chooses the cells whose strokes are replaced.
+    fn renew(&mut self, motion: &Motion) {
+        let (flow, columns) = (&motion.backward, self.renewal.width);
+        for (at, (turn, cell)) in self
+            .turns
+            .iter_mut()
+            .zip(&mut self.renewal.cells)
+            .enumerate()
+        {
+            if turn.fading > 0 {
+                *cell = 1.0 / turn.fading as f32;
+                turn.fading -= 1;
+                continue;
+            }
+            *cell = 0.0;
+            let x = (at % columns * CELL + CELL / 2).min(flow.width - 1);
+            let y = (at / columns * CELL + CELL / 2).min(flow.height - 1);
+            let speed = flow.u[y * flow.width + x].hypot(flow.v[y * flow.width + x]);
+            let moves = ((speed - STILL) / (MOVING - STILL)).clamp(0.0, 1.0);
+            // Strokes that have drifted far from what is painted there go sooner, even where nothing moves.
             let lost = self.lost[at];
             let square = (lost[0] * lost[0] + lost[1] * lost[1] + lost[2] * lost[2]) / 3.0;
-            let period = if square > DRIFTED * DRIFTED {
-                RENEWAL / 4
+            turn.age += if square > DRIFTED * DRIFTED {
+                4.0
             } else {
-                RENEWAL
+                moves
             };
-            let since = self.time.wrapping_add(turn % RENEWAL) % period;
-            *cell = if since < FADE {
-                1.0 / (FADE - since) as f32
-            } else {
-                0.0
-            };
+            if turn.age >= RENEWAL as f32 {
+                turn.age -= RENEWAL as f32;
+                turn.fading = FADE;
+            }
         }
     }
 
