@@ -1,5 +1,5 @@
 //! Real V4L2 devices, in the virtual machine that `./x test-camera` starts: two devices of the kernel's `vivid` driver
-//! (`/dev/video0` a webcam, `/dev/video1` an output) and a v4l2loopback device (`/dev/video20`).
+//! (`/dev/video0` a webcam, `/dev/video1` an output) and two v4l2loopback devices (`/dev/video20` and 21).
 //!
 //! Anywhere else the tests pass without doing anything. The machine is emulated, and painting takes seconds a picture in
 //! it: where it does not matter it is left out (`--opacity 0`), everything else runs as always.
@@ -26,18 +26,11 @@ fn in_the_machine() -> bool {
 
 fn live(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_allaprima"));
-    command
-        .args([
-            "live",
-            "--window",
-            "off",
-            "--steady",
-            "off",
-            "--opacity",
-            "0",
-        ])
-        .args(args)
-        .stdin(Stdio::null());
+    command.args(["live", "--window", "off", "--steady", "off"]);
+    if !args.contains(&"--opacity") {
+        command.args(["--opacity", "0"]);
+    }
+    command.args(args).stdin(Stdio::null());
     command
 }
 
@@ -292,14 +285,14 @@ fn a_camera_that_compresses_its_pictures_is_decoded() {
     let mut writer = Command::new("ffmpeg")
         .args(["-v", "error", "-re", "-f", "lavfi"])
         .args(["-i", "testsrc2=size=320x180:rate=15", "-c:v", "mjpeg"])
-        .args(["-f", "v4l2", "/dev/video20"])
+        .args(["-f", "v4l2", "/dev/video21"])
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         let format = Command::new("v4l2-ctl")
-            .args(["-d20", "--get-fmt-video"])
+            .args(["-d21", "--get-fmt-video"])
             .output()
             .unwrap();
         if text(&format.stdout).contains("MJPG") {
@@ -311,7 +304,7 @@ fn a_camera_that_compresses_its_pictures_is_decoded() {
     let shot = std::env::temp_dir().join("mjpeg.mkv");
     let output = run(&[
         "--camera",
-        "/dev/video20",
+        "/dev/video21",
         "--camera-format",
         "mjpeg",
         "--no-mirror",

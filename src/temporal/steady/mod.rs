@@ -140,6 +140,8 @@ struct Turn {
     age: f32,
     /// Frames that are left of being replaced.
     fading: u32,
+    /// How fast it ages, 0..1: as what has moved there since the last time.
+    restless: f32,
 }
 
 /// Turns that look like chance: neighbours are not replaced together.
@@ -152,6 +154,7 @@ fn turns(columns: usize, rows: usize) -> Vec<Turn> {
         Turn {
             age: (turn % RENEWAL) as f32,
             fading: 0,
+            restless: 0.0,
         }
     };
     (0..columns * rows).map(turn).collect()
@@ -339,14 +342,16 @@ impl Work {
             // Strokes that have drifted far from what is painted there go sooner, even where nothing moves.
             let lost = self.lost[at];
             let square = (lost[0] * lost[0] + lost[1] * lost[1] + lost[2] * lost[2]) / 3.0;
+            // What has come to rest is replaced once more, or what passed would leave its trace.
+            turn.restless = turn.restless.max(moves);
             turn.age += if square > DRIFTED * DRIFTED {
                 4.0
             } else {
-                moves
+                turn.restless
             };
             if turn.age >= RENEWAL as f32 {
                 turn.age -= RENEWAL as f32;
-                turn.fading = FADE;
+                (turn.fading, turn.restless) = (FADE, 0.0);
             }
         }
     }
