@@ -34,7 +34,7 @@ pub enum Engine {
     /// One pass of a network: real time
     #[default]
     Fast,
-    /// The picture is optimised towards --style-image: the best look, seconds per picture
+    /// The picture is optimised towards --style-image: the boldest, seconds to minutes per picture
     Optimize,
 }
 
@@ -42,7 +42,7 @@ pub enum Engine {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Optimizing")]
 pub struct OptimizeArgs {
-    /// How to paint: fast (real time) or optimize (best look, seconds per picture; wants pictures as style)
+    /// How to paint: fast (real time) or optimize (boldest, seconds to minutes per picture; wants pictures as style)
     #[arg(
         long,
         value_name = "NAME",
