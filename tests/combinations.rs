@@ -200,3 +200,24 @@ fn odd_style_pictures() {
     refused("broken.jpg", "cannot be read as a picture");
     refused("missing.jpg", "cannot be opened");
 }
+
+#[test]
+fn what_an_interrupted_run_painted_is_not_lost() {
+    let folder = folder();
+    let frames = folder.path().join("out-video-500.mkv.frames");
+    let painting = frames.join("000000-0123456789abcdef.png");
+    fs::create_dir(&frames).unwrap();
+    fs::write(&painting, "").unwrap();
+    let optimize = "--engine optimize --style-image style.png --quality draft --iterations 1";
+    let refused = run(folder.path(), "video", &typed(optimize), 500);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--resume"));
+    let wrong = format!("{optimize} --overwrite --colors match");
+    let wrong = run(folder.path(), "video", &typed(&wrong), 500);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(painting.exists());
+    let again = format!("{optimize} --resume");
+    let again = run(folder.path(), "video", &typed(&again), 500);
+    assert_eq!(again.status.code(), Some(0), "{again:?}");
+    assert!(!frames.exists(), "a complete film needs them no more");
+}

@@ -189,7 +189,8 @@ pub struct VideoArgs {
     #[command(flatten)]
     pub optimize: OptimizeArgs,
 
-    /// Take up what an interrupted --engine optimize left in OUTPUT.frames
+    /// Take up what an interrupted --engine optimize left in OUTPUT.frames (without it, that is only deleted with
+    /// --overwrite)
     #[arg(long, help_heading = "Optimizing")]
     pub resume: bool,
 

@@ -120,6 +120,9 @@ impl OptimizeArgs {
                 "--background belongs to --engine fast: --engine optimize paints in one style"
             )));
         }
+        let threads = settings::threads(paint.threads);
+        // First of all: reading the styles may already work on these threads.
+        use_threads(threads)?;
         let styles = style_pictures(paint)?;
         let store = ModelStore::open(paint.models.models.as_deref())?;
         let bytes = store.read(LOSS_NETWORK)?;
@@ -128,8 +131,6 @@ impl OptimizeArgs {
         let weights = VggWeights::load(&file).map_err(|reason| {
             anyhow!("model file {LOSS_NETWORK} does not hold VGG-16: {reason}")
         })?;
-        let threads = settings::threads(paint.threads);
-        use_threads(threads)?;
         let usual = OptimizeSettings::new(styles, self.quality);
         let iterations = self.iterations.map_or(usual.iterations, |n| n as usize);
         let settings = OptimizeSettings {

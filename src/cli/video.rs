@@ -1,16 +1,15 @@
 //! `allaprima video`: a video with sound becomes a painted one.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use allaprima::{
     pipeline::{self, Control},
     sink::{VideoFileSink, VideoSinkSettings},
     source::{FrameSource, StreamInfo, VideoFileSource, VideoSourceSettings},
-    stylize::MAX_PIXELS,
+    stylize::{
+        MAX_PIXELS,
+        optimize::{forget_paintings, kept_paintings},
+    },
     temporal::flow::{FlowPreset, FlowScale},
 };
 use anyhow::{Context, Result, anyhow, bail};
@@ -64,12 +63,11 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             )));
         }
         // Paintings that start from the one before are steady by themselves.
-        let frames = kept_frames(args)?;
         let steady = args.steady.steady.0.unwrap_or(0.0);
         let stylizer = args
             .optimize
             .stylizer(&args.paint, (args.start, steady), |painter| {
-                painter.keeping(frames)
+                painter.keeping(frames_folder(args))
             })?;
         (stylizer, None)
     } else {
@@ -91,6 +89,10 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         }
     })?;
 
+    if args.optimize.is_chosen() {
+        check_frames(args)?;
+    }
+
     let control = Arc::new(Control::default());
     interrupt::install(
         control.clone(),
@@ -103,7 +105,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     let report = report.with_context(|| format!("{} was not painted", args.input.display()))?;
 
     if args.optimize.is_chosen() && !report.stopped {
-        forget_frames(&frames_folder(args))?;
+        forget_frames(args)?;
     }
 
     if !quiet {
@@ -127,29 +129,32 @@ fn seconds(info: &StreamInfo) -> Option<f64> {
     Some(info.expected_frames? as f64 / rate).filter(|seconds| seconds.is_finite())
 }
 
-/// The folder in which --engine optimize keeps what is painted until the film is complete; what an earlier run left
-/// there is deleted, unless it is to be taken up.
-fn kept_frames(args: &VideoArgs) -> Result<PathBuf> {
-    let folder = frames_folder(args);
-    if !args.resume {
-        forget_frames(&folder)?;
-    }
-    Ok(folder)
-}
-
+/// The folder in which --engine optimize keeps what is painted until the film is complete.
 fn frames_folder(args: &VideoArgs) -> PathBuf {
     let mut name = args.output.clone().into_os_string();
     name.push(".frames");
     name.into()
 }
 
-fn forget_frames(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot delete {}", folder.display()))
-        }
-        _ => Ok(()),
+/// Refuses to delete what an interrupted run painted, unless that was asked for.
+fn check_frames(args: &VideoArgs) -> Result<()> {
+    let folder = frames_folder(args);
+    let kept = kept_paintings(&folder)
+        .with_context(|| format!("the folder {} cannot be read", folder.display()))?;
+    match kept.len() {
+        0 => Ok(()),
+        _ if args.resume => Ok(()),
+        _ if args.overwrite => forget_frames(args),
+        count => bail!(
+            "{} holds {count} paintings of a run that was interrupted: --resume takes them up, --overwrite deletes them",
+            folder.display()
+        ),
     }
+}
+
+fn forget_frames(args: &VideoArgs) -> Result<()> {
+    let folder = frames_folder(args);
+    forget_paintings(&folder).with_context(|| format!("cannot delete {}", folder.display()))
 }
 
 /// Refuses pictures that memory does not hold.

@@ -4,7 +4,11 @@
 //! digest over all of them: a file of that name *is* the painting, and one made from another film, with other settings,
 //! or after a frame that was painted differently has another name and is not found. PNG checks its own bytes.
 
-use std::{fmt::Write, fs, path::PathBuf};
+use std::{
+    fmt::Write,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -55,10 +59,7 @@ impl KeptPaintings {
     }
 
     /// The painting at `place`, if it is there, whole and of the right size.
-    pub(super) fn load(
-        place: &std::path::Path,
-        (width, height): (usize, usize),
-    ) -> Option<Picture> {
+    pub(super) fn load(place: &Path, (width, height): (usize, usize)) -> Option<Picture> {
         let picture = PictureFile::read(place, Sizing::Native).ok()?.picture;
         (picture.width() == width && picture.height() == height).then_some(picture)
     }
@@ -67,7 +68,7 @@ impl KeptPaintings {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn store(place: &std::path::Path, painting: &Picture) -> Result<(), PictureError> {
+    pub(super) fn store(place: &Path, painting: &Picture) -> Result<(), PictureError> {
         if let Some(folder) = place.parent() {
             fs::create_dir_all(folder).map_err(|source| PictureError::Write {
                 path: folder.to_owned(),
@@ -76,5 +77,76 @@ impl KeptPaintings {
         }
         PictureFile::new(painting.clone()).write(place, true)?;
         Ok(())
+    }
+}
+
+/// The kept paintings in `folder`, known by their names; none when there is no such folder.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn kept_paintings(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut paintings = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let is_ours = path.extension().is_some_and(|extension| extension == "png")
+            && path
+                .file_stem()
+                .and_then(|stem| stem.to_str()?.split_once('-'))
+                .is_some_and(|(number, digest)| {
+                    number.len() >= 6
+                        && number.bytes().all(|byte| byte.is_ascii_digit())
+                        && digest.len() == 16
+                        && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+                });
+        if is_ours {
+            paintings.push(path);
+        }
+    }
+    Ok(paintings)
+}
+
+/// Deletes the kept paintings in `folder`, and the folder unless something else is in it.
+///
+/// # Errors
+/// When a painting cannot be deleted.
+pub fn forget_paintings(folder: &Path) -> io::Result<()> {
+    for painting in kept_paintings(folder)? {
+        fs::remove_file(painting)?;
+    }
+    // It may hold what is not ours, or not be there.
+    let _ = fs::remove_dir(folder);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_paintings_are_deleted() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("film.mkv.frames");
+        assert!(kept_paintings(&folder).unwrap().is_empty());
+        forget_paintings(&folder).unwrap();
+        fs::create_dir(&folder).unwrap();
+        let ours = folder.join("000012-0123456789abcdef.png");
+        let foreign = folder.join("2024-holiday.png");
+        fs::write(&ours, "").unwrap();
+        fs::write(&foreign, "").unwrap();
+        assert_eq!(
+            kept_paintings(&folder).unwrap(),
+            std::slice::from_ref(&ours)
+        );
+        forget_paintings(&folder).unwrap();
+        assert!(!ours.exists() && foreign.exists());
+        fs::remove_file(&foreign).unwrap();
+        fs::write(&ours, "").unwrap();
+        forget_paintings(&folder).unwrap();
+        assert!(!folder.exists());
     }
 }

@@ -13,6 +13,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use kept::{forget_paintings, kept_paintings};
 pub use objective::{LossWeights, Losses};
 pub use settings::{Method, OptimizeSettings, Quality};
 
