@@ -50,9 +50,9 @@ const OCTAVES: usize = 4;
 /// strokes take their place, which flickers. Least where the average has more texture than the painting. Of what
 /// flickers a few percent are let go; what does not flicker keeps all its texture.
 const REPAIR: [Repair; OCTAVES] = [
-    repair(1.08, 0.96),
-    repair(1.04, 0.97),
-    repair(1.02, 0.98),
+    repair(1.08, 0.93),
+    repair(1.04, 0.95),
+    repair(1.02, 0.97),
     repair(1.0, 1.0),
 ];
 
