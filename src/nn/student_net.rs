@@ -18,7 +18,7 @@ use candle_core::{D, Device, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    layers::{reflection_pad, reflection_pad_to_multiple},
+    layers::{pixel_shuffle, pixel_unshuffle, reflection_pad, reflection_pad_to_multiple},
     transform_net::EPSILON,
 };
 
@@ -355,7 +355,7 @@ impl StudentNet {
             );
         }
         let apply = |index: usize, x: &Tensor| self.layer(index, x, weights, convolve);
-        let mut x = unshuffle(&reflection_pad_to_multiple(x_nchw, BLOCK)?)?;
+        let mut x = pixel_unshuffle(&reflection_pad_to_multiple(x_nchw, BLOCK)?, BLOCK)?;
         x = apply(0, &x)?;
         for block in 0..self.config.blocks {
             let inner = apply(1 + 2 * block, &x)?;
@@ -384,7 +384,7 @@ impl StudentNet {
         let side = folded.dim(D::Minus1)?;
         let mut y = convolve(&reflection_pad(x, side / 2)?, &folded)?;
         if layer.upsampling.is_some() {
-            y = shuffle(&y)?;
+            y = pixel_shuffle(&y)?;
         }
         let (n, c, h, w) = y.dims4()?;
         let flat = y.reshape((n, c, h * w))?;
@@ -428,24 +428,6 @@ fn fold_matrix() -> Vec<f32> {
         }
     }
     matrix
-}
-
-/// (N, 3, H, W) to (N, 48, H/4, W/4), channels `[row in the block][column in the block][colour]`.
-fn unshuffle(x: &Tensor) -> Result<Tensor> {
-    let (n, c, h, w) = x.dims4()?;
-    x.reshape(&[n, c, h / BLOCK, BLOCK, w / BLOCK, BLOCK][..])?
-        .permute(vec![0, 3, 5, 1, 2, 4])?
-        .contiguous()?
-        .reshape((n, c * BLOCK * BLOCK, h / BLOCK, w / BLOCK))
-}
-
-/// (N, 4C, H, W), channels `[row in the block][column in the block][channel]`, to (N, C, 2H, 2W).
-fn shuffle(x: &Tensor) -> Result<Tensor> {
-    let (n, c, h, w) = x.dims4()?;
-    x.reshape(&[n, 2, 2, c / 4, h, w][..])?
-        .permute(vec![0, 3, 4, 1, 5, 2])?
-        .contiguous()?
-        .reshape((n, c / 4, 2 * h, 2 * w))
 }
 
 #[cfg(test)]
@@ -507,7 +489,7 @@ mod tests {
         let kernel = Tensor::randn(0f32, 1., (3, 2, 5, 5), &device)?;
         let x = Tensor::randn(0f32, 1., (1, 2, 6, 7), &device)?;
         let behind = x.upsample_nearest2d(12, 14)?.conv2d(&kernel, 0, 1, 1, 1)?;
-        let before = shuffle(&x.conv2d(&net.folded(&kernel)?, 0, 1, 1, 1)?)?;
+        let before = pixel_shuffle(&x.conv2d(&net.folded(&kernel)?, 0, 1, 1, 1)?)?;
         // Both without padding: the first begins at pixel 2 of the upsampled plane, so does the second.
         assert_eq!(before.dims(), behind.dims());
         let difference = (before - behind)?.abs()?.max_all()?.to_scalar::<f32>()?;
