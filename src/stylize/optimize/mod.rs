@@ -34,7 +34,7 @@ use kept::KeptPaintings;
 use objective::{Anchor, Objective, StyleTarget};
 
 /// Sizes that are painted one after the other, with the iterations of each in those of full size.
-const LEVELS: [(f64, f64); 3] = [(0.25, 3.0), (0.5, 1.5), (1.0, 1.0)];
+const LEVELS: [(f64, f64); 3] = [(0.25, 2.0), (0.5, 1.0), (1.0, 1.0)];
 
 /// The same for a picture that starts from the painting before: what was uncovered is found at the small sizes.
 const NEXT_LEVELS: [(f64, f64); 3] = [(0.25, 1.5), (0.5, 0.75), (1.0, 1.0)];
