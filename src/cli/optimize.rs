@@ -15,7 +15,7 @@ use allaprima::{
     pipeline::Control,
     stylize::{
         Colors, Finish, Finisher, Finishing, Stylizer,
-        optimize::{Method, Optimize, OptimizeSettings, Quality, Step},
+        optimize::{LossWeights, Method, Optimize, OptimizeSettings, Quality, Step},
     },
 };
 use anyhow::{Context, Result, anyhow};
@@ -59,7 +59,7 @@ pub struct OptimizeArgs {
     #[arg(long, value_name = "NAME", default_value = "good")]
     pub quality: Quality,
 
-    /// Steps at full size [default: 15 for draft, 50 for good, 200 for best]
+    /// Steps at full size [default: 10 for draft, 30 for good, 120 for best]
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub iterations: Option<u32>,
 
@@ -95,18 +95,26 @@ fn style_pictures(paint: &PaintArgs) -> Result<Vec<(Picture, f32)>> {
     pictures.collect()
 }
 
+/// What is painted one after the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Film {
+    /// Where it starts, in seconds.
+    pub start: Option<f64>,
+    /// How firmly its paintings are held together, 0..1; 0: pictures on their own.
+    pub steady: f32,
+}
+
 impl OptimizeArgs {
     /// Whether the options ask for this engine.
     pub fn is_chosen(&self) -> bool {
         self.engine == Engine::Optimize
     }
 
-    /// The painter that the options describe, for a film that starts at `start` (in seconds) and is held together as firmly
-    /// as `steady` (0..1) says; `prepare` may still change it.
+    /// The painter that the options describe; `prepare` may still change it.
     pub fn stylizer(
         &self,
         paint: &PaintArgs,
-        (start, steady): (Option<f64>, f32),
+        film: Film,
         prepare: impl FnOnce(Optimize) -> Optimize,
     ) -> Result<Box<dyn Stylizer>> {
         let finish = Finish::new(paint.opacity, paint.colors(), paint.saturation).map_err(usage)?;
@@ -135,8 +143,11 @@ impl OptimizeArgs {
         let iterations = self.iterations.map_or(usual.iterations, |n| n as usize);
         let settings = OptimizeSettings {
             style_scale: paint.brush,
-            steadiness: steady,
-            style_weight: self.style_weight * paint.strength,
+            losses: LossWeights {
+                style: usual.losses.style * self.style_weight * paint.strength,
+                temporal: usual.losses.temporal * film.steady,
+                ..usual.losses
+            },
             iterations,
             next_iterations: iterations.div_ceil(5),
             budget: self.time_limit.map(Duration::from_secs_f64),
@@ -147,7 +158,7 @@ impl OptimizeArgs {
         let painter = prepare(Optimize::new(&weights, settings));
         let finisher = Finisher {
             finish,
-            region: painter::region(paint, &store, start)?,
+            region: painter::region(paint, &store, film.start)?,
         };
         Ok(Box::new(Finishing::new(Box::new(painter), finisher)))
     }

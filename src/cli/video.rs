@@ -15,7 +15,7 @@ use allaprima::{
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
-    args::VideoArgs, interrupt, painter::Painter, progress::Progress, settings::threads,
+    args::VideoArgs, interrupt, optimize::Film, painter::Painter, progress::Progress, settings::threads,
     summary::Summary, usage,
 };
 
@@ -62,11 +62,14 @@ pub fn run(args: &VideoArgs) -> Result<()> {
                 "--style-at belongs to --engine fast: --engine optimize paints the whole film in one style"
             )));
         }
-        // Paintings that start from the one before are steady by themselves.
-        let steady = args.steady.steady.0.unwrap_or(0.0);
+        let film = Film {
+            start: args.start,
+            // Paintings that start from the one before are steady by themselves.
+            steady: args.steady.steady.0.unwrap_or(0.0),
+        };
         let stylizer = args
             .optimize
-            .stylizer(&args.paint, (args.start, steady), |painter| {
+            .stylizer(&args.paint, film, |painter| {
                 painter.keeping(frames_folder(args))
             })?;
         (stylizer, None)

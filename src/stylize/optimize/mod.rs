@@ -14,7 +14,7 @@ mod settings;
 mod tests;
 
 pub use kept::{forget_paintings, kept_paintings};
-pub use objective::{LossWeights, Losses};
+pub use objective::{LossWeights, Losses, layers};
 pub use settings::{Method, OptimizeSettings, Quality};
 
 use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Instant};
@@ -34,13 +34,13 @@ use kept::KeptPaintings;
 use objective::{Anchor, Objective, StyleTarget};
 
 /// Sizes that are painted one after the other, with the iterations of each in those of full size.
-const LEVELS: [(f64, f64); 3] = [(0.25, 3.0), (0.5, 1.5), (1.0, 1.0)];
+const LEVELS: [(f64, f64); 3] = [(0.25, 2.0), (0.5, 1.0), (1.0, 1.0)];
 
 /// The same for a picture that starts from the painting before: what was uncovered is found at the small sizes.
 const NEXT_LEVELS: [(f64, f64); 3] = [(0.25, 1.5), (0.5, 0.75), (1.0, 1.0)];
 
-/// Sizes under this are skipped: relu5_1 would have hardly a pixel.
-const LEAST_LEVEL_SIDE: f64 = 64.0;
+/// Sizes under this are skipped: what is smaller than a stroke would be lost, and faces are the first to go.
+const LEAST_LEVEL_SIDE: f64 = 80.0;
 
 /// Steps that L-BFGS remembers.
 const HISTORY: usize = 10;
@@ -83,7 +83,6 @@ pub struct Optimize {
     network: Arc<LossNetwork>,
     tape: Tape,
     settings: OptimizeSettings,
-    weights: LossWeights,
     styles: Vec<(Size, StyleTarget)>,
     film: Film,
     watch: Option<Watch>,
@@ -99,7 +98,6 @@ impl Optimize {
         Self {
             network: Arc::new(weights.on_processor(settings.pooling)),
             tape: Tape::default(),
-            weights: settings.weights(),
             film: Film::new(settings.threads),
             settings,
             styles: Vec::new(),
@@ -137,7 +135,7 @@ impl Optimize {
             (Canvas::new(picture, size), *weight)
         });
         let pictures: Vec<_> = pictures.collect();
-        let target = StyleTarget::new(&self.network, &mut self.tape, &self.weights, &pictures);
+        let target = StyleTarget::new(&self.network, &mut self.tape, &self.settings.losses, &pictures);
         self.styles.push((size, target));
     }
 
@@ -160,7 +158,7 @@ impl Optimize {
         let mut objective = Objective::new(
             &self.network,
             &mut self.tape,
-            &self.weights,
+            &self.settings.losses,
             style,
             &target,
             anchors,
@@ -271,7 +269,7 @@ impl Stylizer for Optimize {
         if width.min(height) < MIN_SIDE {
             return Err(StylizeError::TooSmall { width, height });
         }
-        if self.settings.steadiness <= 0.0 {
+        if self.settings.losses.temporal <= 0.0 {
             self.film.reset();
         }
         let anchors = self.film.anchors(picture, Size::of(height, width));
