@@ -23,6 +23,7 @@ mod packed;
 mod pass;
 mod patch;
 mod peak;
+mod picture;
 mod plan;
 mod pool;
 mod quantise;
@@ -44,7 +45,8 @@ pub use loss::{
     add_weighted_difference, gram_matrix,
 };
 pub use network::{
-    ConvolutionWeights, LayerShape, MINIMUM_SIDE, NetworkShape, StyleParameters, TransformWeights,
+    ConvolutionWeights, Entry, LayerShape, MINIMUM_SIDE, NetworkShape, StyleParameters,
+    TransformWeights, Upsample,
 };
 pub use peak::multiply_adds;
 pub(crate) use pool::WorkerPool;

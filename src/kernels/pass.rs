@@ -5,7 +5,8 @@ use super::convolution::{Convolution, RowConvolution};
 use super::format::Format;
 use super::instruction_set::Kernel;
 use super::last::LastConvolution;
-use super::patch::{PictureSource, TensorSource, Tiling};
+use super::patch::{TensorSource, Tiling};
+use super::picture::{BlockSource, PictureSource};
 use super::simd::{Simd, sigmoid};
 use super::statistics::{Affine, LaneSums, Moments};
 
@@ -28,6 +29,7 @@ pub(crate) struct Scratch {
 )]
 pub(crate) enum Source<'a> {
     Picture(PictureSource<'a>),
+    Blocks(BlockSource<'a>),
     Tensor(TensorSource),
 }
 
@@ -124,6 +126,10 @@ impl ConvolutionTile<'_> {
                 Source::Picture(picture) => {
                     picture.fill::<C::Format>(&tile, patch);
                     3
+                }
+                Source::Blocks(picture) => {
+                    picture.fill::<C::Format>(&tile, patch);
+                    BlockSource::CHANNELS
                 }
                 Source::Tensor(tensor) => {
                     tensor.fill::<S, C::Format>(&tile, patch);
