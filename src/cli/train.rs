@@ -11,6 +11,7 @@ use std::{
 use allaprima::{
     frame::Picture,
     models::ModelStore,
+    nn::{student_file::NEUTRAL, student_net::StudentConfig},
     picture_file::PictureFile,
     pipeline::Control,
     source::Sizing,
@@ -58,17 +59,17 @@ pub struct TrainArgs {
     #[arg(long)]
     pub resume: bool,
 
-    /// Channels of the residual blocks
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = parse_channels, help_heading = "Network")]
-    pub channels: usize,
+    /// Channels at a quarter of the picture's size: 16 or 32
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.width, help_heading = "Network")]
+    pub width: usize,
 
     /// Residual blocks
-    #[arg(long, value_name = "N", default_value = "5", value_parser = value_parser!(u8).range(1..=16), help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.blocks as u8, value_parser = value_parser!(u8).range(1..=16), help_heading = "Network")]
     pub blocks: u8,
 
-    /// Channels at half the picture's size
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = parse_half, help_heading = "Network")]
-    pub half: usize,
+    /// Channels at half the picture's size: 8 or 16
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.detail, help_heading = "Network")]
+    pub detail: usize,
 
     /// Largest learning rate
     #[arg(
@@ -128,23 +129,10 @@ fn parse_minutes(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "write minutes, from 0.01 to 100000".into())
 }
 
-fn parse_multiple(text: &str, step: usize, least: usize, most: usize) -> Result<usize, String> {
-    let number = text.parse().ok();
-    number
-        .filter(|number| (least..=most).contains(number) && number % step == 0)
-        .ok_or_else(|| format!("write a multiple of {step} from {least} to {most}"))
-}
-
-fn parse_channels(text: &str) -> Result<usize, String> {
-    parse_multiple(text, 8, 8, 128)
-}
-
-fn parse_half(text: &str) -> Result<usize, String> {
-    parse_multiple(text, 4, 4, 64)
-}
-
 fn parse_crop(text: &str) -> Result<usize, String> {
-    parse_multiple(text, 8, 64, 1024)
+    let side = text.parse().ok();
+    side.filter(|side| (64..=1024).contains(side) && side % 8 == 0)
+        .ok_or_else(|| "write a multiple of 8 from 64 to 1024".into())
 }
 
 /// Time between two lines of progress.
@@ -173,11 +161,15 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let store = ModelStore::open(args.models.models.as_deref())?;
     let teacher = teacher(&StylePack::load(&store)?);
     let shape = Shape {
-        channels: args.channels,
-        blocks: usize::from(args.blocks),
-        half: args.half,
+        config: StudentConfig {
+            width: args.width,
+            blocks: usize::from(args.blocks),
+            detail: args.detail,
+            ..StudentConfig::SWIFT
+        },
         styles: teacher.styles.len(),
     };
+    shape.check().map_err(|reason| usage(anyhow!(reason)))?;
     let checkpoint = args
         .resume
         .then(|| Checkpoint::load(&files.checkpoint, &shape))
@@ -224,7 +216,7 @@ fn teacher(pack: &StylePack) -> Teacher {
     let styles = (0..pack.styles().len()).map(|n| pack.parameters(&StyleChoice::single(n)));
     Teacher {
         network: pack.network().clone(),
-        names: names.chain(["neutral".to_owned()]).collect(),
+        names: names.chain([NEUTRAL.to_owned()]).collect(),
         styles: styles.chain([pack.neutral().clone()]).collect(),
     }
 }

@@ -6,8 +6,10 @@
 use super::adam::State;
 use super::network::Shape;
 use crate::kernels::KernelError;
+use crate::nn::student_file::StudentFile;
 use safetensors::SafeTensors;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -56,8 +58,6 @@ pub struct Checkpoint {
     pub state: State,
 }
 
-/// What a student's file says it is.
-const FORMAT: &str = "allaprima-student-1";
 /// What a checkpoint says it is.
 const CHECKPOINT: &str = "allaprima-training-1";
 const TENSORS: [&str; 4] = ["parameters", "average", "mean", "square"];
@@ -159,7 +159,7 @@ impl Checkpoint {
     ) -> Result<(), TrainError> {
         let values = &self.state.average;
         let styles = self.shape.styles;
-        let mut tensors = Vec::new();
+        let mut tensors = BTreeMap::new();
         for layer in self.shape.layers().0 {
             let (inputs, outputs) = layer.channels;
             let mut weight = Vec::with_capacity(9 * inputs * outputs);
@@ -167,30 +167,29 @@ impl Checkpoint {
                 weight.extend((0..9).map(|tap| values[layer.weight(output, input, tap)]));
             }
             let name = &layer.name;
-            tensors.push((
-                format!("{name}.weight"),
-                vec![outputs, inputs, 3, 3],
-                weight,
-            ));
-            let at = (0..styles * outputs).map(|n| layer.norm(n / outputs, n % outputs));
-            let (scale, shift) = at
-                .map(|(scale, shift)| (values[scale], values[shift]))
-                .unzip();
-            tensors.push((format!("{name}.scale"), vec![styles, outputs], scale));
-            tensors.push((format!("{name}.shift"), vec![styles, outputs], shift));
+            tensors.insert(format!("{name}.weight"), weight);
+            let normed = layer.normed;
+            let at = (0..styles * normed).map(|n| layer.norm(n / normed, n % normed));
+            let (scale, shift) = at.map(|at| (values[at.0], values[at.1])).unzip();
+            tensors.insert(format!("{name}.scale"), scale);
+            tensors.insert(format!("{name}.shift"), shift);
         }
-        let metadata = [
-            ("format", FORMAT.to_owned()),
-            ("config", config(&self.shape).to_string()),
-            ("styles", json!(names).to_string()),
-            ("training", training.to_string()),
-        ];
-        write(path, &metadata, &tensors)
+        let file = StudentFile {
+            config: self.shape.config,
+            styles: names.to_vec(),
+            training: training.clone(),
+            tensors,
+        };
+        let bytes = file.to_bytes().map_err(|reason| TrainError::Content {
+            path: path.to_owned(),
+            reason,
+        })?;
+        replace(path, &bytes)
     }
 }
 
 fn config(shape: &Shape) -> Value {
-    json!({"channels": shape.channels, "blocks": shape.blocks, "half": shape.half})
+    json!({"network": shape.config, "styles": shape.styles})
 }
 
 /// Writes a safetensors file by another name, then renames it.
@@ -221,6 +220,16 @@ fn write(
     while text.len() % 8 != 0 {
         text.push(' ');
     }
+    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    for (_, _, values) in tensors {
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    replace(path, &bytes)
+}
+
+/// Writes a file by another name, then renames it, so that there is always a whole one.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     let failed = |source| TrainError::Write {
         path: path.to_owned(),
         source,
@@ -230,12 +239,7 @@ fn write(
         .filter(|folder| !folder.as_os_str().is_empty());
     let mut file =
         tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
-    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
-    bytes.extend_from_slice(text.as_bytes());
-    for (_, _, values) in tensors {
-        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-    }
-    file.write_all(&bytes).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())

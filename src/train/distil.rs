@@ -258,9 +258,8 @@ impl Distillation {
                 let style = [(style, 1.0)];
                 let mut gradient = vec![0.0; 3 * size.0 * size.1];
                 let mut moved = views.clean.clone();
-                for (n, value) in moved.iter_mut().enumerate() {
-                    let plane = n % 3 * size.0 * size.1 + n / 3;
-                    *value = (views.seen[1][plane] * 255.0 + 0.5) as u8;
+                for (byte, value) in moved.iter_mut().zip(&views.seen[1]) {
+                    *byte = (value * 255.0 + 0.5) as u8;
                 }
                 unit.paint_rgb(teacher, &style, &moved, settings.crop)?;
                 let moved = std::mem::take(&mut unit.painted);
@@ -311,13 +310,9 @@ impl Distillation {
         unit.engine.set_style(&blend(&self.teacher, style))?;
         let mut taught = vec![0; rgb.len()];
         unit.engine.paint(rgb, width, height, &mut taught)?;
-        let plane = height * width;
-        let mut seen = vec![0.0; rgb.len()];
-        for (n, value) in rgb.iter().enumerate() {
-            seen[n % 3 * plane + n / 3] = f32::from(*value) / 255.0;
-        }
+        let seen: Vec<f32> = rgb.iter().map(|value| f32::from(*value) / 255.0).collect();
         let painted = unit.tapes[0].forward(&self.state.average, style, &seen, (height, width));
-        let bytes = (0..rgb.len()).map(|n| (painted[n % 3 * plane + n / 3] * 255.0 + 0.5) as u8);
+        let bytes = painted.iter().map(|value| (value * 255.0 + 0.5) as u8);
         Ok([bytes.collect(), taught])
     }
 }
@@ -355,13 +350,8 @@ impl Unit {
         side: usize,
     ) -> Result<(), KernelError> {
         self.engine.set_style(&blend(teacher, style))?;
-        let mut rows = vec![0.0; rgb.len()];
-        self.engine.paint_f32(rgb, side, side, &mut rows)?;
-        self.painted.resize(rows.len(), 0.0);
-        for (n, value) in rows.iter().enumerate() {
-            self.painted[n % 3 * side * side + n / 3] = *value;
-        }
-        Ok(())
+        self.painted.resize(rgb.len(), 0.0);
+        self.engine.paint_f32(rgb, side, side, &mut self.painted)
     }
 
     /// The gradient of one piece.
@@ -400,13 +390,13 @@ impl Unit {
         let (row, column) = views.moved;
         add_rectangle(
             &gradient_a,
-            common,
+            common.1,
             (row.max(0), column.max(0)),
             side,
             &mut gradient,
         );
         let corner = ((-row).max(0), (-column).max(0));
-        add_rectangle(&gradient_b, common, corner, side, &mut second_gradient);
+        add_rectangle(&gradient_b, common.1, corner, side, &mut second_gradient);
         self.tapes[0].backward(turned, &gradient, &mut self.gradient);
         self.tapes[1].backward(turned, &second_gradient, &mut self.gradient);
         self.report = Report {
@@ -448,23 +438,26 @@ fn choose_style(random: &mut Random, seed: u64, turn: u64, styles: usize) -> Vec
     vec![(style, weight), (other, 1.0 - weight)]
 }
 
-/// Weights as PyTorch draws them; styles of scale 1 and shift 0.
+/// Weights by He et al. 2015, those of the four pixels of a block equal (Aitken et al. 2017); styles of scale 1, shift 0.
 fn random_weights(shape: &Shape, seed: u64) -> Vec<f32> {
     let (layers, length) = shape.layers();
     let mut parameters = vec![0.0; length];
     let mut random = Random::new(seed, [u64::MAX, 0]);
     for layer in layers {
         let (inputs, outputs) = layer.channels;
-        let bound = 1.0 / ((9 * inputs) as f32).sqrt();
-        for output in 0..outputs {
-            for input in 0..inputs {
-                for tap in 0..9 {
-                    parameters[layer.weight(output, input, tap)] = random.between(-bound, bound);
+        let bound = (6.0 / (9 * inputs) as f32).sqrt();
+        for (input, tap) in (0..9 * inputs).map(|n| (n / 9, n % 9)) {
+            for channel in 0..layer.normed {
+                let value = random.between(-bound, bound);
+                for output in (channel..outputs).step_by(layer.normed) {
+                    parameters[layer.weight(output, input, tap)] = value;
                 }
             }
-            for style in 0..shape.styles {
-                parameters[layer.norm(style, output).0] = 1.0;
-            }
+        }
+        for (style, channel) in
+            (0..shape.styles * layer.normed).map(|n| (n / layer.normed, n % layer.normed))
+        {
+            parameters[layer.norm(style, channel).0] = 1.0;
         }
     }
     parameters
@@ -474,15 +467,14 @@ fn overlap_size((row, column): (isize, isize), side: usize) -> (usize, usize) {
     (side - row.unsigned_abs(), side - column.unsigned_abs())
 }
 
-/// What two pictures of `[3][side][side]` both show, where the second begins at a pixel of the first.
+/// What two pictures of `[side][side][3]` both show, where the second begins at a pixel of the first.
 fn overlap(a: &[f32], b: &[f32], moved: (isize, isize), side: usize) -> [Vec<f32>; 2] {
     let (height, width) = overlap_size(moved, side);
     let cut = |picture: &[f32], row: isize, column: isize| {
         let (top, left) = (row.max(0) as usize, column.max(0) as usize);
         let mut part = Vec::with_capacity(3 * height * width);
-        for (color, y) in (0..3 * height).map(|n| (n / height, n % height)) {
-            let start = (color * side + top + y) * side + left;
-            part.extend_from_slice(&picture[start..start + width]);
+        for y in top..top + height {
+            part.extend_from_slice(&picture[3 * (y * side + left)..][..3 * width]);
         }
         part
     };
@@ -492,15 +484,15 @@ fn overlap(a: &[f32], b: &[f32], moved: (isize, isize), side: usize) -> [Vec<f32
 /// Adds a part that [`overlap`] cut out at that corner.
 fn add_rectangle(
     part: &[f32],
-    (height, width): (usize, usize),
+    width: usize,
     (top, left): (isize, isize),
     side: usize,
     picture: &mut [f32],
 ) {
     let (top, left) = (top as usize, left as usize);
-    for (n, row) in part.chunks_exact(width).enumerate() {
-        let start = (n / height * side + top + n % height) * side + left;
-        for (sum, value) in picture[start..start + width].iter_mut().zip(row) {
+    for (y, row) in part.chunks_exact(3 * width).enumerate() {
+        let start = 3 * ((top + y) * side + left);
+        for (sum, value) in picture[start..start + 3 * width].iter_mut().zip(row) {
             *sum += value;
         }
     }

@@ -54,7 +54,7 @@ struct Octaves {
 }
 
 impl Comparison {
-    /// Compares two pictures, `[3][height][width]`, and adds the gradient with respect to the student's to `gradient`.
+    /// Compares two pictures, `[height][width][3]`, and adds the gradient with respect to the student's to `gradient`.
     pub fn compare(
         &mut self,
         student: &[f32],
@@ -180,45 +180,46 @@ fn mirrored(at: isize, size: usize) -> usize {
     (if at >= size { 2 * size - 1 - at } else { at }) as usize
 }
 
-/// Smooths each plane by (1 2 1)/4 at that distance, which is at most a side, both ways.
+/// Smooths by (1 2 1)/4 at that distance, which is at most half a side, both ways.
 fn smooth(
-    planes: &mut [f32],
+    picture: &mut [f32],
     (height, width): (usize, usize),
     distance: usize,
     room: &mut Vec<f32>,
 ) {
-    room.resize(height * width, 0.0);
-    let reach = distance as isize;
-    for plane in planes.chunks_exact_mut(height * width) {
-        for (y, out) in room.chunks_exact_mut(width).enumerate() {
-            let row = |y: usize| &plane[y * width..(y + 1) * width];
-            let (above, below) = (
-                mirrored(y as isize - reach, height),
-                mirrored(y as isize + reach, height),
+    let (line, step, reach) = (3 * width, 3 * distance, distance as isize);
+    room.resize(height * line, 0.0);
+    for (y, out) in room.chunks_exact_mut(line).enumerate() {
+        let row = |y: usize| &picture[y * line..(y + 1) * line];
+        let (above, below) = (
+            mirrored(y as isize - reach, height),
+            mirrored(y as isize + reach, height),
+        );
+        smooth_row(row(above), row(y), row(below), out);
+    }
+    for (from, to) in room.chunks_exact(line).zip(picture.chunks_exact_mut(line)) {
+        let inner = line - step;
+        smooth_row(
+            from,
+            &from[step..inner],
+            &from[2 * step..],
+            &mut to[step..inner],
+        );
+        for x in (0..distance).chain(width - distance..width) {
+            let (left, right) = (
+                mirrored(x as isize - reach, width),
+                mirrored(x as isize + reach, width),
             );
-            smooth_row(row(above), row(y), row(below), out);
-        }
-        for (from, to) in room.chunks_exact(width).zip(plane.chunks_exact_mut(width)) {
-            let inner = width - distance;
-            smooth_row(
-                from,
-                &from[distance..inner],
-                &from[2 * distance..],
-                &mut to[distance..inner],
-            );
-            for x in (0..distance).chain(inner..width) {
-                let (left, right) = (
-                    mirrored(x as isize - reach, width),
-                    mirrored(x as isize + reach, width),
-                );
-                to[x] = 0.25 * (from[left] + from[right]) + 0.5 * from[x];
+            for c in 0..3 {
+                to[3 * x + c] =
+                    0.25 * (from[3 * left + c] + from[3 * right + c]) + 0.5 * from[3 * x + c];
             }
         }
     }
 }
 
-/// Twice the mean square of a − b is what two paintings of the same thing differ by: returns the mean square, and adds the
-/// gradients of `weight` times it to both.
+/// Compares what two paintings of the same thing differ by: returns the mean square, and adds the gradient of `weight` times
+/// it to both.
 pub fn compare_pair(
     (a, gradient_a): (&[f32], &mut [f32]),
     (b, gradient_b): (&[f32], &mut [f32]),

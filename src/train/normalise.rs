@@ -78,8 +78,7 @@ vectorised! {
         }
     }
 
-    /// The gradient of `raw`, into `padded`, which has two more pixels on each side of rows of `columns`; from what
-    /// [`gated_sums`] left.
+    /// Turns what [`gated_sums`] left into the gradient of `raw`.
     pub(super) fn normalise_back(
         raw: &[f32],
         mean: &[f32],
@@ -87,9 +86,7 @@ vectorised! {
         scale: &[f32],
         shift_gradient: &[f32],
         scale_gradient: &[f32],
-        gradient: &[f32],
-        columns: usize,
-        padded: &mut [f32],
+        gradient: &mut [f32],
     ) {
         let channels = mean.len();
         let count = (raw.len() / channels) as f32;
@@ -97,36 +94,52 @@ vectorised! {
         let slope: Vec<f32> =
             scale_gradient.iter().zip(inverse).map(|(sum, inverse)| sum / count * inverse).collect();
         let factor: Vec<f32> = scale.iter().zip(inverse).map(|(a, b)| a * b).collect();
-        let line = columns * channels;
-        for (y, (raw, gradient)) in raw.chunks_exact(line).zip(gradient.chunks_exact(line)).enumerate() {
-            let start = ((y + 2) * (columns + 4) + 2) * channels;
-            let padded = &mut padded[start..start + line];
-            for ((raw, gradient), padded) in
-                raw.chunks_exact(channels).zip(gradient.chunks_exact(channels)).zip(padded.chunks_exact_mut(channels))
-            {
-                for c in 0..channels {
-                    padded[c] = factor[c] * (gradient[c] - shift[c] - (raw[c] - mean[c]) * slope[c]);
-                }
+        for (raw, gradient) in raw.chunks_exact(channels).zip(gradient.chunks_exact_mut(channels)) {
+            for c in 0..channels {
+                gradient[c] = factor[c] * (gradient[c] - shift[c] - (raw[c] - mean[c]) * slope[c]);
             }
         }
     }
 }
 
-/// Writes `plane`, rows × columns, with one more pixel on each side, mirrored about the edge pixel.
-pub(super) fn pad(
+/// Writes a gradient into the middle of `padded`, which has two more pixels on each side.
+pub(super) fn place(
     plane: &[f32],
     (rows, columns): (usize, usize),
     channels: usize,
+    padded: &mut [f32],
+) {
+    let line = columns * channels;
+    for (y, row) in plane.chunks_exact(line).enumerate().take(rows) {
+        let start = ((y + 2) * (columns + 4) + 2) * channels;
+        padded[start..start + line].copy_from_slice(row);
+    }
+}
+
+/// Writes `plane`, rows × columns, with one more pixel on each side, mirrored about the edge pixel, and with its channels
+/// filled up by zeros, where `channels` are how many there are and how many are stored.
+pub(super) fn pad(
+    plane: &[f32],
+    (rows, columns): (usize, usize),
+    (channels, stored): (usize, usize),
     padded: &mut Vec<f32>,
 ) {
-    let (from, to) = (columns * channels, (columns + 2) * channels);
+    let (from, to) = (columns * channels, (columns + 2) * stored);
     padded.resize((rows + 2) * to, 0.0);
     for (y, line) in padded.chunks_exact_mut(to).enumerate() {
         let row = mirrored(y, rows);
         let values = &plane[row * from..(row + 1) * from];
-        line[channels..channels + from].copy_from_slice(values);
-        line[..channels].copy_from_slice(&values[channels..2 * channels]);
-        line[channels + from..].copy_from_slice(&values[from - 2 * channels..from - channels]);
+        if channels == stored {
+            line[stored..stored + from].copy_from_slice(values);
+        } else {
+            let pixels = line[stored..to - stored].chunks_exact_mut(stored);
+            for (pixel, values) in pixels.zip(values.chunks_exact(channels)) {
+                pixel[..channels].copy_from_slice(values);
+                pixel[channels..].fill(0.0);
+            }
+        }
+        line.copy_within(2 * stored..3 * stored, 0);
+        line.copy_within(to - 3 * stored..to - 2 * stored, to - stored);
     }
 }
 
@@ -139,29 +152,35 @@ fn mirrored(padded: usize, rows: usize) -> usize {
     }
 }
 
-/// The gradient of [`pad`]: what lies in the rim of `padded` is added to where it came from.
+/// The gradient of [`pad`]: what lies in the rim of `padded` is added to where it came from; of the `stored` channels only
+/// the first `channels` are kept.
 pub(super) fn fold(
     padded: &mut [f32],
     (rows, columns): (usize, usize),
-    channels: usize,
+    (stored, channels): (usize, usize),
     plane: &mut [f32],
 ) {
-    let (to, from) = (columns * channels, (columns + 2) * channels);
-    for (y, line) in padded.chunks_exact_mut(from).enumerate() {
-        for c in 0..channels {
-            line[2 * channels + c] += line[c];
-            line[from - 3 * channels + c] += line[from - channels + c];
+    let (to, from) = (columns * channels, (columns + 2) * stored);
+    for line in padded.chunks_exact_mut(from) {
+        for c in 0..stored {
+            line[2 * stored + c] += line[c];
+            line[from - 3 * stored + c] += line[from - stored + c];
         }
-        if y == 0 || y == rows + 1 {
-            continue;
-        }
-        plane[(y - 1) * to..y * to].copy_from_slice(&line[channels..channels + to]);
     }
-    for y in [0, rows + 1] {
+    for y in (1..=rows).chain([0, rows + 1]) {
         let row = mirrored(y, rows);
-        let line = &padded[y * from + channels..][..to];
-        for (value, more) in plane[row * to..(row + 1) * to].iter_mut().zip(line) {
-            *value += more;
+        let line = &padded[y * from + stored..(y + 1) * from - stored];
+        let pixels = plane[row * to..(row + 1) * to].chunks_exact_mut(channels);
+        let inside = (1..=rows).contains(&y);
+        for (pixel, values) in pixels.zip(line.chunks_exact(stored)) {
+            if inside {
+                pixel.copy_from_slice(&values[..channels]);
+            } else {
+                pixel
+                    .iter_mut()
+                    .zip(values)
+                    .for_each(|(sum, value)| *sum += value);
+            }
         }
     }
 }
@@ -182,23 +201,43 @@ pub(super) fn add_to_plane(
     }
 }
 
-/// Pixel shuffle by 2 (Shi et al. 2016): `[rows][columns][from]` to `[2 rows][2 columns][to]`; channel `4c + 2i + j` becomes
-/// channel `c` of the pixel in row `i` and column `j`.
+/// Pixel shuffle by 2 (Shi et al. 2016): `[rows][columns][stored]`, of which the first are `[row][column][channel]` of a
+/// block, to `[2 rows][2 columns][channels]`.
 pub(super) fn spread(
     plane: &[f32],
     (rows, columns): (usize, usize),
-    from: usize,
-    to: usize,
+    (stored, channels): (usize, usize),
     fine: &mut [f32],
 ) {
-    for y in 0..2 * rows {
-        for x in 0..2 * columns {
-            let values = &plane[(y / 2 * columns + x / 2) * from..][..from];
-            let pixel = &mut fine[(y * 2 * columns + x) * to..][..to];
-            let part = y % 2 * 2 + x % 2;
-            for (channel, value) in pixel.iter_mut().enumerate().take(from / 4) {
-                *value = values[channel * 4 + part];
-            }
+    let run = 2 * channels;
+    for (y, line) in fine
+        .chunks_exact_mut(2 * columns * channels)
+        .enumerate()
+        .take(2 * rows)
+    {
+        let from = &plane[y / 2 * columns * stored..][..columns * stored];
+        for (pixels, values) in line.chunks_exact_mut(run).zip(from.chunks_exact(stored)) {
+            pixels.copy_from_slice(&values[y % 2 * run..][..run]);
+        }
+    }
+}
+
+/// The gradient of [`spread`], where `plane` is zero before.
+pub(super) fn gather(
+    fine: &[f32],
+    (rows, columns): (usize, usize),
+    (stored, channels): (usize, usize),
+    plane: &mut [f32],
+) {
+    let run = 2 * channels;
+    for (y, line) in fine
+        .chunks_exact(2 * columns * channels)
+        .enumerate()
+        .take(2 * rows)
+    {
+        let to = &mut plane[y / 2 * columns * stored..][..columns * stored];
+        for (pixels, values) in line.chunks_exact(run).zip(to.chunks_exact_mut(stored)) {
+            values[y % 2 * run..][..run].copy_from_slice(pixels);
         }
     }
 }

@@ -21,7 +21,7 @@ pub struct Photos {
 pub struct Views {
     /// The first view without noise: RGB rows.
     pub clean: Vec<u8>,
-    /// Both as the network sees them, `[3][side][side]`, 0..1.
+    /// Both as the network sees them, `[side][side][3]`, 0..1.
     pub seen: [Vec<f32>; 2],
     /// The pixel (row, column) of the first view that is the second's first, in both possibly negative.
     pub moved: (isize, isize),
@@ -72,24 +72,24 @@ impl Photos {
             })
         };
         let clean: Vec<u8> = rows(0, 0).collect();
-        let planar = |rgb: &[u8], gain: f32, noise: f32, random: &mut Random| {
-            let mut planes = vec![0.0; 3 * side * side];
-            for (n, value) in rgb.iter().enumerate() {
-                let mut value = f32::from(*value) / 255.0 * gain;
-                if noise > 0.0 {
-                    value += noise * random.normal();
-                }
-                planes[n % 3 * side * side + n / 3] = value.clamp(0.0, 1.0);
-            }
-            planes
+        let seen = |rgb: &[u8], gain: f32, noise: f32, random: &mut Random| {
+            let values = rgb.iter().map(|value| {
+                let value = f32::from(*value) / 255.0 * gain;
+                let disturbed = match noise > 0.0 {
+                    true => value + noise * random.normal(),
+                    false => value,
+                };
+                disturbed.clamp(0.0, 1.0)
+            });
+            values.collect::<Vec<f32>>()
         };
         // Half of the first views are as clean as the one that the target is painted from.
         let mut noise = || (random.unit() - 0.5).max(0.0) * 0.06;
         let noises = [noise(), noise()];
         let gain = random.between(0.97, 1.03);
-        let first = planar(&clean, 1.0, noises[0], random);
+        let first = seen(&clean, 1.0, noises[0], random);
         let second: Vec<u8> = rows(moved.0, moved.1).collect();
-        let second = planar(&second, gain, noises[1], random);
+        let second = seen(&second, gain, noises[1], random);
         Views {
             clean,
             seen: [first, second],
