@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::optimize::OptimizeArgs;
+use super::{optimize::OptimizeArgs, train::TrainArgs};
 use allaprima::{
     device::DeviceChoice, kernels::Precision, sink::Codec, source::Sizing, stylize::Colors,
 };
@@ -36,6 +36,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Measure how steady a painted video is, and how much texture it kept
     Measure(MeasureArgs),
+    /// Train a network of one's own
+    Train(TrainArgs),
     /// Say what this machine has: processor, GPU, codecs, models
     Doctor(DoctorArgs),
 }

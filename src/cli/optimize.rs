@@ -165,7 +165,7 @@ impl OptimizeArgs {
 }
 
 /// Lets the loss network, which works on rayon's threads, have `threads` of them.
-fn use_threads(threads: usize) -> Result<()> {
+pub fn use_threads(threads: usize) -> Result<()> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()
