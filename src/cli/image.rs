@@ -19,7 +19,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
 use super::{
-    args::ImageArgs, interrupt, optimize::{Film, Follow}, painter::Painter, summary::peak_rss_mib, usage,
+    args::ImageArgs,
+    interrupt,
+    optimize::{Film, Follow},
+    painter::Painter,
+    summary::peak_rss_mib,
+    usage,
 };
 
 /// A picture to read and where its painting goes.
@@ -52,7 +57,9 @@ pub fn run(args: &ImageArgs) -> Result<()> {
         let mut follow = Follow::new(control.clone(), args.talk.quiet, save);
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         args.optimize
-            .stylizer(&args.paint, Film::default(), |painter| painter.watched(watch))?
+            .stylizer(&args.paint, Film::default(), |painter| {
+                painter.watched(watch)
+            })?
     } else {
         Painter::for_pictures(&args.paint)?.stylizer()?
     };

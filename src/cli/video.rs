@@ -15,8 +15,8 @@ use allaprima::{
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
-    args::VideoArgs, interrupt, optimize::Film, painter::Painter, progress::Progress, settings::threads,
-    summary::Summary, usage,
+    args::VideoArgs, interrupt, optimize::Film, painter::Painter, progress::Progress,
+    settings::threads, summary::Summary, usage,
 };
 
 /// Pixels up to which motion is found at full size. At 1280x720 it would take 107 ms a frame on two cores and 110 MiB;
@@ -67,11 +67,9 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             // Paintings that start from the one before are steady by themselves.
             steady: args.steady.steady.0.unwrap_or(0.0),
         };
-        let stylizer = args
-            .optimize
-            .stylizer(&args.paint, film, |painter| {
-                painter.keeping(frames_folder(args))
-            })?;
+        let stylizer = args.optimize.stylizer(&args.paint, film, |painter| {
+            painter.keeping(frames_folder(args))
+        })?;
         (stylizer, None)
     } else {
         let seconds = seconds(source.info());

@@ -135,7 +135,12 @@ impl Optimize {
             (Canvas::new(picture, size), *weight)
         });
         let pictures: Vec<_> = pictures.collect();
-        let target = StyleTarget::new(&self.network, &mut self.tape, &self.settings.losses, &pictures);
+        let target = StyleTarget::new(
+            &self.network,
+            &mut self.tape,
+            &self.settings.losses,
+            &pictures,
+        );
         self.styles.push((size, target));
     }
 
