@@ -237,7 +237,8 @@ fn another_program_reads_the_virtual_camera() {
     if !in_the_machine() {
         return;
     }
-    let session = Session::start(&FEEDING);
+    let mut session = Session::start(&FEEDING);
+    session.until("camera test");
     // It is a camera for others once the first picture is written.
     until_loopback_has("320/180");
     let read = Command::new("ffmpeg")
@@ -260,12 +261,6 @@ fn a_virtual_camera_is_taken_again_after_a_program_that_was_killed() {
     if !in_the_machine() {
         return;
     }
-    let mut writer = feed_mjpeg();
-    let mut busy = FEEDING.to_vec();
-    busy.extend(["--duration", "5"]);
-    fails_with(&busy, &["another program writes to it"]);
-    kill(&mut writer);
-
     let mut session = Session::start(&FEEDING);
     until_loopback_has("320/180");
     // Somebody is in a call meanwhile.
@@ -277,9 +272,18 @@ fn a_virtual_camera_is_taken_again_after_a_program_that_was_killed() {
         .unwrap();
     thread::sleep(Duration::from_secs(2));
     kill(&mut session.process);
-    let session = Session::start(&FEEDING);
+    let mut session = Session::start(&FEEDING);
+    session.until("camera test");
     assert!(session.frames()["virtual_camera_frames"].as_u64().unwrap() > 5);
     kill(&mut reader);
+
+    let mut writer = feed_mjpeg();
+    let mut again = FEEDING.to_vec();
+    again.extend(["--duration", "5"]);
+    fails_with(&again, &["another program writes to it"]);
+    kill(&mut writer);
+    let output = run(&again);
+    assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
 /// A session that feeds the loopback device.

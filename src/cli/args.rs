@@ -15,6 +15,7 @@ use clap::{ArgGroup, Parser, Subcommand};
     about,
     max_term_width = 110,
     propagate_version = true,
+    args_override_self = true,
     arg_required_else_help = true
 )]
 pub struct Args {
