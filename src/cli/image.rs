@@ -53,8 +53,9 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     let jobs = plan(&args.inputs, &args.output)?;
     let control = Arc::new(Control::default());
     let mut stylizer: Box<dyn Stylizer> = if optimizes {
-        let save = args.save_every.map(|every| (every, jobs[0].output.clone()));
-        let mut follow = Follow::new(control.clone(), args.talk.quiet, save);
+        let mut follow = Follow::new(control.clone(), &args.optimize, args.overwrite)?;
+        follow.quiet = args.talk.quiet;
+        follow.save = args.save_every.map(|every| (every, jobs[0].output.clone()));
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         args.optimize
             .stylizer(&args.paint, Film::default(), |painter| {

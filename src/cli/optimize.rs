@@ -1,7 +1,8 @@
 //! The options of `--engine optimize`, and the painter they describe.
 
 use std::{
-    io::{IsTerminal, Write, stderr},
+    fs::File,
+    io::{BufWriter, IsTerminal, Write, stderr},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -66,6 +67,10 @@ pub struct OptimizeArgs {
     /// Time for one picture at most: seconds, or [HH:]MM:SS
     #[arg(long, value_name = "TIME", value_parser = settings::parse_duration)]
     pub time_limit: Option<f64>,
+
+    /// Write the loss of every step to FILE (comma-separated: frame, size, step, seconds, and the terms of the loss)
+    #[arg(long, value_name = "FILE")]
+    pub loss_log: Option<PathBuf>,
 
     /// Optimise with Adam in place of L-BFGS, in steps of this many pixel values
     #[arg(long, value_name = "RATE", hide = true)]
@@ -172,25 +177,42 @@ pub fn use_threads(threads: usize) -> Result<()> {
         .context("cannot set the number of threads")
 }
 
-/// Prints each step's loss, writes unfinished paintings if wanted, and ends the picture on Ctrl-C.
+/// Prints and logs each step's loss, writes unfinished paintings if wanted, and ends the picture on Ctrl-C.
 pub struct Follow {
     pub control: Arc<Control>,
     pub quiet: bool,
     /// Every how many steps, and beside which file, unfinished paintings are written.
     pub save: Option<(u32, PathBuf)>,
+    log: Option<BufWriter<File>>,
+    begun: Instant,
     printed: Option<Instant>,
     steps: u32,
 }
 
 impl Follow {
-    pub fn new(control: Arc<Control>, quiet: bool, save: Option<(u32, PathBuf)>) -> Self {
-        Self {
+    /// Follows silently; logs where `args` say so, `overwrite` also over an older log.
+    pub fn new(control: Arc<Control>, args: &OptimizeArgs, overwrite: bool) -> Result<Self> {
+        let log = args.loss_log.as_ref().map(|path| {
+            let file = match overwrite {
+                true => File::create(path)?,
+                false => File::create_new(path)?,
+            };
+            let mut log = BufWriter::new(file);
+            writeln!(log, "{LOG_HEADER}")?;
+            Ok::<_, std::io::Error>(log)
+        });
+        let path = || args.loss_log.clone().unwrap_or_default();
+        Ok(Self {
             control,
-            quiet,
-            save,
+            quiet: true,
+            save: None,
+            log: log
+                .transpose()
+                .with_context(|| format!("cannot write {}", path().display()))?,
+            begun: Instant::now(),
             printed: None,
             steps: 0,
-        }
+        })
     }
 
     /// To be called after each step.
@@ -198,6 +220,12 @@ impl Follow {
         self.steps += 1;
         if !self.quiet {
             self.print(step);
+        }
+        if let Some(log) = &mut self.log
+            && let Err(error) = writeln!(log, "{}", log_line(step, self.begun.elapsed()))
+        {
+            eprintln!("note: the losses are no longer logged: {error}");
+            self.log = None;
         }
         if let Some((every, output)) = &self.save
             && self.steps.is_multiple_of(*every)
@@ -235,6 +263,25 @@ impl Follow {
             eprintln!("{line}");
         }
     }
+}
+
+/// What the columns of the log are.
+const LOG_HEADER: &str = "frame,size,step,seconds,loss,content,style,variation,temporal";
+
+fn log_line(step: &Step<'_>, elapsed: Duration) -> String {
+    let losses = step.losses;
+    format!(
+        "{},{},{},{:.3},{:.6},{:.6},{:.6},{:.6},{:.6}",
+        step.frame,
+        step.scale,
+        step.iteration,
+        elapsed.as_secs_f64(),
+        losses.total,
+        losses.content,
+        losses.style,
+        losses.variation,
+        losses.temporal,
+    )
 }
 
 fn line(step: &Step<'_>) -> String {

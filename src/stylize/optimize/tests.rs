@@ -202,3 +202,16 @@ fn kept_paintings_are_taken_up_and_others_are_not() {
     assert!(film(&mut painter(other), &[0])[0] != whole[0]);
     assert_eq!(count(), 4);
 }
+
+#[test]
+fn a_painting_that_was_broken_off_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("film.frames");
+    let watch = Box::new(|step: &Step<'_>| step.frame == 0 || step.iteration < 2);
+    let painter = Optimize::new(&weights(), settings()).keeping(kept.clone());
+    let broken = film(&mut painter.watched(watch), &[0, 2]);
+    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1);
+    let mut again = Optimize::new(&weights(), settings()).keeping(kept);
+    let whole = film(&mut again, &[0, 2]);
+    assert!(whole[0] == broken[0] && whole[1] != broken[1]);
+}
