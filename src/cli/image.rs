@@ -54,7 +54,14 @@ pub fn run(args: &ImageArgs) -> Result<()> {
         args.optimize
             .stylizer(&args.paint, (None, 0.0), |painter| painter.watched(watch))?
     } else {
-        Painter::for_pictures(&args.paint)?.stylizer()?
+        let painter = Painter::for_pictures(&args.paint)?;
+        if !args.talk.quiet {
+            painter
+                .note()
+                .iter()
+                .for_each(|note| eprintln!("note: {note}"));
+        }
+        painter.stylizer()?
     };
     interrupt::install(control.clone(), None, args.talk.quiet)?;
 
