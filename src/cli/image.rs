@@ -62,7 +62,14 @@ pub fn run(args: &ImageArgs) -> Result<()> {
                 painter.watched(watch)
             })?
     } else {
-        Painter::for_pictures(&args.paint)?.stylizer()?
+        let painter = Painter::for_pictures(&args.paint)?;
+        if !args.talk.quiet {
+            painter
+                .note()
+                .iter()
+                .for_each(|note| eprintln!("note: {note}"));
+        }
+        painter.stylizer()?
     };
     interrupt::install(control.clone(), None, args.talk.quiet)?;
 

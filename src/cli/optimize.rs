@@ -20,11 +20,10 @@ use allaprima::{
     },
 };
 use anyhow::{Context, Result, anyhow};
-use candle_core::Device;
 use safetensors::SafeTensors;
 
 use super::{
-    args::PaintArgs,
+    args::{PaintArgs, QualityChoice},
     painter::{self, Styles},
     settings, usage,
 };
@@ -56,10 +55,6 @@ pub struct OptimizeArgs {
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_weight)]
     pub style_weight: f32,
 
-    /// How much work: draft, good or best
-    #[arg(long, value_name = "NAME", default_value = "good")]
-    pub quality: Quality,
-
     /// Steps at full size [default: 10 for draft, 30 for good, 120 for best]
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub iterations: Option<u32>,
@@ -86,7 +81,7 @@ fn parse_weight(text: &str) -> Result<f32, String> {
 
 /// The pictures that the options name as style, with their weights.
 fn style_pictures(paint: &PaintArgs) -> Result<Vec<(Picture, f32)>> {
-    let styles = Styles::open(&paint.style, &paint.models, &Device::Cpu)?.without_playlist()?;
+    let styles = Styles::of_pictures(&paint.style, &paint.models)?.without_playlist()?;
     let pictures = styles.choice.weights().iter().map(|&(number, weight)| {
         let path = styles.gallery.picture_path(number).ok_or_else(|| {
             let name = &styles.gallery.styles()[number].name;
@@ -133,6 +128,15 @@ impl OptimizeArgs {
                 "--background belongs to --engine fast: --engine optimize paints in one style"
             )));
         }
+        let quality = match paint.style.quality {
+            QualityChoice::Auto => Quality::default(),
+            QualityChoice::Work(quality) => quality,
+            QualityChoice::Pack(pack) => {
+                return Err(usage(anyhow!(
+                    "--quality {pack} belongs to --engine fast: --engine optimize takes draft, good or best"
+                )));
+            }
+        };
         let threads = settings::threads(paint.threads);
         // First of all: reading the styles may already work on these threads.
         use_threads(threads)?;
@@ -144,7 +148,7 @@ impl OptimizeArgs {
         let weights = VggWeights::load(&file).map_err(|reason| {
             anyhow!("model file {LOSS_NETWORK} does not hold VGG-16: {reason}")
         })?;
-        let usual = OptimizeSettings::new(styles, self.quality);
+        let usual = OptimizeSettings::new(styles, quality);
         let iterations = self.iterations.map_or(usual.iterations, |n| n as usize);
         let settings = OptimizeSettings {
             style_scale: paint.brush,

@@ -210,14 +210,15 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     training.run(plan, &control)
 }
 
-/// The network of 26 styles, and as the last style the neutral one.
+/// The network of 26 styles, and as the last style the neutral one, if it has one.
 fn teacher(pack: &StylePack) -> Teacher {
     let names = pack.styles().iter().map(|style| style.name.clone());
     let styles = (0..pack.styles().len()).map(|n| pack.parameters(&StyleChoice::single(n)));
+    let neutral = pack.neutral();
     Teacher {
         network: pack.network().clone(),
-        names: names.chain([NEUTRAL.to_owned()]).collect(),
-        styles: styles.chain([pack.neutral().clone()]).collect(),
+        names: names.chain(neutral.map(|_| NEUTRAL.to_owned())).collect(),
+        styles: styles.chain(neutral.cloned()).collect(),
     }
 }
 

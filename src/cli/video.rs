@@ -63,6 +63,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     )?;
     check_pixels(source.info())?;
     let flow = file_flow(source.info().width, source.info().height);
+    let mut pack = None;
     let (stylizer, steadying) = if args.optimize.is_chosen() {
         if args.style_at.is_some() {
             return Err(usage(anyhow!(
@@ -82,8 +83,16 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         (stylizer, None)
     } else {
         let seconds = seconds(source.info());
-        Painter::for_film(&args.paint, args.style_at.as_deref(), args.start, seconds)?
-            .steady_stylizer(args.steady.steady, flow)?
+        let painter =
+            Painter::for_film(&args.paint, args.style_at.as_deref(), args.start, seconds)?;
+        if !quiet {
+            painter
+                .note()
+                .iter()
+                .for_each(|note| eprintln!("note: {note}"));
+        }
+        pack = Some(painter.gallery().pack().origin().to_owned());
+        painter.steady_stylizer(args.steady.steady, flow)?
     };
     let sink = VideoFileSink::create(
         &args.output,
@@ -122,7 +131,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             eprintln!("note: {note}");
         }
     }
-    let summary = Summary::new(&report, &args.output);
+    let summary = Summary::new(&report, &args.output, pack.as_deref());
     if args.talk.json {
         println!("{}", serde_json::to_string(&summary)?);
     }

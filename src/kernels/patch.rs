@@ -71,7 +71,7 @@ pub(crate) struct Tiling {
 }
 
 impl Tiling {
-    /// Tiles of about `pixels` patch pixels, at least 24 of them where the plane is large enough, columns a multiple
+    /// Tiles of about `pixels` patch pixels, at least 12 of them where the plane is large enough, columns a multiple
     /// of `quantum`.
     pub(crate) fn new(
         (height, width): (usize, usize),
@@ -81,7 +81,7 @@ impl Tiling {
         quantum: usize,
     ) -> Self {
         // Whole pieces of four rows suit every convolution.
-        let rows = height.div_ceil(24).clamp(4, 16).next_multiple_of(4);
+        let rows = height.div_ceil(12).clamp(4, 16).next_multiple_of(4);
         let patch_rows = (rows - 1) * stride + kernel;
         let columns = (pixels / patch_rows).saturating_sub(kernel) / stride + 1;
         let parts = width.div_ceil(columns.max(quantum));

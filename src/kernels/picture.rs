@@ -138,9 +138,7 @@ impl BlockSource<'_> {
                         let from = columns[plain_start * BLOCK] as usize * 3;
                         let plain = &source[from..from + (plain_end - plain_start) * ROW];
                         for (block, bytes) in plain.as_chunks::<ROW>().0.iter().enumerate() {
-                            for (i, byte) in bytes.iter().enumerate() {
-                                P::put_byte(patch, at(plain_start + block) + i, *byte);
-                            }
+                            P::put_bytes(patch, at(plain_start + block), bytes);
                         }
                     }
                 }

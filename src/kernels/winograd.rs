@@ -3,7 +3,7 @@
 //!
 //! A 6×6 piece of the input and the kernel are transformed so that the convolution becomes 36 products, one per
 //! position, instead of 144; per position the channels form a small matrix product, done with the register tile of the
-//! direct convolution for up to 24 pieces at once. The transforms are sums along vectors of channels. In `f32` the
+//! direct convolution for up to 48 pieces at once. The transforms are sums along vectors of channels. In `f32` the
 //! rounding is some 1e-5 of the values; in fewer bits it would show, so only `f32` uses it.
 
 use super::aligned::AlignedBuffer;
@@ -20,8 +20,9 @@ const MOST: (usize, usize) = (48, 64);
 pub(super) const POSITIONS: usize = 36;
 /// Output rows and columns of a piece.
 pub(super) const PIECE: usize = 4;
-/// Pieces that are multiplied together: their transforms (110 KB each way) stay in the second-level cache.
-const PIECES: usize = 24;
+/// Pieces that are multiplied together: each time the weights (147 KB) come from the second-level cache, where the
+/// transforms (220 KB each way) stay.
+const PIECES: usize = 48;
 
 /// The kernel's transform: `[position][tap]` along one direction.
 const KERNEL_TRANSFORM: [[f64; 3]; 6] = [

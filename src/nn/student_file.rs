@@ -9,7 +9,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use super::{student_net::StudentConfig, weights::floats};
+use super::{
+    student_net::{StudentConfig, Upsampling, fold_kernel},
+    weights::floats,
+};
+use crate::kernels::{ConvolutionWeights, StyleParameters, TransformWeights};
 
 /// Value of the metadata key `format`.
 pub const FORMAT: &str = "allaprima-student-1";
@@ -79,6 +83,62 @@ impl StudentFile {
             training,
             tensors,
         })
+    }
+
+    /// The convolutions as the kernels take them.
+    ///
+    /// # Errors
+    /// A sentence, when a tensor is missing.
+    pub fn network(&self) -> Result<TransformWeights, String> {
+        let own = self.config.layers();
+        TransformWeights::from_layers(self.config.shape(), |name, layer| {
+            let weight = format!("{name}.weight");
+            let weight = self
+                .tensors
+                .get(&weight)
+                .ok_or_else(|| format!("tensor {weight} is missing"))?;
+            let nearest = own
+                .iter()
+                .any(|own| own.name == name && own.upsampling == Some(Upsampling::Nearest));
+            let convolution = ConvolutionWeights {
+                out_channels: layer.kernel_outputs(),
+                in_channels: layer.in_channels,
+                kernel_size: layer.kernel_size,
+                weight: if nearest {
+                    fold_kernel(weight, layer.in_channels)
+                } else {
+                    weight.clone()
+                },
+            };
+            Ok((convolution, Vec::new()))
+        })
+    }
+
+    /// The scales and shifts of each style, [`NEUTRAL`] among them, in the order of [`StudentFile::styles`].
+    ///
+    /// # Errors
+    /// A sentence, when a tensor is missing.
+    pub fn parameters(&self) -> Result<Vec<StyleParameters>, String> {
+        let empty = StyleParameters {
+            scale: Vec::new(),
+            shift: Vec::new(),
+        };
+        let mut styles = vec![empty; self.styles.len()];
+        for layer in self.config.layers() {
+            let rows = |kind: &str| {
+                let name = format!("{}.{kind}", layer.name);
+                self.tensors
+                    .get(&name)
+                    .map(|rows| rows.chunks_exact(layer.out_channels))
+                    .ok_or_else(|| format!("tensor {name} is missing"))
+            };
+            for ((style, scale), shift) in styles.iter_mut().zip(rows("scale")?).zip(rows("shift")?)
+            {
+                style.scale.extend_from_slice(scale);
+                style.shift.extend_from_slice(shift);
+            }
+        }
+        Ok(styles)
     }
 
     /// The file's bytes, the same for the same content.

@@ -21,6 +21,7 @@ use super::{
     layers::{pixel_shuffle, pixel_unshuffle, reflection_pad, reflection_pad_to_multiple},
     transform_net::EPSILON,
 };
+use crate::kernels::{Entry, NetworkShape};
 
 /// Pixels along a side of the blocks that become one pixel of the trunk.
 const BLOCK: usize = 4;
@@ -193,6 +194,24 @@ impl StudentConfig {
             ]
         };
         self.layers().into_iter().flat_map(of).collect()
+    }
+
+    /// The shape that the kernels run.
+    #[must_use]
+    pub fn shape(&self) -> NetworkShape {
+        let second = if self.refine.is_some() {
+            FULL_CHANNELS
+        } else {
+            3
+        };
+        NetworkShape {
+            entry: Entry::Unshuffle {
+                channels: self.width,
+            },
+            blocks: self.blocks,
+            expand: [self.detail, second],
+            last_kernel: self.refine,
+        }
     }
 
     /// Multiply-adds per pixel of the picture, of plain convolution (those that expand are 3×3 over their sources).
@@ -415,6 +434,21 @@ impl StudentNet {
 /// `pixel` (0 or 1) of its block.
 fn source_tap(pixel: usize, tap: usize) -> usize {
     (pixel + tap) / 2
+}
+
+/// The kernel of a nearest-upsampling layer (O×I×5×5) as one of a shuffling layer (4O×I×3×3).
+pub(super) fn fold_kernel(kernel: &[f32], inputs: usize) -> Vec<f32> {
+    let (outputs, matrix) = (kernel.len() / (25 * inputs), fold_matrix());
+    let mut folded = vec![0.0; 4 * outputs * inputs * 9];
+    for (pair, taps) in kernel.chunks_exact(25).enumerate() {
+        for (tap, row) in taps.iter().zip(matrix.chunks_exact(36)) {
+            for (at, share) in row.iter().enumerate() {
+                let target = (at / 9 * outputs * inputs + pair) * 9 + at % 9;
+                folded[target] += tap * share;
+            }
+        }
+    }
+    folded
 }
 
 /// `[tap of 5×5][pixel of the block][tap of 3×3]`.
