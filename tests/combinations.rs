@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
     thread,
+    time::Duration,
 };
 
 use allaprima::nn::{
@@ -251,4 +252,59 @@ fn what_an_interrupted_run_painted_is_not_lost() {
     let again = run(folder.path(), "video", &typed(&again), 500);
     assert_eq!(again.status.code(), Some(0), "{again:?}");
     assert!(!frames.exists(), "a complete film needs them no more");
+}
+
+/// The numbers of the pictures that a log of losses tells of.
+fn logged(path: &Path) -> Vec<u64> {
+    let text = fs::read_to_string(path).unwrap();
+    let mut lines = text.lines();
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .starts_with("frame,size,step,seconds,loss")
+    );
+    let mut frames: Vec<u64> = lines
+        .map(|line| line.split(',').next().unwrap().parse().unwrap())
+        .collect();
+    frames.dedup();
+    frames
+}
+
+#[test]
+fn a_film_whose_painting_was_killed_is_taken_up() {
+    let folder = folder();
+    let frames = folder.path().join("out.mkv.frames");
+    let video = |log: &str| {
+        let options = "--engine optimize --style-image style.png --iterations 40 --lossless --quiet --resume --loss-log";
+        let mut program = Command::new(env!("CARGO_BIN_EXE_allaprima"));
+        program
+            .current_dir(folder.path())
+            .args(["video", "film.mkv", "-o", "out.mkv"])
+            .args(options.split(' '))
+            .arg(log);
+        program
+    };
+    let mut first = video("first.csv").spawn().unwrap();
+    let painted = || fs::read_dir(&frames).map_or(0, Iterator::count);
+    while painted() < 2 {
+        assert!(first.try_wait().unwrap().is_none(), "ended by itself");
+        thread::sleep(Duration::from_millis(2));
+    }
+    // SIGKILL: nothing can be tidied up.
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(!folder.path().join("out.mkv").exists());
+    let again = video("second.csv").output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{again:?}");
+    assert!(folder.path().join("out.mkv").exists() && !frames.exists());
+    let repainted = logged(&folder.path().join("second.csv"));
+    // The second may have been half written.
+    assert!(
+        repainted[0] >= 1 && repainted.last() == Some(&3),
+        "{repainted:?}"
+    );
+    // A log is not replaced unasked.
+    let third = video("second.csv").output().unwrap();
+    assert_eq!(third.status.code(), Some(1), "{third:?}");
 }

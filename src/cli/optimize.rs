@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufWriter, IsTerminal, Write, stderr},
+    io::{IsTerminal, LineWriter, Write, stderr},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -187,7 +187,7 @@ pub struct Follow {
     pub quiet: bool,
     /// Every how many steps, and beside which file, unfinished paintings are written.
     pub save: Option<(u32, PathBuf)>,
-    log: Option<BufWriter<File>>,
+    log: Option<LineWriter<File>>,
     begun: Instant,
     printed: Option<Instant>,
     steps: u32,
@@ -201,7 +201,7 @@ impl Follow {
                 true => File::create(path)?,
                 false => File::create_new(path)?,
             };
-            let mut log = BufWriter::new(file);
+            let mut log = LineWriter::new(file);
             writeln!(log, "{LOG_HEADER}")?;
             Ok::<_, std::io::Error>(log)
         });

@@ -215,3 +215,24 @@ fn a_painting_that_was_broken_off_is_not_kept() {
     let whole = film(&mut again, &[0, 2]);
     assert!(whole[0] == broken[0] && whole[1] != broken[1]);
 }
+
+#[test]
+fn large_pictures_are_begun_small_and_small_ones_are_not() {
+    let (sender, steps) = std::sync::mpsc::sync_channel(10_000);
+    let watch = Box::new(move |step: &Step<'_>| sender.send(step.scale).is_ok());
+    let mut painter = Optimize::new(&weights(), settings()).watched(watch);
+    let small = picture(0, 1.0);
+    let rows = small.rgb().chunks_exact(3 * small.width());
+    let large = rows
+        .flat_map(|row| [row.repeat(2), row.repeat(2), row.repeat(2)].concat())
+        .collect();
+    let mut large = Picture::new(2 * small.width(), 3 * small.height(), large).unwrap();
+    painter.paint(&mut large).unwrap();
+    painter.reset();
+    film(&mut painter, &[0]);
+    drop(painter);
+    let mut scales: Vec<f64> = steps.iter().collect();
+    scales.dedup();
+    assert_eq!(scales, [0.5, 1.0]);
+    assert_eq!((large.width(), large.height()), (192, 192));
+}
