@@ -1,5 +1,5 @@
 //! Real V4L2 devices, in the virtual machine that `./x test-camera` starts: two devices of the kernel's `vivid` driver
-//! (`/dev/video0` a webcam, `/dev/video1` an output) and two v4l2loopback devices (`/dev/video20` and 21).
+//! (`/dev/video0` a webcam, `/dev/video1` an output) and a v4l2loopback device (`/dev/video20`).
 //!
 //! Anywhere else the tests pass without doing anything. The machine is emulated, and painting takes seconds a picture in
 //! it: where it does not matter it is left out (`--opacity 0`), everything else runs as always.
@@ -204,8 +204,7 @@ fn a_busy_camera_is_taken_when_it_is_free() {
 
     let mut waiting = Session::start(&["--camera", "0", "--wait"]);
     waiting.until("in use by another program");
-    other.kill().unwrap();
-    other.wait().unwrap();
+    kill(&mut other);
     waiting.until("is back");
     waiting.frames();
 }
@@ -238,30 +237,10 @@ fn another_program_reads_the_virtual_camera() {
     if !in_the_machine() {
         return;
     }
-    let mut session = Session::start(&[
-        "--camera",
-        "test",
-        "--camera-size",
-        "321x181",
-        "--fps",
-        "10",
-        "--virtual-camera",
-        "/dev/video20",
-    ]);
+    let mut session = Session::start(&FEEDING);
     session.until("camera test");
     // It is a camera for others once the first picture is written.
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        let format = Command::new("v4l2-ctl")
-            .args(["-d20", "--get-fmt-video"])
-            .output()
-            .unwrap();
-        if text(&format.stdout).contains("320/180") {
-            break;
-        }
-        assert!(Instant::now() < end, "the device was never written to");
-        thread::sleep(Duration::from_millis(200));
-    }
+    until_loopback_has("320/180");
     let read = Command::new("ffmpeg")
         .args(["-v", "error", "-f", "v4l2", "-i", "/dev/video20"])
         .args(["-frames:v", "10", "-f", "rawvideo", "-pix_fmt", "gray", "-"])
@@ -278,33 +257,91 @@ fn another_program_reads_the_virtual_camera() {
 }
 
 #[test]
-fn a_camera_that_compresses_its_pictures_is_decoded() {
+fn a_virtual_camera_is_taken_again_after_a_program_that_was_killed() {
     if !in_the_machine() {
         return;
     }
-    let mut writer = Command::new("ffmpeg")
+    let mut session = Session::start(&FEEDING);
+    until_loopback_has("320/180");
+    // Somebody is in a call meanwhile.
+    let mut reader = Command::new("v4l2-ctl")
+        .args(["-d20", "--stream-mmap", "--stream-count=100000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    thread::sleep(Duration::from_secs(2));
+    kill(&mut session.process);
+    let mut session = Session::start(&FEEDING);
+    session.until("camera test");
+    assert!(session.frames()["virtual_camera_frames"].as_u64().unwrap() > 5);
+    kill(&mut reader);
+
+    let mut writer = feed_mjpeg();
+    let mut again = FEEDING.to_vec();
+    again.extend(["--duration", "5"]);
+    fails_with(&again, &["another program writes to it"]);
+    kill(&mut writer);
+    let output = run(&again);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+/// A session that feeds the loopback device.
+const FEEDING: [&str; 8] = [
+    "--camera",
+    "test",
+    "--camera-size",
+    "321x181",
+    "--fps",
+    "10",
+    "--virtual-camera",
+    "/dev/video20",
+];
+
+/// Feeds compressed pictures to the loopback device.
+fn feed_mjpeg() -> Child {
+    let writer = Command::new("ffmpeg")
         .args(["-v", "error", "-re", "-f", "lavfi"])
         .args(["-i", "testsrc2=size=320x180:rate=15", "-c:v", "mjpeg"])
-        .args(["-f", "v4l2", "/dev/video21"])
+        .args(["-f", "v4l2", "/dev/video20"])
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
+    until_loopback_has("MJPG");
+    writer
+}
+
+fn kill(process: &mut Child) {
+    process.kill().unwrap();
+    process.wait().unwrap();
+}
+
+/// Waits until the format of the loopback device says so.
+fn until_loopback_has(part: &str) {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         let format = Command::new("v4l2-ctl")
-            .args(["-d21", "--get-fmt-video"])
+            .args(["-d20", "--get-fmt-video"])
             .output()
             .unwrap();
-        if text(&format.stdout).contains("MJPG") {
+        if text(&format.stdout).contains(part) {
             break;
         }
         assert!(Instant::now() < end, "the device was never written to");
         thread::sleep(Duration::from_millis(200));
     }
+}
+
+#[test]
+fn a_camera_that_compresses_its_pictures_is_decoded() {
+    if !in_the_machine() {
+        return;
+    }
+    let mut writer = feed_mjpeg();
     let shot = std::env::temp_dir().join("mjpeg.mkv");
     let output = run(&[
         "--camera",
-        "/dev/video21",
+        "/dev/video20",
         "--camera-format",
         "mjpeg",
         "--no-mirror",
@@ -315,8 +352,7 @@ fn a_camera_that_compresses_its_pictures_is_decoded() {
         "--overwrite",
         "--json",
     ]);
-    writer.kill().unwrap();
-    writer.wait().unwrap();
+    kill(&mut writer);
     let said = text(&output.stderr);
     assert!(said.contains("320x180 MJPEG at"), "{said}");
     assert!(
@@ -401,8 +437,8 @@ impl Session {
         }
     }
 
-    /// Lets it run, stops it, and counts its pictures.
-    fn frames(mut self) {
+    /// Lets it run, stops it, and counts its pictures; its summary.
+    fn frames(mut self) -> Value {
         thread::sleep(Duration::from_secs(3));
         Command::new("kill")
             .args(["-INT", &self.process.id().to_string()])
@@ -414,5 +450,6 @@ impl Session {
         std::io::Read::read_to_string(self.process.stdout.as_mut().unwrap(), &mut out).unwrap();
         let summary: Value = serde_json::from_str(&out).unwrap();
         assert!(summary["captured"].as_u64().unwrap() > 10, "{summary}");
+        summary
     }
 }

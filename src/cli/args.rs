@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{optimize::OptimizeArgs, settings::QualityChoice};
+use super::{optimize::OptimizeArgs, settings::QualityChoice, train::TrainArgs};
 use allaprima::{
     device::DeviceChoice, kernels::Precision, sink::Codec, source::Sizing, stylize::Colors,
 };
@@ -15,6 +15,7 @@ use clap::{ArgGroup, Parser, Subcommand};
     about,
     max_term_width = 110,
     propagate_version = true,
+    args_override_self = true,
     arg_required_else_help = true
 )]
 pub struct Args {
@@ -36,6 +37,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Measure how steady a painted video is, and how much texture it kept
     Measure(MeasureArgs),
+    /// Train a network of one's own
+    Train(TrainArgs),
     /// Say what this machine has: processor, GPU, codecs, models
     Doctor(DoctorArgs),
 }

@@ -20,7 +20,7 @@ pub struct LiveSummary<'a> {
     recorded: u64,
     not_recorded: u64,
     virtual_camera_frames: u64,
-    latency_ms: Latency,
+    latency_ms: Latency<'a>,
     sizes: Vec<PaintedAt>,
     peak_rss_mib: Option<f64>,
     stages: BTreeMap<&'static str, StageSummary>,
@@ -31,9 +31,11 @@ pub struct LiveSummary<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Latency {
+struct Latency<'a> {
     p50: f64,
     p95: f64,
+    /// 95th percentile of each whole minute.
+    p95_by_minute: &'a [f64],
 }
 
 #[derive(Debug, Serialize)]
@@ -69,6 +71,7 @@ impl<'a> LiveSummary<'a> {
             latency_ms: Latency {
                 p50: report.latency_ms.0,
                 p95: report.latency_ms.1,
+                p95_by_minute: &report.latency_p95_ms_by_minute,
             },
             sizes,
             peak_rss_mib: peak_rss_mib(),

@@ -31,6 +31,7 @@ mod quantise;
 mod reference;
 mod simd;
 mod statistics;
+mod training;
 mod vectorised;
 mod wide;
 mod winograd;
@@ -49,5 +50,6 @@ pub use network::{
 };
 pub use peak::multiply_adds;
 pub(crate) use pool::WorkerPool;
+pub use training::{CHANNEL_STEP, TAPS, add_valid_weight_gradient, convolve_valid, turn_weights};
 pub(crate) use vectorised::vectorised;
 pub use wide::{WideWeights, add_weight_gradient};

@@ -216,6 +216,8 @@ pub struct LiveReport {
     pub wall: Duration,
     /// Age of the frames when they had been shown: median and 95th percentile in milliseconds.
     pub latency_ms: (f64, f64),
+    /// The 95th percentile again, of each whole minute: it shows whether frames grow older in a long session.
+    pub latency_p95_ms_by_minute: Vec<f64>,
     /// Times of each stage, in the order of the data. For `capture` it is the age of the frames when they were decoded.
     pub stages: Vec<(&'static str, StageSummary)>,
     /// Sizes painted at, and how many frames each.
@@ -320,6 +322,8 @@ pub fn run(
         drawn: None,
         stats: StageStats::default(),
         latency: StageStats::default(),
+        latency_of_minute: StageStats::default(),
+        latency_p95_ms_by_minute: Vec::new(),
         shown: 0,
         unshown: 0,
         first_shown: None,

@@ -2,6 +2,11 @@
 //!
 //! Pictures are written as YUYV, the one format that every call program takes, and by plain writes, which never wait for a
 //! reader. Output devices that take only buffers (screens, not loopback devices) are refused.
+//!
+//! v4l2loopback before 0.13 with `exclusive_caps=1` is an output only until something writes to it, and forgets that the
+//! writer is gone if that used plain writes: from then on it calls itself neither output nor camera, and no program can
+//! write to it any more. It remembers those that have started a stream, so we do (newer versions refuse, which is as
+//! good), and a device that another program left in this state is brought back the same way.
 
 use std::path::Path;
 
@@ -26,18 +31,23 @@ mod with_v4l {
     use std::{
         io::{self, ErrorKind, Write},
         path::{Path, PathBuf},
+        time::{Duration, Instant},
     };
 
     use ffmpeg_next::format::Pixel;
     use v4l::{
-        Device, Format, FourCC,
+        Device, Format, FourCC, buffer,
         capability::Flags,
         format::{Colorspace, FieldOrder, Quantization},
+        v4l2::{self, vidioc},
         video::{Output as _, output::Parameters},
     };
 
     use super::{SinkError, VirtualCamera};
     use crate::{frame::Picture, media::scale::Scaler};
+
+    /// How long the program that wrote to the device has to let go of it: one that was killed is not gone at once.
+    const LET_GO: Duration = Duration::from_secs(1);
 
     pub(super) struct Output {
         path: PathBuf,
@@ -55,15 +65,32 @@ mod with_v4l {
                 scaler: Scaler::default(),
                 bytes: Vec::new(),
             };
-            let device = this.device()?;
-            let capabilities = device
-                .query_caps()
-                .map_err(|error| this.failed("it is no video device", &error))?;
-            if !capabilities.capabilities.contains(Flags::VIDEO_OUTPUT) {
-                let hint = "it is a camera and takes no pictures; load v4l2loopback and give its device (see README, \"Live\")";
+            let until = Instant::now() + LET_GO;
+            loop {
+                let device = this.device()?;
+                let is = device
+                    .query_caps()
+                    .map_err(|error| this.failed("it is no video device", &error))?;
+                if is.capabilities.contains(Flags::VIDEO_OUTPUT) {
+                    return Ok(this);
+                }
+                let is_loopback = is.driver == LOOPBACK;
+                if is_loopback && Instant::now() < until {
+                    if !is.capabilities.contains(Flags::VIDEO_CAPTURE) {
+                        start_stream(&device);
+                    }
+                    // Closing it is what it remembers.
+                    drop(device);
+                    std::thread::sleep(LET_GO / 10);
+                    continue;
+                }
+                let hint = if is_loopback {
+                    "another program writes to it, or did and left it in use: close that program and those that read it as a camera"
+                } else {
+                    "it is a camera and takes no pictures; load v4l2loopback and give its device (see README, \"Live\")"
+                };
                 return Err(SinkError::Failed(format!("{}: {hint}", path.display())));
             }
-            Ok(this)
         }
 
         fn device(&self) -> Result<Device, SinkError> {
@@ -85,6 +112,23 @@ mod with_v4l {
         fn failed(&self, what: &str, error: &io::Error) -> SinkError {
             SinkError::Failed(format!("{}: {what} ({error})", self.path.display()))
         }
+    }
+
+    /// What v4l2loopback calls itself.
+    const LOOPBACK: &str = "v4l2 loopback";
+
+    /// Starts a stream of output, so that the driver knows the handle for a writer. See the module's text. It may fail:
+    /// drivers that need no telling want buffers first.
+    fn start_stream(device: &Device) {
+        let mut kind = buffer::Type::VideoOutput as std::ffi::c_int;
+        // SAFETY: the handle is open as long as `device` lives, and VIDIOC_STREAMON reads one int, which `kind` is.
+        let _ = unsafe {
+            v4l2::ioctl(
+                device.handle().fd(),
+                vidioc::VIDIOC_STREAMON,
+                (&raw mut kind).cast(),
+            )
+        };
     }
 
     impl VirtualCamera for Output {
@@ -112,6 +156,7 @@ mod with_v4l {
             }
             // It may insist on a size of its own (a reader holds it): pictures are stretched to that.
             let size = (got.width as usize, got.height as usize);
+            start_stream(&device);
             // Not every driver wants to know the rate.
             let _ = device.set_params(&Parameters::with_fps(rate_hz.round() as u32));
             self.open = Some((device, size));

@@ -12,6 +12,16 @@ pub struct TestCard {
     next: u64,
 }
 
+/// What one column of the card has in all rows.
+struct Column {
+    bar: [u8; 3],
+    /// Whether it is an odd column of the checkerboard.
+    square: usize,
+    /// Red and blue on even and on odd squares.
+    red: [u8; 2],
+    blue: [u8; 2],
+}
+
 impl TestCard {
     /// A card of `width` by `height` pixels that moves for `frames` frames.
     pub fn new(width: usize, height: usize, frames: u64) -> Self {
@@ -42,25 +52,46 @@ impl TestCard {
             w / 2.0 + w / 4.0 * angle.cos(),
             h / 2.0 + h / 4.0 * angle.sin(),
         );
-        let columns: Vec<f32> = (0..width)
-            .map(|x| 0.5 + 0.5 * (x as f32 * x as f32 / (w * 2.0)).sin())
-            .collect();
-        for (y, row) in picture.rgb_mut().chunks_exact_mut(width * 3).enumerate() {
-            let y = y as f32;
-            for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
-                let bar = columns[x];
+        // All but the disc is a table of columns and a few numbers a row: drawing must not cost what painting needs.
+        let byte = |c: f32| (c * 255.0) as u8;
+        let shade = |c: f32, square: usize| byte(0.25 + 0.5 * c + 0.1 * square as f32);
+        let columns: Vec<_> = (0..width)
+            .map(|x| {
+                let bar = 0.5 + 0.5 * (x as f32 * x as f32 / (w * 2.0)).sin();
                 let x = x as f32;
-                let pan = x + t * unit;
-                let square = ((pan / unit).floor() + (y / unit).floor()).rem_euclid(2.0);
-                let mut rgb = [x / w, y / h, 1.0 - x / w].map(|c| 0.25 + 0.5 * c + 0.1 * square);
-                if y > h * 0.75 {
-                    rgb = [bar, bar * 0.8 + 0.1, 1.0 - bar];
+                Column {
+                    bar: [bar, bar * 0.8 + 0.1, 1.0 - bar].map(byte),
+                    square: (((x + t * unit) / unit).floor() as i64).rem_euclid(2) as usize,
+                    red: [0, 1].map(|square| shade(x / w, square)),
+                    blue: [0, 1].map(|square| shade(1.0 - x / w, square)),
                 }
-                let (dx, dy) = (x - disc_x, y - disc_y);
-                if dx * dx + dy * dy < (1.5 * unit) * (1.5 * unit) {
-                    rgb = [0.9, 0.3 + 0.3 * dy / (1.5 * unit), 0.2];
+            })
+            .collect();
+        let radius = 1.5 * unit;
+        for (y, row) in picture.rgb_mut().chunks_exact_mut(width * 3).enumerate() {
+            let (row, _) = row.as_chunks_mut::<3>();
+            let y = y as f32;
+            if y > h * 0.75 {
+                for (pixel, column) in row.iter_mut().zip(&columns) {
+                    *pixel = column.bar;
                 }
-                pixel.copy_from_slice(&rgb.map(|c| (c * 255.0) as u8));
+            } else {
+                let row_square = ((y / unit).floor() as i64).rem_euclid(2) as usize;
+                let green = [0, 1].map(|square| shade(y / h, square));
+                for (pixel, column) in row.iter_mut().zip(&columns) {
+                    let square = column.square ^ row_square;
+                    *pixel = [column.red[square], green[square], column.blue[square]];
+                }
+            }
+            let dy = y - disc_y;
+            let reach = (radius * radius - dy * dy).max(0.0).sqrt();
+            let first = ((disc_x - reach).max(0.0) as usize).min(width);
+            let last = ((disc_x + reach + 2.0).max(0.0) as usize).min(width);
+            for (x, pixel) in (first..last).zip(&mut row[first..last]) {
+                let dx = x as f32 - disc_x;
+                if dx * dx + dy * dy < radius * radius {
+                    *pixel = [0.9, 0.3 + 0.3 * dy / radius, 0.2].map(byte);
+                }
             }
         }
         picture

@@ -11,10 +11,6 @@ use std::sync::LazyLock;
 
 use crate::frame::Picture;
 
-/// A pixel of a working picture: R, G, B and BT.709 luma, 0..255. Four lanes fill a vector register, and luma is what
-/// the octaves' energy is measured with.
-pub(crate) type Rgby = [f32; 4];
-
 /// Weights of the pixels at −1, 0, 1 and 2 for a position `f` (0..1) behind pixel 0.
 #[inline(always)]
 pub(crate) fn cubic_weights(f: f32) -> [f32; 4] {
@@ -45,10 +41,9 @@ const STEPS: usize = 64;
 /// Weights of the pixels at −3 … 4 for every position between pixel 0 and 1: Lanczos' window of four lobes, the sum
 /// brought to 1.
 struct Weights {
-    /// Of rows.
-    rows: [[f32; TAPS]; STEPS + 1],
-    /// Of columns, each weight once for every lane of its pixel.
-    columns: [[f32; 4 * TAPS]; STEPS + 1],
+    single: [[f32; TAPS]; STEPS + 1],
+    /// Each weight twice, for pixels of two numbers.
+    double: [[f32; 2 * TAPS]; STEPS + 1],
 }
 
 static WEIGHTS: LazyLock<Box<Weights>> = LazyLock::new(|| {
@@ -57,8 +52,8 @@ static WEIGHTS: LazyLock<Box<Weights>> = LazyLock::new(|| {
         if x.abs() < 1e-9 { 1.0 } else { x.sin() / x }
     };
     let mut weights = Box::new(Weights {
-        rows: [[0.0; TAPS]; STEPS + 1],
-        columns: [[0.0; 4 * TAPS]; STEPS + 1],
+        single: [[0.0; TAPS]; STEPS + 1],
+        double: [[0.0; 2 * TAPS]; STEPS + 1],
     });
     for step in 0..=STEPS {
         let fraction = step as f64 / STEPS as f64;
@@ -68,114 +63,220 @@ static WEIGHTS: LazyLock<Box<Weights>> = LazyLock::new(|| {
             sinc(x) * sinc(x / lobes)
         });
         let sum: f64 = taps.iter().sum();
-        weights.rows[step] = taps.map(|tap| (tap / sum) as f32);
-        weights.columns[step] = std::array::from_fn(|i| weights.rows[step][i / 4]);
+        weights.single[step] = taps.map(|tap| (tap / sum) as f32);
+        weights.double[step] = std::array::from_fn(|i| weights.single[step][i / 2]);
     }
     weights
 });
 
 /// The weighted sum of 8×8 pixels, written once per instruction set.
 pub(crate) trait Taps {
-    /// Sums the block whose first pixel is `first`, with `stride` numbers from row to row.
+    /// Sums the block whose first pixel is `first`, one number a pixel, with `stride` numbers from row to row.
     ///
     /// # Safety
-    /// The processor has the instructions of the implementation; eight rows of 32 numbers are readable.
-    unsafe fn sum(
+    /// The processor has the instructions of the implementation; eight rows of 8 numbers are readable.
+    unsafe fn single(
         first: *const f32,
         stride: usize,
         rows: &[f32; TAPS],
-        columns: &[f32; 4 * TAPS],
-    ) -> Rgby;
+        columns: &[f32; TAPS],
+    ) -> f32;
+
+    /// Four such sums at once.
+    ///
+    /// # Safety
+    /// As for [`Taps::single`].
+    #[inline(always)]
+    unsafe fn four(
+        first: [*const f32; 4],
+        stride: usize,
+        rows: [&[f32; TAPS]; 4],
+        columns: [&[f32; TAPS]; 4],
+    ) -> [f32; 4] {
+        // SAFETY: as for this function.
+        std::array::from_fn(|i| unsafe { Self::single(first[i], stride, rows[i], columns[i]) })
+    }
+
+    /// The same for pixels of two numbers.
+    ///
+    /// # Safety
+    /// The processor has the instructions of the implementation; eight rows of 16 numbers are readable.
+    unsafe fn double(
+        first: *const f32,
+        stride: usize,
+        rows: &[f32; TAPS],
+        columns: &[f32; 2 * TAPS],
+    ) -> [f32; 2];
 }
 
 /// The definition, for the compiler to make the best of.
 pub(crate) struct Plain;
 
-impl Taps for Plain {
+impl Plain {
+    /// # Safety
+    /// Eight rows of `WIDE` numbers are readable.
     #[inline(always)]
-    unsafe fn sum(
+    unsafe fn sum<const LANES: usize, const WIDE: usize>(
         first: *const f32,
         stride: usize,
         rows: &[f32; TAPS],
-        columns: &[f32; 4 * TAPS],
-    ) -> Rgby {
-        let mut across = [0.0_f32; 4 * TAPS];
+        columns: &[f32; WIDE],
+    ) -> [f32; LANES] {
+        let mut across = [0.0_f32; WIDE];
         for (i, weight) in rows.iter().enumerate() {
-            // SAFETY: the caller's block has eight rows of 32 numbers.
-            let row = unsafe { &*first.add(i * stride).cast::<[f32; 4 * TAPS]>() };
+            // SAFETY: the caller's block has eight rows of so many numbers.
+            let row = unsafe { &*first.add(i * stride).cast::<[f32; WIDE]>() };
             for (sum, value) in across.iter_mut().zip(row) {
                 *sum += weight * value;
             }
         }
-        let mut sum = [0.0; 4];
+        let mut sum = [0.0; LANES];
         for (i, (value, weight)) in across.iter().zip(columns).enumerate() {
-            sum[i % 4] += value * weight;
+            sum[i % LANES] += value * weight;
         }
         sum
     }
 }
 
+impl Taps for Plain {
+    #[inline(always)]
+    unsafe fn single(
+        first: *const f32,
+        stride: usize,
+        rows: &[f32; TAPS],
+        columns: &[f32; TAPS],
+    ) -> f32 {
+        // SAFETY: as the trait requires.
+        let [sum] = unsafe { Self::sum(first, stride, rows, columns) };
+        sum
+    }
+
+    #[inline(always)]
+    unsafe fn double(
+        first: *const f32,
+        stride: usize,
+        rows: &[f32; TAPS],
+        columns: &[f32; 2 * TAPS],
+    ) -> [f32; 2] {
+        // SAFETY: as the trait requires.
+        unsafe { Self::sum(first, stride, rows, columns) }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Rgby, TAPS, Taps};
+    use super::{TAPS, Taps};
     use std::arch::x86_64::*;
 
-    /// AVX2 with FMA: two pixels a vector.
+    /// AVX2 with FMA.
     pub(crate) struct Avx2;
 
     impl Taps for Avx2 {
         #[inline(always)]
-        unsafe fn sum(
+        unsafe fn single(
             first: *const f32,
             stride: usize,
             rows: &[f32; TAPS],
-            columns: &[f32; 4 * TAPS],
-        ) -> Rgby {
+            columns: &[f32; TAPS],
+        ) -> f32 {
             // SAFETY: as the trait requires.
             unsafe {
-                let mut across = [_mm256_setzero_ps(); 4];
+                let four = fold(weighted(first, stride, rows, columns));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn four(
+            first: [*const f32; 4],
+            stride: usize,
+            rows: [&[f32; TAPS]; 4],
+            columns: [&[f32; TAPS]; 4],
+        ) -> [f32; 4] {
+            // SAFETY: as the trait requires.
+            unsafe {
+                // Written out: a closure would not be compiled for these instructions.
+                let a = weighted(first[0], stride, rows[0], columns[0]);
+                let b = weighted(first[1], stride, rows[1], columns[1]);
+                let c = weighted(first[2], stride, rows[2], columns[2]);
+                let d = weighted(first[3], stride, rows[3], columns[3]);
+                // Neighbours added twice: each half has a part of all four sums.
+                let halves = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+                let mut sums = [0.0; 4];
+                _mm_storeu_ps(sums.as_mut_ptr(), fold(halves));
+                sums
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn double(
+            first: *const f32,
+            stride: usize,
+            rows: &[f32; TAPS],
+            columns: &[f32; 2 * TAPS],
+        ) -> [f32; 2] {
+            // SAFETY: as the trait requires.
+            unsafe {
+                let (mut left, mut right) = (_mm256_setzero_ps(), _mm256_setzero_ps());
                 for (i, weight) in rows.iter().enumerate() {
                     let (row, weight) = (first.add(i * stride), _mm256_set1_ps(*weight));
-                    for (j, sum) in across.iter_mut().enumerate() {
-                        *sum = _mm256_fmadd_ps(_mm256_loadu_ps(row.add(8 * j)), weight, *sum);
-                    }
+                    left = _mm256_fmadd_ps(_mm256_loadu_ps(row), weight, left);
+                    right = _mm256_fmadd_ps(_mm256_loadu_ps(row.add(8)), weight, right);
                 }
-                let mut sum = _mm256_setzero_ps();
-                for (j, across) in across.into_iter().enumerate() {
-                    let weights = _mm256_loadu_ps(columns.as_ptr().add(8 * j));
-                    sum = _mm256_fmadd_ps(across, weights, sum);
-                }
-                fold(sum)
+                let weights = columns.as_ptr();
+                pair(_mm256_fmadd_ps(
+                    right,
+                    _mm256_loadu_ps(weights.add(8)),
+                    _mm256_mul_ps(left, _mm256_loadu_ps(weights)),
+                ))
             }
         }
     }
 
-    /// AVX-512: four pixels a vector.
+    /// AVX-512.
     pub(crate) struct Avx512;
 
     impl Taps for Avx512 {
         #[inline(always)]
-        unsafe fn sum(
+        unsafe fn single(
             first: *const f32,
             stride: usize,
             rows: &[f32; TAPS],
-            columns: &[f32; 4 * TAPS],
-        ) -> Rgby {
+            columns: &[f32; TAPS],
+        ) -> f32 {
+            // SAFETY: AVX-512 comes with AVX2 and FMA; the rest is as the trait requires.
+            unsafe { Avx2::single(first, stride, rows, columns) }
+        }
+
+        #[inline(always)]
+        unsafe fn four(
+            first: [*const f32; 4],
+            stride: usize,
+            rows: [&[f32; TAPS]; 4],
+            columns: [&[f32; TAPS]; 4],
+        ) -> [f32; 4] {
+            // SAFETY: AVX-512 comes with AVX2 and FMA; the rest is as the trait requires.
+            unsafe { Avx2::four(first, stride, rows, columns) }
+        }
+
+        #[inline(always)]
+        unsafe fn double(
+            first: *const f32,
+            stride: usize,
+            rows: &[f32; TAPS],
+            columns: &[f32; 2 * TAPS],
+        ) -> [f32; 2] {
             // SAFETY: as the trait requires.
             unsafe {
-                let (mut left, mut right) = (_mm512_setzero_ps(), _mm512_setzero_ps());
+                let mut sums = [_mm512_setzero_ps(); 2];
                 for (i, weight) in rows.iter().enumerate() {
-                    let (row, weight) = (first.add(i * stride), _mm512_set1_ps(*weight));
-                    left = _mm512_fmadd_ps(_mm512_loadu_ps(row), weight, left);
-                    right = _mm512_fmadd_ps(_mm512_loadu_ps(row.add(16)), weight, right);
+                    let row = _mm512_loadu_ps(first.add(i * stride));
+                    sums[i % 2] = _mm512_fmadd_ps(row, _mm512_set1_ps(*weight), sums[i % 2]);
                 }
-                let weights = columns.as_ptr();
-                let sum = _mm512_fmadd_ps(
-                    right,
-                    _mm512_loadu_ps(weights.add(16)),
-                    _mm512_mul_ps(left, _mm512_loadu_ps(weights)),
-                );
-                fold(_mm256_add_ps(
+                let across = _mm512_add_ps(sums[0], sums[1]);
+                let sum = _mm512_mul_ps(across, _mm512_loadu_ps(columns.as_ptr()));
+                pair(_mm256_add_ps(
                     _mm512_castps512_ps256(sum),
                     _mm512_extractf32x8_ps::<1>(sum),
                 ))
@@ -183,18 +284,51 @@ mod x86 {
         }
     }
 
-    /// The sum of two pixels.
+    /// The block's columns, summed over its rows and weighted.
+    ///
+    /// # Safety
+    /// As for [`Taps::single`], with AVX2 and FMA.
+    #[inline(always)]
+    unsafe fn weighted(
+        first: *const f32,
+        stride: usize,
+        rows: &[f32; TAPS],
+        columns: &[f32; TAPS],
+    ) -> __m256 {
+        // SAFETY: as for this function.
+        unsafe {
+            // Two sums, or each addition would wait for the one before.
+            let mut sums = [_mm256_setzero_ps(); 2];
+            for (i, weight) in rows.iter().enumerate() {
+                let row = _mm256_loadu_ps(first.add(i * stride));
+                sums[i % 2] = _mm256_fmadd_ps(row, _mm256_set1_ps(*weight), sums[i % 2]);
+            }
+            let across = _mm256_add_ps(sums[0], sums[1]);
+            _mm256_mul_ps(across, _mm256_loadu_ps(columns.as_ptr()))
+        }
+    }
+
+    /// The sum of both halves.
     ///
     /// # Safety
     /// The processor has AVX.
     #[inline(always)]
-    unsafe fn fold(two: __m256) -> Rgby {
+    unsafe fn fold(two: __m256) -> __m128 {
+        // SAFETY: as for this function.
+        unsafe { _mm_add_ps(_mm256_castps256_ps128(two), _mm256_extractf128_ps::<1>(two)) }
+    }
+
+    /// The sum of four pairs.
+    ///
+    /// # Safety
+    /// The processor has AVX.
+    #[inline(always)]
+    unsafe fn pair(four: __m256) -> [f32; 2] {
         // SAFETY: as for this function.
         unsafe {
-            let sum = _mm_add_ps(_mm256_castps256_ps128(two), _mm256_extractf128_ps::<1>(two));
-            let mut pixel = [0.0; 4];
-            _mm_storeu_ps(pixel.as_mut_ptr(), sum);
-            pixel
+            let two = fold(four);
+            let one = _mm_add_ps(two, _mm_movehl_ps(two, two));
+            [_mm_cvtss_f32(one), _mm_cvtss_f32(_mm_movehdup_ps(one))]
         }
     }
 }
@@ -202,20 +336,46 @@ mod x86 {
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
 
-/// A picture of [`Rgby`] pixels, 2 pixels or more on each side.
+/// Where the 8×8 pixels around a position are, found for many positions at once.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Place {
+    /// Index of the first pixel, or [`Place::EDGE`] or [`Place::NONE`].
+    first: u32,
+    /// Weights of columns, and 256 times those of rows.
+    steps: u32,
+}
+
+impl Place {
+    /// The block reaches beyond the picture.
+    const EDGE: u32 = u32::MAX - 1;
+    /// There is nothing to look up.
+    pub(crate) const NONE: Self = Self {
+        first: u32::MAX,
+        steps: 0,
+    };
+
+    #[inline(always)]
+    fn inside(self) -> bool {
+        self.first < Self::EDGE
+    }
+}
+
+/// A picture of `LANES` (1 or 2) numbers a pixel, 2 pixels or more on each side.
 #[derive(Clone, Copy)]
-pub(crate) struct Sampler<'a> {
-    pixels: &'a [Rgby],
+pub(crate) struct Sampler<'a, const LANES: usize> {
+    pixels: &'a [f32],
     width: usize,
     height: usize,
     weights: &'static Weights,
 }
 
-impl<'a> Sampler<'a> {
+impl<'a, const LANES: usize> Sampler<'a, LANES> {
     /// A picture of `width` by `height` pixels, rows packed.
     #[inline(always)]
-    pub(crate) fn new(pixels: &'a [Rgby], width: usize, height: usize) -> Self {
-        assert!(pixels.len() == width * height && width > 1 && height > 1);
+    pub(crate) fn new(pixels: &'a [f32], width: usize, height: usize) -> Self {
+        const { assert!(LANES == 1 || LANES == 2) };
+        assert!(pixels.len() == LANES * width * height && width > 1 && height > 1);
+        assert!(width * height < Place::EDGE as usize);
         Self {
             pixels,
             width,
@@ -224,54 +384,125 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    /// The value at (`x`, `y`), in pixels from the centre of the first.
+    /// Finds the pixels around (`x`, `y`), in pixels from the centre of the first.
+    #[inline(always)]
+    pub(crate) fn place(&self, x: f32, y: f32) -> Place {
+        const BEFORE: i32 = TAPS as i32 / 2 - 1;
+        let along = |position: f32, size: usize| {
+            let inside = position.max(0.0).min((size - 1) as f32);
+            // SAFETY: between 0 and the size, and no NaN, which `max` has replaced. (The checked conversion does not
+            // become vector instructions.)
+            let before = unsafe { inside.to_int_unchecked::<i32>() }.min(size as i32 - 2);
+            let behind = (inside - before as f32) * STEPS as f32 + 0.5;
+            // SAFETY: as above: `behind` is between 0 and STEPS + 0.5.
+            let step = unsafe { behind.to_int_unchecked::<i32>() };
+            let first = before - BEFORE;
+            let fits = (first >= 0) & (first <= size as i32 - TAPS as i32);
+            (first, step, fits)
+        };
+        let (column, across, fits_across) = along(x, self.width);
+        let (row, down, fits_down) = along(y, self.height);
+        let first = row * self.width as i32 + column;
+        Place {
+            first: if fits_across & fits_down {
+                first as u32
+            } else {
+                Place::EDGE
+            },
+            steps: (across | down << 8) as u32,
+        }
+    }
+
+    /// The value at (`x`, `y`), whose `place` is given; nothing where there is nothing to look up.
     ///
     /// # Safety
-    /// The processor has the instructions of `T`.
+    /// The processor has the instructions of `T`, and `place` is one of this picture.
     #[inline(always)]
-    pub(crate) unsafe fn at<T: Taps>(&self, x: f32, y: f32) -> Rgby {
-        let (x, fx) = split(x, self.width);
-        let (y, fy) = split(y, self.height);
-        let nearest = |fraction: f32| (fraction * STEPS as f32 + 0.5) as usize;
-        let rows = &self.weights.rows[nearest(fy).min(STEPS)];
-        let columns = &self.weights.columns[nearest(fx).min(STEPS)];
-        const BEFORE: usize = TAPS / 2 - 1;
-        const BEHIND: usize = TAPS / 2;
-        if x >= BEFORE && x + BEHIND < self.width && y >= BEFORE && y + BEHIND < self.height {
-            let first = (y - BEFORE) * self.width + x - BEFORE;
-            // SAFETY: the block around (x, y) is inside the picture, as was just seen; instructions as promised.
-            return unsafe {
-                let first = self.pixels.as_ptr().add(first).cast();
-                T::sum(first, 4 * self.width, rows, columns)
-            };
+    pub(crate) unsafe fn at<T: Taps>(&self, place: Place, x: f32, y: f32) -> Option<[f32; LANES]> {
+        if !place.inside() {
+            return (place.first == Place::EDGE).then(|| self.at_the_edge(x, y));
         }
-        self.at_the_edge(x, y, rows, columns)
+        let stride = LANES * self.width;
+        let mut value = [0.0; LANES];
+        // SAFETY: the block is inside the picture; instructions as promised.
+        unsafe {
+            let (first, rows, steps) = self.block(place);
+            if LANES == 1 {
+                value[0] = T::single(first, stride, rows, &self.weights.single[steps]);
+            } else {
+                let pair = T::double(first, stride, rows, &self.weights.double[steps]);
+                value.copy_from_slice(&pair);
+            }
+        }
+        Some(value)
+    }
+
+    /// First number, weights of rows, index of the weights of columns.
+    ///
+    /// # Safety
+    /// `place` is inside this picture.
+    #[inline(always)]
+    unsafe fn block(&self, place: Place) -> (*const f32, &'static [f32; TAPS], usize) {
+        // SAFETY: `place` found the first pixel inside, and its steps are at most STEPS.
+        unsafe {
+            let first = self.pixels.as_ptr().add(LANES * place.first as usize);
+            let rows = self
+                .weights
+                .single
+                .get_unchecked((place.steps >> 8) as usize);
+            (first, rows, (place.steps & 255) as usize)
+        }
     }
 
     /// As [`Sampler::at`], where the block reaches beyond the picture: its edge is repeated.
     #[cold]
     #[inline(never)]
-    fn at_the_edge(
-        &self,
-        x: usize,
-        y: usize,
-        rows: &[f32; TAPS],
-        columns: &[f32; 4 * TAPS],
-    ) -> Rgby {
+    fn at_the_edge(&self, x: f32, y: f32) -> [f32; LANES] {
+        let (x, fx) = split(x, self.width);
+        let (y, fy) = split(y, self.height);
+        let nearest = |fraction: f32| ((fraction * STEPS as f32 + 0.5) as usize).min(STEPS);
         let inside = |at: usize, tap: usize, size: usize| {
             (at + tap).saturating_sub(TAPS / 2 - 1).min(size - 1)
         };
-        let mut sum = [0.0; 4];
-        for (i, wy) in rows.iter().enumerate() {
+        let mut sum = [0.0; LANES];
+        for (i, wy) in self.weights.single[nearest(fy)].iter().enumerate() {
             let row = inside(y, i, self.height) * self.width;
-            for (j, wx) in columns.iter().step_by(4).enumerate() {
-                let pixel = self.pixels[row + inside(x, j, self.width)];
-                for lane in 0..4 {
-                    sum[lane] += wy * wx * pixel[lane];
+            for (j, wx) in self.weights.single[nearest(fx)].iter().enumerate() {
+                let pixel = &self.pixels[LANES * (row + inside(x, j, self.width))..];
+                for (sum, value) in sum.iter_mut().zip(pixel) {
+                    *sum += wy * wx * value;
                 }
             }
         }
         sum
+    }
+}
+
+impl Sampler<'_, 1> {
+    /// Four values at once, if all their blocks are inside the picture.
+    ///
+    /// # Safety
+    /// As for [`Sampler::at`].
+    #[inline(always)]
+    pub(crate) unsafe fn four<T: Taps>(&self, places: &[Place; 4]) -> Option<[f32; 4]> {
+        let [a, b, c, d] = places;
+        if !(a.inside() & b.inside() & c.inside() & d.inside()) {
+            return None;
+        }
+        // SAFETY: the blocks are inside the picture; instructions as promised.
+        unsafe {
+            let (a, b) = (self.block(places[0]), self.block(places[1]));
+            let (c, d) = (self.block(places[2]), self.block(places[3]));
+            let (first, rows) = ([a.0, b.0, c.0, d.0], [a.1, b.1, c.1, d.1]);
+            let weights = &self.weights.single;
+            let columns = [
+                weights.get_unchecked(a.2),
+                weights.get_unchecked(b.2),
+                weights.get_unchecked(c.2),
+                weights.get_unchecked(d.2),
+            ];
+            Some(T::four(first, self.width, rows, columns))
+        }
     }
 }
 
@@ -298,32 +529,71 @@ pub(crate) fn cubic_rgb(picture: &Picture, x: f32, y: f32) -> [f32; 3] {
 mod tests {
     use super::*;
 
-    fn picture(width: usize, height: usize, value: impl Fn(f32, f32) -> f32) -> Vec<Rgby> {
-        (0..width * height)
-            .map(|i| {
-                let value = value((i % width) as f32, (i / width) as f32);
-                [value, 2.0 * value, -value, value + 1.0]
-            })
-            .collect()
+    /// One number a pixel, and the same number with its negative.
+    fn pictures(width: usize, height: usize, value: impl Fn(f32, f32) -> f32) -> [Vec<f32>; 2] {
+        let one: Vec<f32> = (0..width * height)
+            .map(|i| value((i % width) as f32, (i / width) as f32))
+            .collect();
+        let two = one.iter().flat_map(|&value| [value, -value]).collect();
+        [one, two]
     }
 
     /// The value at a position by every implementation that this processor has.
-    fn by_all(sampler: &Sampler<'_>, x: f32, y: f32) -> Vec<Rgby> {
+    fn by_all<const LANES: usize>(
+        sampler: &Sampler<'_, LANES>,
+        x: f32,
+        y: f32,
+    ) -> Vec<[f32; LANES]> {
+        let place = sampler.place(x, y);
         // SAFETY: each is asked only where its instructions are.
         unsafe {
-            let mut values = vec![sampler.at::<Plain>(x, y)];
+            let mut values = vec![sampler.at::<Plain>(place, x, y)];
             #[cfg(target_arch = "x86_64")]
             {
                 use crate::kernels::InstructionSet;
                 if InstructionSet::Avx2.is_available() {
-                    values.push(sampler.at::<Avx2>(x, y));
+                    values.push(sampler.at::<Avx2>(place, x, y));
                 }
                 if InstructionSet::Avx512.is_available() {
-                    values.push(sampler.at::<Avx512>(x, y));
+                    values.push(sampler.at::<Avx512>(place, x, y));
                 }
             }
-            values
+            values.into_iter().flatten().collect()
         }
+    }
+
+    /// Four at once are the same as one by one.
+    fn four_by_four(sampler: &Sampler<'_, 1>, x: f32, y: f32) -> bool {
+        let at = |i: usize| (x + 0.3 * i as f32, y - 0.2 * i as f32);
+        let places = std::array::from_fn(|i| sampler.place(at(i).0, at(i).1));
+        // SAFETY: asked only where the instructions are.
+        unsafe {
+            let one = |i: usize| sampler.at::<Plain>(places[i], at(i).0, at(i).1);
+            let same = |four: Option<[f32; 4]>| {
+                let values = four.into_iter().flatten().enumerate();
+                four.is_some()
+                    && values
+                        .map(|(i, value)| (value - one(i).map_or(f32::NAN, |[one]| one)).abs())
+                        .all(|apart| apart < 1e-2)
+            };
+            #[cfg(target_arch = "x86_64")]
+            if crate::kernels::InstructionSet::Avx2.is_available()
+                && !same(sampler.four::<Avx2>(&places))
+            {
+                return false;
+            }
+            same(sampler.four::<Plain>(&places))
+        }
+    }
+
+    /// All values at a position, of pictures of one and two numbers.
+    fn all([one, two]: &[Vec<f32>; 2], size: (usize, usize), x: f32, y: f32) -> Vec<f32> {
+        let single = by_all(&Sampler::<1>::new(one, size.0, size.1), x, y);
+        let double = by_all(&Sampler::<2>::new(two, size.0, size.1), x, y);
+        let double = double
+            .into_iter()
+            .flat_map(|[value, negative]| [value, -negative]);
+        single.into_iter().flatten().chain(double).collect()
     }
 
     #[test]
@@ -332,17 +602,15 @@ mod tests {
             let value = |x: f32, y: f32| {
                 100.0 + 50.0 * (std::f32::consts::TAU * frequency * (x + 0.3 * y)).sin()
             };
-            let pixels = picture(40, 30, value);
-            let sampler = Sampler::new(&pixels, 40, 30);
+            let pixels = pictures(40, 30, value);
             for (x, y) in [(13.0, 14.0), (13.25, 14.75), (17.5, 12.5), (20.125, 9.0)] {
-                for [r, g, b, luma] in by_all(&sampler, x, y) {
+                assert!(four_by_four(&Sampler::new(&pixels[0], 40, 30), x, y));
+                for got in all(&pixels, (40, 30), x, y) {
                     let wanted = value(x, y);
                     assert!(
-                        (r - wanted).abs() < 2.5,
-                        "{frequency} ({x}, {y}): {r} for {wanted}"
+                        (got - wanted).abs() < 2.5,
+                        "{frequency} ({x}, {y}): {got} for {wanted}"
                     );
-                    assert!((g - 2.0 * r).abs() < 1e-2 && (b + r).abs() < 1e-2);
-                    assert!((luma - r - 1.0).abs() < 1e-2);
                 }
             }
         }
@@ -351,28 +619,19 @@ mod tests {
     #[test]
     fn whole_positions_return_the_pixel_and_outside_the_edge() {
         for (width, height) in [(6, 5), (16, 12)] {
-            let pixels = picture(width, height, |x, y| x * 10.0 + y);
-            let sampler = Sampler::new(&pixels, width, height);
+            let pixels = pictures(width, height, |x, y| x * 10.0 + y);
+            let at = |x: f32, y: f32| all(&pixels, (width, height), x, y);
             let last = (10 * (width - 1) + height - 1) as f32;
             for y in 0..height {
                 for x in 0..width {
-                    for got in by_all(&sampler, x as f32, y as f32) {
-                        assert!((got[0] - (x * 10 + y) as f32).abs() < 1e-2, "({x}, {y})");
+                    for got in at(x as f32, y as f32) {
+                        assert!((got - (x * 10 + y) as f32).abs() < 1e-2, "({x}, {y})");
                     }
                 }
             }
-            for got in by_all(&sampler, -30.0, -2.0) {
-                assert!(got[0].abs() < 1e-3);
-            }
-            for got in by_all(&sampler, 99.0, 99.0) {
-                assert!((got[0] - last).abs() < 1e-2);
-            }
-            assert!(
-                by_all(&sampler, f32::NAN, 1.0)
-                    .iter()
-                    .flatten()
-                    .all(|lane| lane.is_finite())
-            );
+            assert!(at(-30.0, -2.0).iter().all(|got| got.abs() < 1e-3));
+            assert!(at(99.0, 99.0).iter().all(|got| (got - last).abs() < 1e-2));
+            assert!(at(f32::NAN, 1.0).iter().all(|got| got.is_finite()));
         }
     }
 }

@@ -72,6 +72,7 @@ impl Present<'_> {
         }
         let latency = self.latency.summary(wall);
         report.latency_ms = (latency.p50_ms, latency.p95_ms);
+        report.latency_p95_ms_by_minute = std::mem::take(&mut self.latency_p95_ms_by_minute);
 
         let mut blame = Blame::default();
         if let Some(stats) = blame.take(CAPTURE, captured, &mut report.notes) {

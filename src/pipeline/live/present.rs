@@ -40,6 +40,9 @@ const REDRAW: Duration = Duration::from_millis(33);
 /// How often the window is drawn anew while nothing moves at all: what covered it may be gone.
 const REDRAW_STILL: Duration = Duration::from_millis(200);
 
+/// How often latency is noted.
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// A running recording.
 pub(super) struct Recording {
     pub(super) stage: FreeStage<Recorded, LiveError>,
@@ -73,6 +76,8 @@ pub(super) struct Present<'a> {
     pub(super) drawn: Option<Instant>,
     pub(super) stats: StageStats,
     pub(super) latency: StageStats,
+    pub(super) latency_of_minute: StageStats,
+    pub(super) latency_p95_ms_by_minute: Vec<f64>,
     pub(super) shown: u64,
     pub(super) unshown: u64,
     pub(super) first_shown: Option<Instant>,
@@ -109,6 +114,7 @@ impl Present<'_> {
             let now = Instant::now();
             self.heartbeat.fetch_add(1, Ordering::Relaxed);
             self.desk.follow_up(now);
+            self.count_minutes();
             let over = self
                 .config
                 .duration
@@ -160,6 +166,7 @@ impl Present<'_> {
             self.stats.frame(now.saturating_duration_since(begun));
             let age = now.saturating_duration_since(captured);
             self.latency.frame(age);
+            self.latency_of_minute.frame(age);
             self.shown += 1;
             self.first_shown.get_or_insert(now);
             self.last_shown = Some(now);
@@ -311,6 +318,15 @@ impl Present<'_> {
             }
         } else if matches!(notice, Notice::Recovered(_)) {
             self.silent_camera = None;
+        }
+    }
+
+    /// Keeps the latency of each minute that is over.
+    fn count_minutes(&mut self) {
+        let whole = (self.started.elapsed().as_secs() / MINUTE.as_secs()) as usize;
+        if self.latency_p95_ms_by_minute.len() < whole {
+            let minute = std::mem::take(&mut self.latency_of_minute).summary(MINUTE);
+            self.latency_p95_ms_by_minute.resize(whole, minute.p95_ms);
         }
     }
 

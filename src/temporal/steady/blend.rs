@@ -1,34 +1,27 @@
 //! The painting joined with what was painted before, carried along the motion.
 
 use super::{
+    colour,
     grid::{CELL, Grid},
-    octaves::{Scratch, double_luma},
+    pyramid::double,
 };
 #[cfg(target_arch = "x86_64")]
 use crate::temporal::warp::{Avx2, Avx512};
 use crate::{
-    kernels::{InstructionSet, vectorised},
-    temporal::warp::{Plain, Rgby, Sampler, Taps},
+    kernels::InstructionSet,
+    temporal::warp::{Place, Plain, Sampler, Taps},
 };
-
-/// BT.709 luma weights.
-const LUMA: [f32; 3] = [0.2126, 0.7152, 0.0722];
 
 /// Difference of luma (0..255) between history and painting at which they count as half the same stroke and half another.
 const OTHER: f32 = 16.0;
 
-/// An RGB pixel with its luma.
-#[inline(always)]
-fn rgby(rgb: &[u8]) -> Rgby {
-    let [r, g, b] = [rgb[0], rgb[1], rgb[2]].map(f32::from);
-    [r, g, b, LUMA[0] * r + LUMA[1] * g + LUMA[2] * b]
-}
-
-/// The rows before, and how to get there: what a blend looks at beside the painting.
+/// The frame before, and how to get there: what a blend looks at beside the painting.
 #[derive(Clone, Copy)]
 pub(super) struct Past<'a> {
-    /// The last steady picture.
-    pub(super) history: &'a [Rgby],
+    /// Luma of the last steady picture.
+    pub(super) luma: &'a [f32],
+    /// Its colour, at half size.
+    pub(super) colour: &'a [f32],
     /// Motion to the right and downwards, from the current picture into the last, in pixels.
     pub(super) flow: [&'a [f32]; 2],
     /// Trust in the history at half size, 0..1.
@@ -45,67 +38,76 @@ pub(super) struct Past<'a> {
     pub(super) renewal: &'a Grid,
 }
 
-vectorised! {
-    /// Takes over rows of a painting as they are.
-    pub(super) fn take(painting: &[u8], history: &mut [Rgby]) {
-        for (pixel, rgb) in history.iter_mut().zip(painting.chunks_exact(3)) {
-            *pixel = rgby(rgb);
+/// What rows of the painting and its blend are written to, all from the same first row.
+pub(super) struct Rows<'a> {
+    pub(super) painting: &'a mut [f32],
+    pub(super) painting_colour: &'a mut [f32],
+    pub(super) blend: &'a mut [f32],
+    pub(super) blend_colour: &'a mut [f32],
+    /// Per cell the mean of painting less blend: luma and colour.
+    pub(super) lost: &'a mut [[f32; 3]],
+}
+
+/// Rows that one thread works with.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// Trust, at full width.
+    trust: Vec<f32>,
+    vertical: Vec<f32>,
+    renewal: Vec<f32>,
+    /// Share of the history in two rows.
+    kept: Vec<f32>,
+    /// Painting less blend.
+    gone: Vec<f32>,
+    /// Where the history of each pixel is.
+    places: Vec<Place>,
+}
+
+impl Scratch {
+    /// Takes the width of the pictures.
+    pub(super) fn fit(&mut self, width: usize) {
+        for row in [&mut self.trust, &mut self.renewal] {
+            row.resize(width, 0.0);
         }
+        self.vertical.resize(width.div_ceil(2), 0.0);
+        self.gone.resize(2 * width.div_ceil(2), 0.0);
+        self.kept.resize(2 * width, 0.0);
+        self.places.resize(width, Place::NONE);
     }
 }
 
-/// What rows of a blend are written to, all from the same first row.
-pub(super) struct Blended<'a> {
-    pub(super) pixels: &'a mut [Rgby],
-    pub(super) luma: &'a mut [f32],
-    pub(super) painting_luma: &'a mut [f32],
-    /// Per cell the mean of painting less blend.
-    pub(super) lost: &'a mut [Rgby],
-}
-
-/// Blends rows of the painting, from row `first`, with the past.
+/// Takes rows of the painting (RGB) apart and blends them with the past; `first`, the index of the first, is even.
 pub(super) fn blend(
-    painting: &[u8],
+    picture: &[u8],
     first: usize,
     past: Past<'_>,
-    out: Blended<'_>,
+    rows: Rows<'_>,
     scratch: &mut Scratch,
 ) {
+    colour::take(picture, past.width, rows.painting, rows.painting_colour);
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-        fn avx512(
-            painting: &[u8],
-            first: usize,
-            past: Past<'_>,
-            out: Blended<'_>,
-            scratch: &mut Scratch,
-        ) {
+        fn avx512(first: usize, past: Past<'_>, rows: Rows<'_>, scratch: &mut Scratch) {
             // SAFETY: entered only where the instructions are.
-            unsafe { rows::<Avx512>(painting, first, past, out, scratch) }
+            unsafe { join::<Avx512>(first, past, rows, scratch) }
         }
         #[target_feature(enable = "avx2,fma")]
-        fn avx2(
-            painting: &[u8],
-            first: usize,
-            past: Past<'_>,
-            out: Blended<'_>,
-            scratch: &mut Scratch,
-        ) {
+        fn avx2(first: usize, past: Past<'_>, rows: Rows<'_>, scratch: &mut Scratch) {
             // SAFETY: entered only where the instructions are.
-            unsafe { rows::<Avx2>(painting, first, past, out, scratch) }
+            unsafe { join::<Avx2>(first, past, rows, scratch) }
         }
         if InstructionSet::Avx512.is_available() {
             // SAFETY: the processor has the instructions.
-            return unsafe { avx512(painting, first, past, out, scratch) };
+            return unsafe { avx512(first, past, rows, scratch) };
         }
         if InstructionSet::Avx2.is_available() {
             // SAFETY: the processor has the instructions.
-            return unsafe { avx2(painting, first, past, out, scratch) };
+            return unsafe { avx2(first, past, rows, scratch) };
         }
     }
     // SAFETY: plain code needs no instructions.
-    unsafe { rows::<Plain>(painting, first, past, out, scratch) }
+    unsafe { join::<Plain>(first, past, rows, scratch) }
 }
 
 /// See [`blend`].
@@ -113,85 +115,184 @@ pub(super) fn blend(
 /// # Safety
 /// The processor has the instructions of `T`.
 #[inline(always)]
-unsafe fn rows<T: Taps>(
-    painting: &[u8],
-    first: usize,
+unsafe fn join<T: Taps>(first: usize, past: Past<'_>, rows: Rows<'_>, scratch: &mut Scratch) {
+    let Rows {
+        painting,
+        painting_colour,
+        blend,
+        blend_colour,
+        lost,
+    } = rows;
+    let width = past.width;
+    let narrow = width.div_ceil(2);
+    lost.fill([0.0; 3]);
+    let height = painting.len() / width;
+    for i in 0..height {
+        let row = i * width..(i + 1) * width;
+        let (painting, blend) = (&painting[row.clone()], &mut blend[row]);
+        // SAFETY: as for this function.
+        unsafe { join_luma::<T>(first + i, past, painting, blend, lost, scratch) };
+        if i % 2 == 0 && i + 1 < height {
+            continue;
+        }
+        if i % 2 == 0 {
+            scratch.kept.copy_within(..width, width);
+        }
+        let half = i / 2 * 2 * narrow;
+        let painting = &painting_colour[half..][..2 * narrow];
+        let blend = &mut blend_colour[half..][..2 * narrow];
+        // SAFETY: as for this function.
+        unsafe { join_colour::<T>((first + i) / 2, past, painting, blend, lost, scratch) };
+    }
+    let low = height.div_ceil(2);
+    for (x, [luma, blue, red]) in lost.iter_mut().enumerate() {
+        *luma /= (height * CELL.min(width - x * CELL)) as f32;
+        let pixels = (low * (CELL / 2).min(narrow - x * CELL / 2)) as f32;
+        *blue /= pixels;
+        *red /= pixels;
+    }
+}
+
+/// Joins row `y` of luma; adds to `lost`, leaves the share of the history in `scratch`.
+///
+/// # Safety
+/// The processor has the instructions of `T`.
+#[inline(always)]
+unsafe fn join_luma<T: Taps>(
+    y: usize,
     past: Past<'_>,
-    out: Blended<'_>,
+    painting: &[f32],
+    blend: &mut [f32],
+    lost: &mut [[f32; 3]],
     scratch: &mut Scratch,
 ) {
-    let Blended {
-        pixels,
-        luma,
-        painting_luma,
-        lost,
-    } = out;
-    let width = past.width;
-    let sampler = Sampler::new(past.history, width, past.height);
+    let (width, low) = (past.width, past.height.div_ceil(2));
+    let Scratch {
+        trust,
+        vertical,
+        renewal,
+        kept,
+        gone,
+        places,
+    } = scratch;
+    double::<1, 2>(past.trust, width.div_ceil(2), low, y, vertical, trust);
+    past.renewal.row(y, CELL, renewal);
+    let sampler = Sampler::<1>::new(past.luma, width, past.height);
     let (right_edge, bottom_edge) = ((width - 1) as f32, (past.height - 1) as f32);
-    lost.fill([0.0; 4]);
-    let rows = painting.len() / (3 * width);
-    for i in 0..rows {
-        let y = first + i;
-        let (trusts, renewals) = scratch.numbers.split_at_mut(2 * width);
-        let renewals = &mut renewals[..width];
-        let trust = double_luma(
-            past.trust,
-            width.div_ceil(2),
-            past.height.div_ceil(2),
-            y,
-            width,
-            trusts,
-        );
-        past.renewal.row(y, CELL, renewals);
-        let [u, v] = past.flow.map(|flow| &flow[y * width..][..width]);
-        let row = i * width..(i + 1) * width;
-        let painting = &painting[3 * row.start..3 * row.end];
-        let (pixels, luma, painting_luma) = (
-            &mut pixels[row.clone()],
-            &mut luma[row.clone()],
-            &mut painting_luma[row],
-        );
-        for (column, (((((pixel, rgb), &trust), &renewal), &u), &v)) in pixels
-            .iter_mut()
-            .zip(painting.chunks_exact(3))
-            .zip(trust)
-            .zip(renewals.iter())
-            .zip(u)
-            .zip(v)
-            .enumerate()
-        {
-            let new = rgby(rgb);
-            *pixel = new;
-            let mut gone = [0.0; 4];
-            let (x, y) = (column as f32 + u, y as f32 + v);
-            let inside = (x >= 0.0) & (x <= right_edge) & (y >= 0.0) & (y <= bottom_edge);
-            // Newly uncovered, or from outside: there is nothing to look up.
-            if inside & (trust > 0.0) {
-                // SAFETY: as for this function.
-                let old = unsafe { sampler.at::<T>(x, y) };
-                let apart = new[3] - old[3];
-                let square = apart * apart;
-                let other = past.firmness * square / (square + OTHER * OTHER);
-                let mix = (past.mix * (1.0 - other)).max(renewal);
-                let share = (1.0 - mix) * trust;
-                for lane in 0..4 {
-                    gone[lane] = share * (new[lane] - old[lane]);
-                    pixel[lane] = new[lane] - gone[lane];
-                }
+    let [u, v] = past.flow.map(|flow| &flow[y * width..][..width]);
+    let at = |column: usize| (column as f32 + u[column], y as f32 + v[column]);
+    for (column, (place, trust)) in places.iter_mut().zip(trust.iter_mut()).enumerate() {
+        let (x, y) = at(column);
+        let inside = (x >= 0.0) & (x <= right_edge) & (y >= 0.0) & (y <= bottom_edge);
+        // Newly uncovered, or from outside: there is nothing to look up.
+        let seen = inside & (*trust > 0.0);
+        *trust = if seen { *trust } else { 0.0 };
+        *place = if seen {
+            sampler.place(x, y)
+        } else {
+            Place::NONE
+        };
+    }
+    let (fours, rest) = places.as_chunks::<4>();
+    let columns = blend
+        .chunks_mut(4)
+        .zip(fours.iter().map(|four| &four[..]).chain([rest]));
+    for (i, (old, places)) in columns.enumerate() {
+        // SAFETY: the places are the sampler's; as for this function.
+        unsafe {
+            if let Ok(four) = <&[Place; 4]>::try_from(places)
+                && let Some(four) = sampler.four::<T>(four)
+            {
+                old.copy_from_slice(&four);
+                continue;
             }
-            luma[column] = pixel[3];
-            painting_luma[column] = new[3];
-            let cell = &mut lost[column / CELL];
-            for lane in 0..4 {
-                cell[lane] += gone[lane];
+            for (j, (old, &place)) in old.iter_mut().zip(places).enumerate() {
+                let (x, y) = at(4 * i + j);
+                *old = sampler
+                    .at::<T>(place, x, y)
+                    .map_or(painting[4 * i + j], |[old]| old);
             }
         }
     }
-    for (x, lost) in lost.iter_mut().enumerate() {
-        let pixels = (rows * CELL.min(width - x * CELL)) as f32;
-        for lane in lost {
-            *lane /= pixels;
+    let kept = &mut kept[y % 2 * width..][..width];
+    let shares = kept.iter_mut().zip(trust.iter()).zip(renewal.iter());
+    let values = blend.iter_mut().zip(painting).zip(gone.iter_mut());
+    for (((blend, &new), gone), ((kept, &trust), &renewal)) in values.zip(shares) {
+        let apart = new - *blend;
+        let square = apart * apart;
+        let other = past.firmness * square / (square + OTHER * OTHER);
+        let mix = (past.mix * (1.0 - other)).max(renewal);
+        *kept = (1.0 - mix) * trust;
+        *gone = *kept * apart;
+        *blend = new - *gone;
+    }
+    for (cell, gone) in lost.iter_mut().zip(gone[..width].chunks(CELL)) {
+        cell[0] += gone.iter().sum::<f32>();
+    }
+}
+
+/// Sums of 2×2 numbers of two rows; of an odd row the last number counts twice.
+#[inline(always)]
+fn sum_pairs(rows: [&[f32]; 2], factor: f32, sums: &mut [f32]) {
+    let [a, b] = rows.map(<[f32]>::as_chunks::<2>);
+    for (sum, (a, b)) in sums.iter_mut().zip(a.0.iter().zip(b.0)) {
+        *sum = factor * (a[0] + a[1] + b[0] + b[1]);
+    }
+    if let (Some(last), [a], [b]) = (sums.last_mut(), a.1, b.1) {
+        *last = factor * 2.0 * (a + b);
+    }
+}
+
+/// Joins row `y` of colour, as the share of the history in the two rows of luma says; adds to `lost`.
+///
+/// # Safety
+/// The processor has the instructions of `T`.
+#[inline(always)]
+unsafe fn join_colour<T: Taps>(
+    y: usize,
+    past: Past<'_>,
+    painting: &[f32],
+    blend: &mut [f32],
+    lost: &mut [[f32; 3]],
+    scratch: &mut Scratch,
+) {
+    let width = past.width;
+    let narrow = width.div_ceil(2);
+    let sampler = Sampler::<2>::new(past.colour, narrow, past.height.div_ceil(2));
+    let rows = [2 * y, (2 * y + 1).min(past.height - 1)];
+    let [u, v] = past
+        .flow
+        .map(|flow| rows.map(|y| &flow[y * width..][..width]));
+    let (above, below) = scratch.kept.split_at(width);
+    let shares = &mut scratch.vertical[..narrow];
+    sum_pairs([above, below], 0.25, shares);
+    // Half the mean motion: pixels are twice as large here.
+    let (x, row) = scratch.gone.split_at_mut(narrow);
+    sum_pairs(u, 0.125, x);
+    sum_pairs(v, 0.125, row);
+    for (column, (x, v)) in x.iter_mut().zip(row.iter_mut()).enumerate() {
+        *x += column as f32;
+        *v += y as f32;
+    }
+    let places = &mut scratch.places[..narrow];
+    for ((place, &x), &y) in places.iter_mut().zip(x.iter()).zip(row.iter()) {
+        *place = sampler.place(x, y);
+    }
+    let pixels = blend.as_chunks_mut::<2>().0.iter_mut();
+    let pixels = pixels.zip(painting.as_chunks::<2>().0).zip(shares.iter());
+    let found = places.iter().zip(x.iter()).zip(row.iter());
+    for (column, (((blend, new), &share), ((&place, &x), &y))) in pixels.zip(found).enumerate() {
+        *blend = *new;
+        // SAFETY: the place is the sampler's; as for this function.
+        if share > 0.0
+            && let Some(old) = unsafe { sampler.at::<T>(place, x, y) }
+        {
+            let cell = &mut lost[2 * column / CELL];
+            for lane in 0..2 {
+                let gone = share * (new[lane] - old[lane]);
+                cell[1 + lane] += gone;
+                blend[lane] -= gone;
+            }
         }
     }
 }

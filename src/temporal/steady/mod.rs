@@ -14,43 +14,33 @@
 //! 4. Where the light of the scene changes, or the network paints a place in another colour for good, the coarsest
 //!    octave is taken from the painting: neither brightness nor colour lags.
 //!
+//! All of it works on [`colour`] at half size, as video codecs store it.
+//!
 //! Nothing is looked up further back than one frame and nothing ahead: it works live.
 
 mod blend;
+mod colour;
 mod grid;
 mod octaves;
+mod pyramid;
+mod renewal;
 #[cfg(test)]
 mod tests;
 mod trust;
 
 use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
-use super::{
-    flow::{Luma, Motion},
-    warp::Rgby,
-};
+use super::flow::{Luma, Motion};
 use crate::frame::Picture;
-use blend::{Blended, Past};
-use grid::{CELL, Grid};
-use octaves::{Along, Level, Repair, Scratch};
+use blend::{Past, Rows};
+use grid::CELL;
+use octaves::{Along, Level, Planes, Repair};
+use renewal::Renewal;
 use trust::Trust;
 
 /// Share of the history at full strength. The flicker that is left falls with the root of the share of the painting,
 /// and so does the speed at which a wrong stroke is forgotten: 0.97 forgets one half in 23 frames.
 const LARGEST_SHARE: f32 = 0.97;
-
-/// Moving frames after which the strokes of a cell are replaced, and how many frames it takes. Averaging different strokes
-/// gives neither, so where history and painting differ the average waits, and the strokes are replaced at once: cell by
-/// cell, each in its turn. Where nothing moves strokes cannot be in the wrong place, and replacing them would only twinkle.
-const RENEWAL: u32 = 48;
-const FADE: u32 = 4;
-
-/// Speeds between which a cell counts from not moving to moving, in pixels a frame: the noise of the flow stays below.
-const STILL: f32 = 0.15;
-const MOVING: f32 = 0.5;
-
-/// Difference of painting and blend, averaged over a cell (0..255), beyond which it is renewed four times as often.
-const DRIFTED: f32 = 12.0;
 
 /// Octaves whose texture is paid back; 16 pixels of the picture make one of the octave beyond.
 const OCTAVES: usize = 4;
@@ -60,9 +50,9 @@ const OCTAVES: usize = 4;
 /// strokes take their place, which flickers. Least where the average has more texture than the painting. Of what
 /// flickers a few percent are let go; what does not flicker keeps all its texture.
 const REPAIR: [Repair; OCTAVES] = [
-    repair(1.08, 0.96),
-    repair(1.04, 0.97),
-    repair(1.02, 0.98),
+    repair(1.08, 0.93),
+    repair(1.04, 0.95),
+    repair(1.02, 0.97),
     repair(1.0, 1.0),
 ];
 
@@ -133,49 +123,20 @@ pub struct Steady {
     work: Work,
 }
 
-/// When the strokes of a cell are replaced.
-#[derive(Clone, Copy)]
-struct Turn {
-    /// Moving frames since the last time.
-    age: f32,
-    /// Frames that are left of being replaced.
-    fading: u32,
-    /// How fast it ages, 0..1: as what has moved there since the last time.
-    restless: f32,
-}
-
-/// Turns that look like chance: neighbours are not replaced together.
-fn turns(columns: usize, rows: usize) -> Vec<Turn> {
-    let turn = |at: usize| {
-        let (x, y) = ((at % columns) as u32, (at / columns) as u32);
-        let mut turn =
-            (x.wrapping_mul(0x9e37_79b1) ^ y.wrapping_mul(0x85eb_ca77)).wrapping_mul(0xc2b2_ae3d);
-        turn ^= turn >> 15;
-        Turn {
-            age: (turn % RENEWAL) as f32,
-            fading: 0,
-            restless: 0.0,
-        }
-    };
-    (0..columns * rows).map(turn).collect()
-}
-
 /// Everything but the threads.
 #[derive(Default)]
 struct Work {
     size: Option<(usize, usize)>,
-    /// The last steady picture, if there is one.
-    history: Vec<Rgby>,
+    /// The last steady picture, if there is one, before rounding (0..255).
+    history: Planes,
     continued: bool,
-    blend: Vec<Rgby>,
-    painting: Vec<Rgby>,
-    /// Per cell, painting less blend.
-    lost: Vec<Rgby>,
+    /// Per cell, painting less blend: luma and colour.
+    lost: Vec<[f32; 3]>,
     levels: Vec<Level>,
-    /// Per cell, how far its strokes are being replaced.
-    renewal: Grid,
-    turns: Vec<Turn>,
-    scratch: Vec<Scratch>,
+    renewal: Renewal,
+    /// One per strip, and so one per task.
+    blending: Vec<blend::Scratch>,
+    scratch: Vec<octaves::Scratch>,
     trust: Trust,
 }
 
@@ -216,7 +177,10 @@ impl Steady {
             work.fit(size);
             work.trust.see(input);
             match motion {
-                Some(motion) if work.continued => work.steady(&mut painting, motion, share),
+                // Without strength nothing is changed, colour included.
+                Some(motion) if work.continued && share > 0.0 => {
+                    work.steady(&mut painting, motion, share)
+                }
                 _ => work.start(&painting),
             }
         });
@@ -233,10 +197,10 @@ impl Steady {
         self.work.continued = false;
     }
 
-    /// The last steady picture, in 0..255, before rounding; empty before the first.
+    /// Luma and colour of the last steady picture, before rounding; empty before the first.
     #[cfg(test)]
-    fn history(&self) -> &[Rgby] {
-        &self.work.history
+    fn history(&self) -> [&[f32]; 2] {
+        [&self.work.history.luma, &self.work.history.colour]
     }
 }
 
@@ -248,112 +212,95 @@ impl Work {
         self.size = Some(size);
         self.continued = false;
         let (mut width, mut height) = size;
-        self.history.resize(width * height, [0.0; 4]);
-        self.blend.resize(width * height, [0.0; 4]);
-        self.painting.resize(width * height, [0.0; 4]);
         self.trust.fit(width, height);
         self.renewal.fit(width, height);
-        self.turns = turns(self.renewal.width, self.renewal.height);
-        self.scratch
-            .resize_with(height.div_ceil(CELL), Scratch::default);
-        self.scratch
-            .iter_mut()
-            .for_each(|scratch| scratch.fit(width));
+        let strips = height.div_ceil(CELL);
+        self.blending.resize_with(strips, Default::default);
+        self.blending.iter_mut().for_each(|row| row.fit(width));
+        self.scratch.resize_with(strips, Default::default);
+        self.scratch.iter_mut().for_each(|row| row.fit(width));
         self.levels.resize_with(OCTAVES + 1, Level::default);
         for (octave, level) in self.levels.iter_mut().enumerate() {
-            level.fit(width, height, octave > 0);
+            level.fit(width, height, octave == 0);
             (width, height) = (width.div_ceil(2), height.div_ceil(2));
         }
-        self.lost.resize(self.levels[OCTAVES].blend.len(), [0.0; 4]);
+        self.lost
+            .resize(self.levels[OCTAVES].blend.luma.len(), [0.0; 3]);
+        self.history
+            .luma
+            .resize(self.levels[0].blend.luma.len(), 0.0);
+        self.history
+            .colour
+            .resize(self.levels[1].blend.colour.len(), 0.0);
+    }
+
+    /// Strips of full height and half height, in numbers.
+    fn strips(&self) -> [usize; 2] {
+        [self.levels[0].width * CELL, self.levels[1].width * CELL]
     }
 
     fn start(&mut self, painting: &Picture) {
-        read(painting, &mut self.history);
+        let [full, half] = self.strips();
+        (
+            painting.rgb().par_chunks(3 * full),
+            self.history.luma.par_chunks_mut(full),
+            self.history.colour.par_chunks_mut(half),
+        )
+            .into_par_iter()
+            .for_each(|(rgb, luma, colour)| colour::take(rgb, painting.width(), luma, colour));
         self.levels.iter_mut().for_each(Level::forget);
         self.continued = true;
     }
 
     fn steady(&mut self, painting: &mut Picture, motion: &Motion, share: f32) {
-        read(painting, &mut self.painting);
         self.mix(painting, motion, share);
         self.halve();
         self.measure(motion);
         self.correct(painting);
     }
 
-    /// Blends painting and history at full size.
+    /// Blends painting and history.
     fn mix(&mut self, painting: &Picture, motion: &Motion, share: f32) {
-        self.renew(motion);
+        self.renewal.next(&motion.backward, &self.lost);
         let (width, height) = (painting.width(), painting.height());
-        let strip = width * CELL;
+        let [full_strip, half_strip] = self.strips();
         let past = Past {
-            history: &self.history,
+            luma: &self.history.luma,
+            colour: &self.history.colour,
             flow: [&motion.backward.u, &motion.backward.v],
             trust: self.trust.judge(motion),
             width,
             height,
             mix: 1.0 - share,
             firmness: share / LARGEST_SHARE,
-            renewal: &self.renewal,
+            renewal: &self.renewal.grid,
         };
-        let full = &mut self.levels[0];
+        let [full, half, ..] = &mut self.levels[..] else {
+            return;
+        };
         (
-            self.blend.par_chunks_mut(strip),
-            full.blend_luma.par_chunks_mut(strip),
-            full.painting_luma.par_chunks_mut(strip),
-            painting.rgb().par_chunks(3 * strip),
+            painting.rgb().par_chunks(3 * full_strip),
+            full.painting.luma.par_chunks_mut(full_strip),
+            half.painting.colour.par_chunks_mut(half_strip),
+            full.blend.luma.par_chunks_mut(full_strip),
+            half.blend.colour.par_chunks_mut(half_strip),
             self.lost.par_chunks_mut(width.div_ceil(CELL)),
-            self.scratch.par_iter_mut(),
+            self.blending.par_iter_mut(),
         )
             .into_par_iter()
             .enumerate()
             .for_each(
-                |(i, (blend, blend_luma, painting_luma, rgb, lost, scratch))| {
-                    let out = Blended {
-                        pixels: blend,
-                        luma: blend_luma,
-                        painting_luma,
+                |(i, (rgb, painting, painting_colour, blend, blend_colour, lost, scratch))| {
+                    let rows = Rows {
+                        painting,
+                        painting_colour,
+                        blend,
+                        blend_colour,
                         lost,
                     };
-                    blend::blend(rgb, i * CELL, past, out, scratch);
+                    blend::blend(rgb, i * CELL, past, rows, scratch);
                 },
             );
-    }
-
-    /// Chooses the cells whose strokes are replaced.
-    fn renew(&mut self, motion: &Motion) {
-        let (flow, columns) = (&motion.backward, self.renewal.width);
-        for (at, (turn, cell)) in self
-            .turns
-            .iter_mut()
-            .zip(&mut self.renewal.cells)
-            .enumerate()
-        {
-            if turn.fading > 0 {
-                *cell = 1.0 / turn.fading as f32;
-                turn.fading -= 1;
-                continue;
-            }
-            *cell = 0.0;
-            let x = (at % columns * CELL + CELL / 2).min(flow.width - 1);
-            let y = (at / columns * CELL + CELL / 2).min(flow.height - 1);
-            let speed = flow.u[y * flow.width + x].hypot(flow.v[y * flow.width + x]);
-            let moves = ((speed - STILL) / (MOVING - STILL)).clamp(0.0, 1.0);
-            // Strokes that have drifted far from what is painted there go sooner, even where nothing moves.
-            let lost = self.lost[at];
-            let square = (lost[0] * lost[0] + lost[1] * lost[1] + lost[2] * lost[2]) / 3.0;
-            // What has come to rest is replaced once more, or what passed would leave its trace.
-            turn.restless = turn.restless.max(moves);
-            turn.age += if square > DRIFTED * DRIFTED {
-                4.0
-            } else {
-                turn.restless
-            };
-            if turn.age >= RENEWAL as f32 {
-                turn.age -= RENEWAL as f32;
-                (turn.fading, turn.restless) = (FADE, 0.0);
-            }
-        }
     }
 
     /// Fills the smaller sizes.
@@ -361,37 +308,37 @@ impl Work {
         for octave in 0..OCTAVES {
             let (finer, coarser) = self.levels.split_at_mut(octave + 1);
             let (fine, coarse) = (&finer[octave], &mut coarser[0]);
-            let (blends, paintings) = if octave == 0 {
-                (&self.blend, &self.painting)
-            } else {
-                (&fine.blend, &fine.painting)
-            };
             let (width, height) = (fine.width, fine.height);
             let strip = coarse.width * CELL;
-            (
-                coarse.blend.par_chunks_mut(strip),
-                coarse.blend_luma.par_chunks_mut(strip),
-                coarse.painting.par_chunks_mut(strip),
-                coarse.painting_luma.par_chunks_mut(strip),
-                self.scratch.par_iter_mut(),
-            )
-                .into_par_iter()
-                .enumerate()
-                .for_each(
-                    |(i, (blend, blend_luma, painting, painting_luma, scratch))| {
-                        let (first, sums) = (i * CELL, &mut scratch.pixels);
-                        octaves::halve(blends, width, height, first, blend, blend_luma, sums);
-                        octaves::halve(
-                            paintings,
-                            width,
-                            height,
-                            first,
-                            painting,
-                            painting_luma,
-                            sums,
-                        );
-                    },
-                );
+            for (source, target) in [
+                (&fine.blend, &mut coarse.blend),
+                (&fine.painting, &mut coarse.painting),
+            ] {
+                (
+                    target.luma.par_chunks_mut(strip),
+                    self.scratch.par_iter_mut(),
+                )
+                    .into_par_iter()
+                    .enumerate()
+                    .for_each(|(i, (rows, scratch))| {
+                        let sums = &mut scratch.doubled;
+                        pyramid::halve_luma(&source.luma, width, height, i * CELL, rows, sums);
+                    });
+                // Colour begins at half size.
+                if octave == 0 {
+                    continue;
+                }
+                (
+                    target.colour.par_chunks_mut(2 * strip),
+                    self.scratch.par_iter_mut(),
+                )
+                    .into_par_iter()
+                    .enumerate()
+                    .for_each(|(i, (rows, scratch))| {
+                        let sums = &mut scratch.doubled;
+                        pyramid::halve_colour(&source.colour, width, height, i * CELL, rows, sums);
+                    });
+            }
         }
     }
 
@@ -409,8 +356,8 @@ impl Work {
             let strip = width * CELL;
             let cells = fine.gain.width;
             (
-                fine.blend_luma.par_chunks(strip),
-                fine.painting_luma.par_chunks(strip),
+                fine.blend.luma.par_chunks(strip),
+                fine.painting.luma.par_chunks(strip),
                 fine.gain.cells.par_chunks_mut(cells),
                 fine.share.cells.par_chunks_mut(cells),
                 fine.common.cells.par_chunks_mut(cells),
@@ -419,14 +366,8 @@ impl Work {
                 .into_par_iter()
                 .enumerate()
                 .for_each(|(i, (blend, painting, has, wanted, common, scratch))| {
-                    octaves::energies(
-                        [blend, painting],
-                        width,
-                        i * CELL,
-                        coarse,
-                        [has, wanted, common],
-                        &mut scratch.numbers,
-                    );
+                    let cells = [has, wanted, common];
+                    octaves::energies([blend, painting], width, i * CELL, coarse, cells, scratch);
                 });
             fine.pay_back(NO_TEXTURE, repair, along, CELL << octave);
         }
@@ -434,87 +375,87 @@ impl Work {
 
     /// Pays back from coarse to fine; at full size the result goes to `painting` and becomes the history.
     fn correct(&mut self, painting: &mut Picture) {
-        let (finer, base) = self.levels.split_at_mut(OCTAVES);
-        let (finest, base) = (&finer[OCTAVES - 1], &mut base[0]);
-        let width = base.width;
-        let (gains, shares) = self.scratch[0].numbers.split_at_mut(width);
-        for (at, (lost, follow)) in self.lost.iter().zip(self.trust.follow()).enumerate() {
-            let x = at % width;
-            if x == 0 {
-                finest.gain.row(at / width, CELL / 2, gains);
-                finest.share.row(at / width, CELL / 2, &mut shares[..width]);
-            }
-            let square = (lost[0] * lost[0] + lost[1] * lost[1] + lost[2] * lost[2]) / 3.0;
-            let stale = square / (square + STALE * STALE);
-            let take = follow.max(stale);
-            let (blend, painting) = (base.blend[at], base.painting[at]);
-            base.carry[at] = std::array::from_fn(|lane| {
-                (1.0 - gains[x]) * blend[lane] - shares[x] * painting[lane] + take * lost[lane]
-            });
-        }
+        self.carry_base();
         for octave in (1..OCTAVES).rev() {
             let (finer, coarser) = self.levels.split_at_mut(octave + 1);
             let (finest, fine) = finer.split_at_mut(octave);
             let (finest, fine, coarse) = (&finest[octave - 1], &mut fine[0], &coarser[0]);
             let width = fine.width;
             let strip = width * CELL;
-            let repair = [[&fine.gain, &fine.share], [&finest.gain, &finest.share]];
+            let (here, finer) = ([&fine.gain, &fine.share], [&finest.gain, &finest.share]);
             (
-                fine.blend.par_chunks(strip),
-                fine.painting.par_chunks(strip),
-                fine.carry.par_chunks_mut(strip),
+                fine.blend.luma.par_chunks(strip),
+                fine.painting.luma.par_chunks(strip),
+                fine.carry.luma.par_chunks_mut(strip),
+                fine.blend.colour.par_chunks(2 * strip),
+                fine.painting.colour.par_chunks(2 * strip),
+                fine.carry.colour.par_chunks_mut(2 * strip),
                 self.scratch.par_iter_mut(),
             )
                 .into_par_iter()
                 .enumerate()
-                .for_each(|(i, (blend, painting, carry, scratch))| {
-                    octaves::carry(
-                        blend,
-                        painting,
-                        width,
-                        i * CELL,
-                        repair,
-                        coarse,
-                        carry,
-                        scratch,
-                    );
-                });
+                .for_each(
+                    |(i, (luma, painted, carry, colour, painted_colour, carry_colour, scratch))| {
+                        let (first, finer) = (i * CELL, Some(finer));
+                        let luma = [luma, painted];
+                        octaves::carry_luma(
+                            luma, first, here, finer, coarse, carry, width, scratch,
+                        );
+                        // Of colour, half size is the finest there is.
+                        let finer = finer.filter(|_| octave > 1);
+                        let (colour, carry) = ([colour, painted_colour], carry_colour);
+                        octaves::carry_colour(
+                            colour, first, here, finer, coarse, carry, width, scratch,
+                        );
+                    },
+                );
         }
         let width = painting.width();
         let strip = width * CELL;
-        let (fine, coarse) = (&self.levels[0], &self.levels[1]);
-        let repair = [&fine.gain, &fine.share];
+        let [full, half, ..] = &mut self.levels[..] else {
+            return;
+        };
+        let repair = [&full.gain, &full.share];
         (
-            self.blend.par_chunks_mut(strip),
-            self.painting.par_chunks(strip),
+            full.blend.luma.par_chunks_mut(strip),
+            full.painting.luma.par_chunks(strip),
             painting.rgb_mut().par_chunks_mut(3 * strip),
             self.scratch.par_iter_mut(),
         )
             .into_par_iter()
             .enumerate()
             .for_each(|(i, (blend, painting, rgb, scratch))| {
-                octaves::finish(
-                    blend,
-                    painting,
-                    width,
-                    i * CELL,
-                    repair,
-                    coarse,
-                    rgb,
-                    scratch,
-                );
+                octaves::finish(blend, painting, width, i * CELL, repair, half, rgb, scratch);
             });
-        std::mem::swap(&mut self.blend, &mut self.history);
+        std::mem::swap(&mut full.blend.luma, &mut self.history.luma);
+        std::mem::swap(&mut half.carry.colour, &mut self.history.colour);
     }
-}
 
-/// The pixels of `painting` as working pixels.
-fn read(painting: &Picture, pixels: &mut [Rgby]) {
-    let strip = painting.width() * CELL;
-    (
-        pixels.par_chunks_mut(strip),
-        painting.rgb().par_chunks(3 * strip),
-    )
-        .into_par_iter()
-        .for_each(|(pixels, rgb)| blend::take(rgb, pixels));
+    /// What the coarsest picture carries; a pixel of it is a cell of the full size.
+    fn carry_base(&mut self) {
+        let (finer, base) = self.levels.split_at_mut(OCTAVES);
+        let (finest, base) = (&finer[OCTAVES - 1], &mut base[0]);
+        let octaves::Scratch { gains, shares, .. } = &mut self.scratch[0];
+        for (at, (lost, follow)) in self.lost.iter().zip(self.trust.follow()).enumerate() {
+            let x = at % base.width;
+            if x == 0 {
+                let y = at / base.width;
+                finest.gain.row(y, CELL / 2, &mut gains[..base.width]);
+                finest.share.row(y, CELL / 2, &mut shares[..base.width]);
+            }
+            let square = colour::mean_square(*lost);
+            let stale = square / (square + STALE * STALE);
+            let take = follow.max(stale);
+            let carry = |blend: f32, painting: f32, lost: f32| {
+                (1.0 - gains[x]) * blend - shares[x] * painting + take * lost
+            };
+            let (blend, painting) = (&base.blend, &base.painting);
+            base.carry.luma[at] = carry(blend.luma[at], painting.luma[at], lost[0]);
+            for lane in 0..2 {
+                let pixel = 2 * at + lane;
+                base.carry.colour[pixel] =
+                    carry(blend.colour[pixel], painting.colour[pixel], lost[1 + lane]);
+            }
+        }
+    }
 }

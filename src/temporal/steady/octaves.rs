@@ -20,29 +20,37 @@
 //! result  = g_0·B_0 + s_0·P_0 + up(carry_1)
 //! ```
 //!
-//! Sizes halve with the kernel (1 3 3 1)/8 and double with (1 3)/4: cell-centred, so any size works.
+//! Energy is that of luma, and so are g and s; colour, which stands at half size, has its finest octave there and is
+//! repaired with the same g and s.
 
-use super::grid::{CELL, Grid};
-use crate::{kernels::vectorised, temporal::warp::Rgby};
+use super::{
+    colour,
+    grid::{CELL, Grid},
+    pyramid::double,
+};
+use crate::kernels::vectorised;
 
 /// Share of the past in what energy of the painting is usual.
 const USUAL: f32 = 0.9;
+
+/// A picture of one size.
+#[derive(Debug, Default)]
+pub(super) struct Planes {
+    /// Empty where it is not wanted.
+    pub(super) luma: Vec<f32>,
+    /// Two numbers a pixel; empty at full size.
+    pub(super) colour: Vec<f32>,
+}
 
 /// One size of the pyramid.
 #[derive(Debug, Default)]
 pub(super) struct Level {
     pub(super) width: usize,
     pub(super) height: usize,
-    /// The blend; empty at full size, where it stands elsewhere.
-    pub(super) blend: Vec<Rgby>,
-    /// Luma of the blend.
-    pub(super) blend_luma: Vec<f32>,
-    /// The painting; empty at full size, where it stands elsewhere.
-    pub(super) painting: Vec<Rgby>,
-    /// Luma of the painting.
-    pub(super) painting_luma: Vec<f32>,
-    /// What is carried to the next finer size; empty at full size.
-    pub(super) carry: Vec<Rgby>,
+    pub(super) blend: Planes,
+    pub(super) painting: Planes,
+    /// What is carried to the next finer size; at half size the corrected colour itself.
+    pub(super) carry: Planes,
     /// Energy of the octave in the blend, then its gain.
     pub(super) gain: Grid,
     /// Energy of the octave in the painting, then the share of the painting's octave that is added.
@@ -90,17 +98,16 @@ impl Along<'_> {
 }
 
 impl Level {
-    /// Takes a size; `pixels` says whether the colours are kept here.
-    pub(super) fn fit(&mut self, width: usize, height: usize, pixels: bool) {
+    /// Takes a size; `full` says whether it is the full size.
+    pub(super) fn fit(&mut self, width: usize, height: usize, full: bool) {
         (self.width, self.height) = (width, height);
         let area = width * height;
-        self.blend_luma.resize(area, 0.0);
-        self.painting_luma.resize(area, 0.0);
-        if pixels {
-            self.blend.resize(area, [0.0; 4]);
-            self.painting.resize(area, [0.0; 4]);
-            self.carry.resize(area, [0.0; 4]);
+        let (colour, carry) = if full { (0, 0) } else { (2 * area, area) };
+        for planes in [&mut self.blend, &mut self.painting, &mut self.carry] {
+            planes.luma.resize(area, 0.0);
+            planes.colour.resize(colour, 0.0);
         }
+        self.carry.luma.resize(carry, 0.0);
         for grid in [
             &mut self.gain,
             &mut self.share,
@@ -157,99 +164,24 @@ impl Level {
     }
 }
 
-/// Row indices 2y−1 … 2y+2, kept inside `height` rows.
-#[inline(always)]
-fn four_rows(y: usize, height: usize) -> [usize; 4] {
-    let last = height - 1;
-    [
-        (2 * y).saturating_sub(1),
-        2 * y,
-        (2 * y + 1).min(last),
-        (2 * y + 2).min(last),
-    ]
-}
-
-/// Indices and weights of the two rows (of `height`) from which row `y` of the doubled picture is made.
-#[inline(always)]
-fn two_rows(y: usize, height: usize) -> [usize; 2] {
-    let near = y / 2;
-    let far = if y.is_multiple_of(2) {
-        near.saturating_sub(1)
-    } else {
-        (near + 1).min(height - 1)
-    };
-    [near, far]
-}
-
-/// A row of the doubled picture, of which `vertical` is the row before it is doubled sideways: calls `put(x, value)`
-/// for each of `width` pixels.
-#[inline(always)]
-fn double_sideways<T: Copy>(
-    vertical: &[T],
-    width: usize,
-    mix: impl Fn(T, T) -> T,
-    mut put: impl FnMut(usize, T),
-) {
-    let narrow = vertical.len();
-    put(0, vertical[0]);
-    for x in 0..narrow - 1 {
-        let (a, b) = (vertical[x], vertical[x + 1]);
-        put(2 * x + 1, mix(a, b));
-        put(2 * x + 2, mix(b, a));
-    }
-    if width == 2 * narrow {
-        put(width - 1, vertical[narrow - 1]);
-    }
-}
-
-#[inline(always)]
-fn three_to_one(near: f32, far: f32) -> f32 {
-    0.75 * near + 0.25 * far
-}
-
 vectorised! {
-    /// Rows of a halved picture and its luma, from row `first`; `sums` holds one row of the source.
-    pub(super) fn halve(source: &[Rgby], width: usize, height: usize, first: usize, halved: &mut [Rgby], luma: &mut [f32], sums: &mut [Rgby]) {
-        let narrow = width.div_ceil(2);
-        for (i, (out, luma)) in halved.chunks_exact_mut(narrow).zip(luma.chunks_exact_mut(narrow)).enumerate() {
-            let [a, b, c, d] = four_rows(first + i, height).map(|y| source[y * width..][..width].as_flattened());
-            for ((((sum, a), b), c), d) in sums[..width].as_flattened_mut().iter_mut().zip(a).zip(b).zip(c).zip(d) {
-                *sum = 0.125 * (a + d) + 0.375 * (b + c);
-            }
-            let last = width - 1;
-            let at = |x: usize, sums: &[Rgby]| -> Rgby {
-                let (a, b, c, d) = (sums[(2 * x).saturating_sub(1)], sums[2 * x], sums[(2 * x + 1).min(last)], sums[(2 * x + 2).min(last)]);
-                std::array::from_fn(|lane| 0.125 * (a[lane] + d[lane]) + 0.375 * (b[lane] + c[lane]))
-            };
-            out[0] = at(0, sums);
-            for (pixel, window) in out[1..].iter_mut().zip(sums[1..width].windows(4).step_by(2)) {
-                for lane in 0..4 {
-                    pixel[lane] = 0.125 * (window[0][lane] + window[3][lane]) + 0.375 * (window[1][lane] + window[2][lane]);
-                }
-            }
-            out[narrow - 1] = at(narrow - 1, sums);
-            for (luma, pixel) in luma.iter_mut().zip(out.iter()) {
-                *luma = pixel[3];
-            }
-        }
-    }
-
     /// Energies of an octave in one row of cells: mean squares of the octave of `fine[0]` (the blend) and `fine[1]` (the
     /// painting), and the mean of their product. The octave is what the rows (which start at row `first`) have less the
-    /// doubled `coarse`; `scratch` holds four rows.
-    pub(super) fn energies(fine: [&[f32]; 2], width: usize, first: usize, coarse: &Level, cells: [&mut [f32]; 3], scratch: &mut [f32]) {
+    /// doubled `coarse`.
+    pub(super) fn energies(fine: [&[f32]; 2], width: usize, first: usize, coarse: &Level, cells: [&mut [f32]; 3], scratch: &mut Scratch) {
         let rows = fine[0].len() / width;
-        let (blend_scratch, painting_scratch) = scratch.split_at_mut(2 * width);
+        let Scratch { doubled, vertical, .. } = scratch;
+        let (blend_smooth, painting_smooth) = doubled[..2 * width].split_at_mut(width);
         let [has, wanted, common] = cells;
         has.fill(0.0);
         wanted.fill(0.0);
         common.fill(0.0);
         for i in 0..rows {
-            let blend_smooth = double_luma(&coarse.blend_luma, coarse.width, coarse.height, first + i, width, blend_scratch);
-            let painting_smooth = double_luma(&coarse.painting_luma, coarse.width, coarse.height, first + i, width, painting_scratch);
+            double::<1, 2>(&coarse.blend.luma, coarse.width, coarse.height, first + i, vertical, blend_smooth);
+            double::<1, 2>(&coarse.painting.luma, coarse.width, coarse.height, first + i, vertical, painting_smooth);
             let [blend, painting] = fine.map(|plane| &plane[i * width..][..width]);
-            let blend = blend.chunks(CELL).zip(blend_smooth[..width].chunks(CELL));
-            let painting = painting.chunks(CELL).zip(painting_smooth[..width].chunks(CELL));
+            let blend = blend.chunks(CELL).zip(blend_smooth.chunks(CELL));
+            let painting = painting.chunks(CELL).zip(painting_smooth.chunks(CELL));
             for (x, ((blend, blend_smooth), (painting, painting_smooth))) in blend.zip(painting).enumerate() {
                 let mut sums = [0.0_f32; 3];
                 for (((b, bs), p), ps) in blend.iter().zip(blend_smooth).zip(painting).zip(painting_smooth) {
@@ -271,132 +203,111 @@ vectorised! {
         }
     }
 
-    /// Rows of what one octave carries to the next finer one, from row `first`: see the module's formula. `repair` is gain
-    /// and share of this octave and of the finer one, whose cells have half their side here.
-    pub(super) fn carry(blend: &[Rgby], painting: &[Rgby], width: usize, first: usize, repair: [[&Grid; 2]; 2], coarse: &Level, out: &mut [Rgby], scratch: &mut Scratch) {
-        for (i, ((blend, painting), out)) in blend.chunks_exact(width).zip(painting.chunks_exact(width)).zip(out.chunks_exact_mut(width)).enumerate() {
-            let [here, finer] = repair;
-            let Scratch { carried, repair: row, numbers, .. } = scratch;
-            mix_rows(here, CELL, first + i, width, numbers, row);
-            let row = &mut row[..width];
-            let (gains, shares) = numbers[..2 * width].split_at_mut(width);
-            finer[0].row(first + i, CELL / 2, gains);
-            finer[1].row(first + i, CELL / 2, shares);
-            for ((row, &gain), &share) in row.iter_mut().zip(gains.iter()).zip(shares.iter()) {
-                row[0] -= gain;
-                row[1] -= share;
-            }
-            double(&coarse.carry, coarse, first + i, width, carried);
-            for ((((out, blend), painting), carried), [gain, share]) in out.iter_mut().zip(blend).zip(painting).zip(&carried.pixels[..width]).zip(row.iter()) {
-                for lane in 0..4 {
-                    out[lane] = gain * blend[lane] + share * painting[lane] + carried[lane];
-                }
-            }
-        }
+    /// Rows of what one octave carries to the next finer one, from row `first`: see the module's formula. `here` is gain
+    /// and share of this octave, `finer` that of the finer one, whose cells have half their side here; without it the
+    /// result is the corrected picture.
+    pub(super) fn carry_luma(planes: [&[f32]; 2], first: usize, here: [&Grid; 2], finer: Option<[&Grid; 2]>, coarse: &Level, out: &mut [f32], width: usize, scratch: &mut Scratch) {
+        carry::<1, 2>(planes, first, here, finer, (&coarse.carry.luma, coarse), out, width, scratch);
     }
 
-    /// As [`carry`] at full size: `blend` becomes the corrected picture (0..255), `rgb` its bytes.
-    pub(super) fn finish(blend: &mut [Rgby], painting: &[Rgby], width: usize, first: usize, repair: [&Grid; 2], coarse: &Level, rgb: &mut [u8], scratch: &mut Scratch) {
-        for (i, ((blend, painting), rgb)) in blend.chunks_exact_mut(width).zip(painting.chunks_exact(width)).zip(rgb.chunks_exact_mut(width * 3)).enumerate() {
-            let Scratch { carried, repair: row, numbers, .. } = scratch;
-            mix_rows(repair, CELL, first + i, width, numbers, row);
-            double(&coarse.carry, coarse, first + i, width, carried);
-            for ((((blend, painting), carried), [gain, share]), rgb) in blend.iter_mut().zip(painting).zip(&carried.pixels[..width]).zip(&row[..width]).zip(rgb.chunks_exact_mut(3)) {
-                for lane in 0..4 {
-                    let value = gain * blend[lane] + share * painting[lane] + carried[lane];
-                    blend[lane] = value.clamp(0.0, 255.0);
-                }
-                let bytes = blend.map(|lane| (lane + 0.5) as i32 as u8);
-                rgb.copy_from_slice(&bytes[..3]);
+    /// The same for colour.
+    pub(super) fn carry_colour(planes: [&[f32]; 2], first: usize, here: [&Grid; 2], finer: Option<[&Grid; 2]>, coarse: &Level, out: &mut [f32], width: usize, scratch: &mut Scratch) {
+        carry::<2, 4>(planes, first, here, finer, (&coarse.carry.colour, coarse), out, width, scratch);
+    }
+
+    /// Corrects rows of luma at full size, from row `first` (0..255), and writes their pixels; `colour`, the corrected
+    /// one, has the size of `coarse`.
+    pub(super) fn finish(blend: &mut [f32], painting: &[f32], width: usize, first: usize, repair: [&Grid; 2], coarse: &Level, rgb: &mut [u8], scratch: &mut Scratch) {
+        let rows = blend.chunks_exact_mut(width).zip(painting.chunks_exact(width));
+        for (i, ((blend, painting), rgb)) in rows.zip(rgb.chunks_exact_mut(3 * width)).enumerate() {
+            let y = first + i;
+            let Scratch { gains, shares, doubled, vertical, .. } = scratch;
+            let (gains, shares) = (&mut gains[..width], &mut shares[..width]);
+            repair[0].row(y, CELL, gains);
+            repair[1].row(y, CELL, shares);
+            let luma = &mut doubled[..width];
+            double::<1, 2>(&coarse.carry.luma, coarse.width, coarse.height, y, vertical, luma);
+            let repair = gains.iter().zip(shares.iter());
+            for (((blend, painting), carried), (gain, share)) in blend.iter_mut().zip(painting).zip(luma).zip(repair) {
+                *blend = (gain * *blend + share * painting + *carried).clamp(0.0, 255.0);
             }
+            let colour = &mut doubled[..2 * width];
+            double::<2, 4>(&coarse.carry.colour, coarse.width, coarse.height, y, vertical, colour);
+            colour::put(blend, colour, rgb);
         }
     }
 }
 
-/// Gain and share of row `y`, pixel by pixel.
+/// See [`carry_luma`]; `LANES` numbers a pixel, `PAIR` is twice that.
 #[inline(always)]
-fn mix_rows(
-    repair: [&Grid; 2],
-    cell: usize,
-    y: usize,
+#[allow(clippy::too_many_arguments)]
+fn carry<const LANES: usize, const PAIR: usize>(
+    [blend, painting]: [&[f32]; 2],
+    first: usize,
+    here: [&Grid; 2],
+    finer: Option<[&Grid; 2]>,
+    (plane, coarse): (&[f32], &Level),
+    out: &mut [f32],
     width: usize,
-    numbers: &mut [f32],
-    row: &mut [[f32; 2]],
+    scratch: &mut Scratch,
 ) {
-    let (gains, shares) = numbers[..2 * width].split_at_mut(width);
-    repair[0].row(y, cell, gains);
-    repair[1].row(y, cell, shares);
-    for ((out, &gain), &share) in row.iter_mut().zip(gains.iter()).zip(shares.iter()) {
-        *out = [gain, share];
+    let wide = LANES * width;
+    let rows = blend.chunks_exact(wide).zip(painting.chunks_exact(wide));
+    for (i, ((blend, painting), out)) in rows.zip(out.chunks_exact_mut(wide)).enumerate() {
+        let y = first + i;
+        let Scratch {
+            gains,
+            shares,
+            less,
+            vertical,
+            ..
+        } = &mut *scratch;
+        for (row, at) in [(&mut *gains, 0), (&mut *shares, 1)] {
+            let (row, less) = (&mut row[..width], &mut less[..width]);
+            here[at].row(y, CELL, row);
+            if let Some(finer) = finer {
+                finer[at].row(y, CELL / 2, less);
+                row.iter_mut()
+                    .zip(less)
+                    .for_each(|(row, less)| *row -= *less);
+            }
+        }
+        double::<LANES, PAIR>(plane, coarse.width, coarse.height, y, vertical, out);
+        let pixels = out.as_chunks_mut::<LANES>().0.iter_mut();
+        let sources = blend
+            .as_chunks::<LANES>()
+            .0
+            .iter()
+            .zip(painting.as_chunks::<LANES>().0);
+        let repair = gains.iter().zip(shares.iter());
+        for ((out, (blend, painting)), (gain, share)) in pixels.zip(sources).zip(repair) {
+            for lane in 0..LANES {
+                out[lane] += gain * blend[lane] + share * painting[lane];
+            }
+        }
     }
 }
 
 /// Rows that one thread works with.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    carried: Doubled,
-    repair: Vec<[f32; 2]>,
-    /// Four rows of numbers.
-    pub(super) numbers: Vec<f32>,
-    /// One row of pixels.
-    pub(super) pixels: Vec<Rgby>,
+    pub(super) gains: Vec<f32>,
+    pub(super) shares: Vec<f32>,
+    less: Vec<f32>,
+    vertical: Vec<f32>,
+    /// A row of two numbers a pixel.
+    pub(super) doubled: Vec<f32>,
 }
 
 impl Scratch {
     /// Takes the width of the full size.
     pub(super) fn fit(&mut self, width: usize) {
-        self.repair.resize(width, [0.0; 2]);
-        self.numbers.resize(4 * width, 0.0);
-        self.pixels.resize(width, [0.0; 4]);
-        self.carried.vertical.resize(width.div_ceil(2), [0.0; 4]);
-        self.carried.pixels.resize(width, [0.0; 4]);
+        for row in [&mut self.gains, &mut self.shares, &mut self.less] {
+            row.resize(width, 0.0);
+        }
+        self.vertical.resize(2 * width.div_ceil(2), 0.0);
+        self.doubled.resize(2 * width, 0.0);
     }
-}
-
-/// A row of a doubled picture in the making.
-#[derive(Debug, Default)]
-struct Doubled {
-    vertical: Vec<Rgby>,
-    pixels: Vec<Rgby>,
-}
-
-/// Row `y` of the doubled `pixels`, which have the size of `coarse`.
-#[inline(always)]
-fn double(pixels: &[Rgby], coarse: &Level, y: usize, width: usize, row: &mut Doubled) {
-    let narrow = coarse.width;
-    let [near, far] =
-        two_rows(y, coarse.height).map(|y| pixels[y * narrow..][..narrow].as_flattened());
-    let vertical = &mut row.vertical[..narrow];
-    for ((sum, &near), &far) in vertical.as_flattened_mut().iter_mut().zip(near).zip(far) {
-        *sum = three_to_one(near, far);
-    }
-    let pixels = &mut row.pixels[..width];
-    double_sideways(
-        vertical,
-        width,
-        |near, far| std::array::from_fn(|lane| three_to_one(near[lane], far[lane])),
-        |x, value| pixels[x] = value,
-    );
-}
-
-/// Row `y` of the doubled `plane` of `narrow` by `low` numbers, into the first `width` of two rows of scratch.
-#[inline(always)]
-pub(super) fn double_luma<'a>(
-    plane: &[f32],
-    narrow: usize,
-    low: usize,
-    y: usize,
-    width: usize,
-    scratch: &'a mut [f32],
-) -> &'a [f32] {
-    let (row, vertical) = scratch.split_at_mut(width);
-    let [near, far] = two_rows(y, low).map(|y| &plane[y * narrow..][..narrow]);
-    let vertical = &mut vertical[..narrow];
-    for ((sum, &near), &far) in vertical.iter_mut().zip(near).zip(far) {
-        *sum = three_to_one(near, far);
-    }
-    double_sideways(vertical, width, three_to_one, |x, value| row[x] = value);
-    row
 }
 
 #[cfg(test)]
@@ -404,72 +315,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halving_and_doubling_keep_a_flat_picture_at_any_size() {
-        for (width, height) in [(33, 35), (34, 40), (17, 2), (2, 17), (3, 3), (640, 4)] {
-            let source = vec![[7.0, 8.0, 9.0, 10.0]; width * height];
+    fn a_flat_picture_has_no_energy_at_any_size() {
+        for (width, height) in [(33_usize, 35), (34, 40), (17, 2), (2, 17), (3, 3), (640, 4)] {
             let mut level = Level::default();
-            level.fit(width.div_ceil(2), height.div_ceil(2), true);
-            let mut sums = vec![[0.0; 4]; width];
-            halve(
-                &source,
-                width,
-                height,
-                0,
-                &mut level.blend,
-                &mut level.blend_luma,
-                &mut sums,
-            );
-            assert!(
-                level
-                    .blend
-                    .iter()
-                    .all(|pixel| *pixel == [7.0, 8.0, 9.0, 10.0])
-            );
-            level.painting_luma.copy_from_slice(&level.blend_luma);
+            level.fit(width.div_ceil(2), usize::div_ceil(height, 2), false);
+            level.blend.luma.fill(10.0);
+            level.painting.luma.fill(10.0);
             let luma = vec![10.0; width * height.min(CELL)];
             let mut cells = [(); 3].map(|()| vec![1.0; width.div_ceil(CELL)]);
             let [has, wanted, common] = &mut cells;
-            let mut numbers = vec![0.0; 4 * width];
+            let mut scratch = Scratch::default();
+            scratch.fit(width);
             energies(
                 [&luma, &luma],
                 width,
                 0,
                 &level,
                 [has, wanted, common],
-                &mut numbers,
+                &mut scratch,
             );
             assert!(cells.iter().flatten().all(|&cell| cell == 0.0), "{cells:?}");
         }
     }
 
-    #[test]
-    fn halving_a_ramp_gives_the_mean_of_each_pair() {
-        let width = 12;
-        let source: Vec<Rgby> = (0..width * 4).map(|i| [(i % width) as f32; 4]).collect();
-        let (mut halved, mut luma) = (vec![[0.0; 4]; 6 * 2], vec![0.0; 6 * 2]);
-        halve(
-            &source,
-            width,
-            4,
-            0,
-            &mut halved,
-            &mut luma,
-            &mut vec![[0.0; 4]; width],
-        );
-        // Away from the border a symmetric kernel returns the ramp's value at its centre.
-        assert_eq!(&luma[1..5], [2.5, 4.5, 6.5, 8.5]);
-        assert!(
-            halved
-                .iter()
-                .zip(&luma)
-                .all(|(pixel, luma)| *pixel == [*luma; 4])
-        );
-    }
-
     /// A level of one cell.
     fn cell(has: f32, painted: f32, common: f32) -> Level {
         let mut level = Level::default();
-        level.fit(CELL, CELL, false);
+        level.fit(CELL, CELL, true);
         level.gain.cells[0] = has;
         level.share.cells[0] = painted;
         level.common.cells[0] = common;

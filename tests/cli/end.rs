@@ -1,0 +1,95 @@
+//! Runs that end early: interrupted, killed, or without room on the disk.
+
+use super::*;
+
+/// Starts painting a long clip and waits until some frames are done.
+fn start_long_run(folder: &TempDir) -> Child {
+    clip(folder, "long.mp4", "320x240", "100");
+    let child = allaprima()
+        .args(["video", "long.mp4", "-o", "out.mp4", "--quiet", "--json"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    while !files(folder).iter().any(|name| name != "long.mp4") {
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "no output appears"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+    thread::sleep(Duration::from_millis(700));
+    child
+}
+
+fn interrupt(child: &Child, signal: &str) {
+    assert!(
+        Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn one_interrupt_completes_what_is_painted() {
+    for signal in ["-INT", "-TERM"] {
+        let folder = TempDir::new().unwrap();
+        let child = start_long_run(&folder);
+        interrupt(&child, signal);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let summary = json(&output);
+        assert_eq!(summary["stopped"], true);
+        let frames = count_frames(&folder.path().join("out.mp4"));
+        assert_eq!(Some(frames as u64), summary["frames"].as_u64());
+        assert!((1..1000).contains(&frames), "{frames} frames");
+        assert_eq!(files(&folder), ["long.mp4", "out.mp4"]);
+    }
+}
+
+#[test]
+fn two_interrupts_leave_nothing() {
+    let folder = TempDir::new().unwrap();
+    let child = start_long_run(&folder);
+    interrupt(&child, "-INT");
+    interrupt(&child, "-TERM");
+    let output = child.wait_with_output().unwrap();
+    // The first may have been enough if the run ended between the two.
+    match output.status.code() {
+        Some(130) => assert_eq!(files(&folder), ["long.mp4"]),
+        Some(0) => assert_eq!(files(&folder), ["long.mp4", "out.mp4"]),
+        other => panic!("{other:?}: {}", stderr(&output)),
+    }
+}
+
+#[test]
+fn a_killed_run_leaves_nothing_that_looks_complete() {
+    let folder = TempDir::new().unwrap();
+    let mut child = start_long_run(&folder);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!folder.path().join("out.mp4").exists());
+}
+
+#[test]
+fn a_full_disk_is_an_error_that_leaves_nothing() {
+    let folder = TempDir::new().unwrap();
+    clip(&folder, "in.mp4", "320x240", "3");
+    // A limit on the size of files stands in for a full disk: the write fails the same way.
+    let output = Command::new("sh")
+        .arg("-c")
+        .arg(format!(
+            "trap '' XFSZ; ulimit -f 50; exec {} video in.mp4 -o out.mp4 --crf 0",
+            env!("CARGO_BIN_EXE_allaprima")
+        ))
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("out.mp4"), "{}", stderr(&output));
+    assert_eq!(files(&folder), ["in.mp4"]);
+}

@@ -1,0 +1,98 @@
+//! The program as a person or a script uses it: output, exit status, files left behind.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod end;
+mod live;
+mod pictures;
+mod video;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn allaprima() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_allaprima"));
+    command.env_remove("ALLAPRIMA_MODELS").stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str], folder: &TempDir) -> Output {
+    allaprima()
+        .args(args)
+        .current_dir(folder.path())
+        .output()
+        .unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+}
+
+/// Makes `name` in `folder` with the `ffmpeg` program: `seconds` of a moving picture of `size`, 10 frames a second,
+/// with a tone.
+fn clip(folder: &TempDir, name: &str, size: &str, seconds: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    let status = Command::new("ffmpeg")
+        .args([
+            "-v",
+            "error",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            &format!("testsrc2=s={size}:r=10:d={seconds}"),
+        ])
+        .args([
+            "-f",
+            "lavfi",
+            "-i",
+            &format!("sine=d={seconds}"),
+            "-pix_fmt",
+            "yuv420p",
+            "-shortest",
+        ])
+        .arg(&path)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    path
+}
+
+fn count_frames(path: &Path) -> usize {
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-count_frames", "-select_streams", "v:0"])
+        .args(["-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"])
+        .arg(path)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+fn photo(name: &str) -> String {
+    format!("{}/samples/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Names of all files in the folder, hidden ones too.
+fn files(folder: &TempDir) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,155 @@
+//! Pictures, styles, models and `bench`.
+
+use super::*;
+
+#[test]
+fn one_broken_picture_does_not_stop_the_rest() {
+    let folder = TempDir::new().unwrap();
+    let pictures = folder.path().join("pictures");
+    fs::create_dir(&pictures).unwrap();
+    fs::copy(photo("chelsea.png"), pictures.join("a.png")).unwrap();
+    fs::write(pictures.join("b.jpg"), "no picture").unwrap();
+    let whole = fs::read(photo("coffee.jpg")).unwrap();
+    fs::write(pictures.join("c.jpg"), &whole).unwrap();
+    fs::write(
+        pictures.join("d.png"),
+        &fs::read(photo("chelsea.png")).unwrap()[..2000],
+    )
+    .unwrap();
+    let output = run(
+        &[
+            "image",
+            "pictures",
+            "-o",
+            "out",
+            "--max-size",
+            "128",
+            "--json",
+        ],
+        &folder,
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let summary = json(&output);
+    assert_eq!(
+        (summary["frames"].as_u64(), summary["failed"].as_u64()),
+        (Some(2), Some(2))
+    );
+    let text = stderr(&output);
+    assert!(
+        text.contains("b.jpg") && text.contains("d.png") && text.contains("painted 2 of 4"),
+        "{text}"
+    );
+    let painted: Vec<_> = ["a.png", "c.jpg"]
+        .map(|name| image::open(folder.path().join("out").join(name)).unwrap())
+        .into();
+    assert_eq!(painted[0].width().max(painted[0].height()), 128);
+    assert_eq!(fs::read_dir(folder.path().join("out")).unwrap().count(), 2);
+}
+
+#[test]
+fn a_picture_lying_on_its_side_is_painted_upright() {
+    let folder = TempDir::new().unwrap();
+    let upright = folder.path().join("upright.jpg");
+    image::open(photo("coffee.jpg"))
+        .unwrap()
+        .thumbnail(96, 64)
+        .into_rgb8()
+        .save(&upright)
+        .unwrap();
+    let jpeg = fs::read(&upright).unwrap();
+    // An EXIF block with the one entry Orientation = 6 (turn by 90° clockwise), after the start marker.
+    let exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let mut turned = vec![0xff, 0xd8, 0xff, 0xe1, 0, exif.len() as u8 + 2];
+    turned.extend_from_slice(exif);
+    turned.extend_from_slice(&jpeg[2..]);
+    fs::write(folder.path().join("turned.jpg"), turned).unwrap();
+    let output = run(
+        &["image", "turned.jpg", "-o", "out.png", "--opacity", "0"],
+        &folder,
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let out = image::open(folder.path().join("out.png"))
+        .unwrap()
+        .into_rgb8();
+    let expected = image::open(&upright).unwrap().rotate90().into_rgb8();
+    assert_eq!(out.dimensions(), expected.dimensions());
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn styles_are_listed_and_sheeted() {
+    let folder = TempDir::new().unwrap();
+    let list = run(&["styles", "--json"], &folder);
+    let list = json(&list);
+    assert_eq!(list.as_array().unwrap().len(), 26);
+    assert_eq!(list[19]["name"], "starry");
+    let text = run(&["styles"], &folder);
+    assert_eq!(String::from_utf8_lossy(&text.stdout).lines().count(), 26);
+    let output = run(
+        &[
+            "styles",
+            "--sheet",
+            &photo("chelsea.png"),
+            "-o",
+            "sheet.png",
+            "--tile",
+            "64",
+        ],
+        &folder,
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let sheet = image::open(folder.path().join("sheet.png")).unwrap();
+    assert!(sheet.width() > 5 * 64 && sheet.height() > 3 * 64);
+    assert_eq!(
+        run(&["styles", "--sheet", &photo("chelsea.png")], &folder)
+            .status
+            .code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn the_program_works_alone_and_names_missing_models() {
+    let folder = TempDir::new().unwrap();
+    let alone = folder.path().join("alone");
+    fs::copy(env!("CARGO_BIN_EXE_allaprima"), &alone).unwrap();
+    let styles = Command::new(&alone).arg("styles").output().unwrap();
+    assert!(styles.status.success());
+    let doctor = Command::new(&alone)
+        .args(["doctor", "--json"])
+        .output()
+        .unwrap();
+    let findings: Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    let models = findings
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|f| f["name"] == "models")
+        .unwrap();
+    assert!(
+        models["ok"].as_bool().unwrap() && models["says"].as_str().unwrap().contains("built in")
+    );
+    let output = run(&["styles", "--models", "."], &folder);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--models"), "{}", stderr(&output));
+}
+
+#[test]
+fn bench_measures_every_step() {
+    let folder = TempDir::new().unwrap();
+    let output = run(
+        &["bench", "--sizes", "64x48,96x64", "--frames", "5", "--json"],
+        &folder,
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let figures = json(&output);
+    let rows = figures["sizes"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        for step in ["decode", "motion", "paint", "steady", "encode"] {
+            assert!(row[step]["fps"].as_f64().unwrap() > 0.0, "{row}");
+            assert!(row[step]["p50_ms"].as_f64().unwrap() >= 0.0, "{row}");
+        }
+        assert_eq!(row["pipeline"]["frames"], 5);
+    }
+}
