@@ -1,11 +1,11 @@
 //! Layers in GFLOP/s and as a share of the peak that the same run measures, and whole paintings in milliseconds.
 //!
-//! `cargo bench --bench kernels [-- wide|paint]`. Layers are measured on one thread by its processor time (which other
+//! `cargo bench --bench kernels [-- wide|paint|students]`. Layers are measured on one thread by its processor time (which other
 //! programs on the machine disturb less than the clock on the wall) and on all by the clock on the wall, peak and layer
 //! in turn; medians are printed.
 
 use allaprima::kernels::{
-    ConvolutionWeights, InstructionSet, LayerShape, NetworkShape, Precision, StyleParameters,
+    ConvolutionWeights, Entry, InstructionSet, NetworkShape, Precision, StyleParameters,
     TransformConfig, TransformEngine, TransformWeights, WideWeights, add_weight_gradient,
     multiply_adds,
 };
@@ -146,29 +146,108 @@ fn wide(set: InstructionSet) {
     }
 }
 
-/// Whole paintings.
-fn paint(threads: usize) {
-    let weights = TransformWeights::from_layers(NetworkShape::STYLE_PACK, |_, layer| {
-        let LayerShape {
-            out_channels,
-            in_channels,
-            kernel_size,
-            ..
-        } = layer;
-        let weight = noise(out_channels * in_channels * kernel_size * kernel_size);
+/// A network with random weights, and a style.
+fn network(shape: NetworkShape) -> (TransformWeights, StyleParameters) {
+    let weights = TransformWeights::from_layers(shape, |_, layer| {
+        let (in_channels, kernel_size) = (layer.in_channels, layer.kernel_size);
+        let out_channels = layer.kernel_outputs();
         let convolution = ConvolutionWeights {
             out_channels,
             in_channels,
             kernel_size,
-            weight,
+            weight: noise(out_channels * in_channels * kernel_size * kernel_size),
         };
         Ok::<_, ()>((convolution, Vec::new()))
     })
     .expect("layers are built, not read");
     let style = StyleParameters {
-        scale: vec![1.0; NetworkShape::STYLE_PACK.style_channels()],
-        shift: vec![0.1; NetworkShape::STYLE_PACK.style_channels()],
+        scale: vec![1.0; shape.style_channels()],
+        shift: vec![0.1; shape.style_channels()],
     };
+    (weights, style)
+}
+
+fn picture(width: usize, height: usize) -> Vec<u8> {
+    (0..width * height * 3)
+        .map(|i| (i * 7919 % 251) as u8)
+        .collect()
+}
+
+/// The network of 26 styles and students of several shapes in turn, in the arithmetic that each chooses.
+fn students(threads: usize) {
+    let student = |channels, blocks, detail, last_kernel: Option<usize>| NetworkShape {
+        entry: Entry::Unshuffle { channels },
+        blocks,
+        expand: [detail, if last_kernel.is_some() { 4 } else { 3 }],
+        last_kernel,
+    };
+    let mut shapes = vec![("26 styles".to_owned(), NetworkShape::STYLE_PACK)];
+    for (width, blocks, detail, refine) in [
+        (16, 4, 8, None),
+        (32, 3, 8, None),
+        (32, 4, 8, None),
+        (32, 5, 8, None),
+        (32, 4, 16, None),
+        (32, 4, 8, Some(5)),
+        (32, 6, 16, Some(5)),
+        (32, 6, 16, Some(9)),
+    ] {
+        let name = format!(
+            "width {width}, {blocks} blocks, detail {detail}{}",
+            refine.map_or_else(String::new, |side| format!(", refine {side}"))
+        );
+        shapes.push((name, student(width, blocks, detail, refine)));
+    }
+    for (width, height) in [(640, 360), (1280, 720)] {
+        println!(
+            "\nstudents at {width}x{height}, {threads} threads, milliseconds (median of {ROUNDS}, least)"
+        );
+        let mut engines: Vec<_> = shapes
+            .iter()
+            .map(|(name, shape)| {
+                let (weights, style) = network(*shape);
+                let config = TransformConfig {
+                    threads,
+                    ..TransformConfig::default()
+                };
+                let mut engine = TransformEngine::new(&weights, config).expect("shapes are sound");
+                engine
+                    .set_style(&style)
+                    .expect("the style has the network's channels");
+                (name, engine, Vec::new())
+            })
+            .collect();
+        let picture = picture(width, height);
+        let mut painting = vec![0; picture.len()];
+        for round in 0..=ROUNDS {
+            for (_, engine, times) in &mut engines {
+                let time = seconds(&mut || {
+                    engine
+                        .paint(&picture, width, height, &mut painting)
+                        .expect("the buffers fit");
+                });
+                if round > 0 {
+                    times.push(time * 1e3);
+                }
+            }
+        }
+        let mut teacher = None;
+        for (name, engine, times) in engines {
+            let least = times.iter().copied().fold(f64::INFINITY, f64::min);
+            let time = median(times);
+            let teacher = *teacher.get_or_insert(time);
+            let precision = engine.precision();
+            println!(
+                "{name:<38}{precision:>6}{time:>9.1}{least:>9.1}{:>8.1}x",
+                teacher / time
+            );
+        }
+    }
+}
+
+/// Whole paintings.
+fn paint(threads: usize) {
+    let (weights, style) = network(NetworkShape::STYLE_PACK);
     println!("\nthe whole network, {threads} threads, milliseconds a frame (median of {ROUNDS})");
     println!(
         "{:<10}{:<30}{:>10}{:>10}{:>10}{:>10}",
@@ -198,9 +277,7 @@ fn paint(threads: usize) {
                 .expect("the style has the network's channels");
             let mut line = format!("{:<10}{:<30}", format!("{precision:?}"), set.to_string());
             for (width, height) in [(320, 180), (640, 360), (1280, 720), (1920, 1080)] {
-                let picture: Vec<u8> = (0..width * height * 3)
-                    .map(|i| (i * 7919 % 251) as u8)
-                    .collect();
+                let picture = picture(width, height);
                 let mut painting = vec![0; picture.len()];
                 let mut run = || {
                     engine
@@ -240,5 +317,8 @@ fn main() {
     }
     if wanted("paint") {
         paint(threads);
+    }
+    if wanted("students") {
+        students(threads);
     }
 }

@@ -1,5 +1,7 @@
 //! A warm engine asks the allocator for nothing.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use allaprima::kernels::{
     ConvolutionWeights, Entry, LayerShape, NetworkShape, Precision, StyleParameters,
     TransformConfig, TransformEngine, TransformWeights,

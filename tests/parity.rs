@@ -386,3 +386,27 @@ fn students_paint_the_same_by_kernels_and_by_candle() {
         }
     }
 }
+
+/// Eight pixels are packed at once, the last ones of a row singly.
+#[test]
+fn painted_bytes_are_the_rounded_values() {
+    let (file, _) = students().swap_remove(0);
+    let mut engine =
+        TransformEngine::new(&file.network().unwrap(), TransformConfig::default()).unwrap();
+    engine.set_style(&file.parameters().unwrap()[0]).unwrap();
+    for (width, height) in [(64, 48), (75, 53), (33, 40), (49, 32)] {
+        let rgb: Vec<u8> = (0..width * height * 3)
+            .map(|i| (i * 7919 % 251) as u8)
+            .collect();
+        let (mut bytes, mut values) = (vec![0; rgb.len()], vec![0.0; rgb.len()]);
+        engine.paint(&rgb, width, height, &mut bytes).unwrap();
+        engine.paint_f32(&rgb, width, height, &mut values).unwrap();
+        for (i, (byte, value)) in bytes.iter().zip(&values).enumerate() {
+            let difference = (f32::from(*byte) - 255.0 * value).abs();
+            assert!(
+                difference < 0.501,
+                "{width}x{height}, value {i}: {byte}, {value}"
+            );
+        }
+    }
+}

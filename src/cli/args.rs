@@ -1,15 +1,10 @@
 //! What was typed.
 
-use std::{path::PathBuf, str::FromStr};
+use std::path::PathBuf;
 
-use super::{optimize::OptimizeArgs, train::TrainArgs};
+use super::{optimize::OptimizeArgs, settings::QualityChoice, train::TrainArgs};
 use allaprima::{
-    device::DeviceChoice,
-    kernels::Precision,
-    sink::Codec,
-    source::Sizing,
-    style::PackQuality,
-    stylize::{Colors, optimize::Quality},
+    device::DeviceChoice, kernels::Precision, sink::Codec, source::Sizing, stylize::Colors,
 };
 use clap::{ArgGroup, Parser, Subcommand};
 
@@ -46,33 +41,6 @@ pub enum Command {
     Train(TrainArgs),
     /// Say what this machine has: processor, GPU, codecs, models
     Doctor(DoctorArgs),
-}
-
-/// What `--quality` says, which each engine understands in its own way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QualityChoice {
-    /// What suits.
-    Auto,
-    /// A network of --engine fast.
-    Pack(PackQuality),
-    /// Work of --engine optimize.
-    Work(Quality),
-}
-
-impl FromStr for QualityChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "auto" {
-            return Ok(Self::Auto);
-        }
-        let work = || text.parse().map(Self::Work).map_err(|_| ());
-        text.parse().map(Self::Pack).or_else(|_| work()).map_err(|()| {
-            format!(
-                "'{text}' is no quality: use auto, swift, fine or reference, with --engine optimize draft, good or best"
-            )
-        })
-    }
 }
 
 /// Which style.

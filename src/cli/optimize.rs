@@ -23,7 +23,7 @@ use anyhow::{Context, Result, anyhow};
 use safetensors::SafeTensors;
 
 use super::{
-    args::{PaintArgs, QualityChoice},
+    args::PaintArgs,
     painter::{self, Styles},
     settings, usage,
 };
@@ -129,9 +129,9 @@ impl OptimizeArgs {
             )));
         }
         let quality = match paint.style.quality {
-            QualityChoice::Auto => Quality::default(),
-            QualityChoice::Work(quality) => quality,
-            QualityChoice::Pack(pack) => {
+            settings::QualityChoice::Auto => Quality::default(),
+            settings::QualityChoice::Work(quality) => quality,
+            settings::QualityChoice::Pack(pack) => {
                 return Err(usage(anyhow!(
                     "--quality {pack} belongs to --engine fast: --engine optimize takes draft, good or best"
                 )));

@@ -24,8 +24,8 @@ use anyhow::{Context, Result, anyhow};
 use candle_core::Device;
 
 use super::{
-    args::{ModelArgs, PaintArgs, QualityChoice, StyleArgs},
-    settings::{SteadyChoice, parse_style_at, threads},
+    args::{ModelArgs, PaintArgs, StyleArgs},
+    settings::{QualityChoice, SteadyChoice, parse_style_at, threads},
     usage,
 };
 

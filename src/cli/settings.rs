@@ -1,8 +1,12 @@
 //! What is meant: values checked, names resolved, each error naming the option.
 
-use std::{num::NonZero, thread::available_parallelism};
+use std::{num::NonZero, str::FromStr, thread::available_parallelism};
 
-use allaprima::{source::Sizing, stylize::BRUSHES};
+use allaprima::{
+    source::Sizing,
+    style::PackQuality,
+    stylize::{BRUSHES, optimize::Quality},
+};
 
 /// The style that is painted when none is named.
 pub const DEFAULT_STYLE: &str = "starry";
@@ -145,6 +149,33 @@ pub fn parse_style_at(text: &str) -> Result<Vec<(f64, &str)>, String> {
         Ok((seconds, style.trim()))
     });
     entries.collect()
+}
+
+/// What `--quality` says, which each engine understands in its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QualityChoice {
+    /// What suits.
+    Auto,
+    /// A network of --engine fast.
+    Pack(PackQuality),
+    /// Work of --engine optimize.
+    Work(Quality),
+}
+
+impl FromStr for QualityChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let work = || text.parse().map(Self::Work).map_err(|_| ());
+        text.parse().map(Self::Pack).or_else(|_| work()).map_err(|()| {
+            format!(
+                "'{text}' is no quality: use auto, swift, fine or reference, with --engine optimize draft, good or best"
+            )
+        })
+    }
 }
 
 #[cfg(test)]
