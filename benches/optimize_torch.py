@@ -123,7 +123,7 @@ def main() -> None:
             for _ in range(args.rounds):
                 theirs, seconds = optimise(network, tensor(content), tensor(style), args.steps, args.rate, args.weights)
                 times["torch"] += seconds[1:]
-                command = [program, *paths, str(args.steps), "adam", str(args.rate)]
+                command = [program, *paths, str(args.steps), "gatys", "adam", str(args.rate)]
                 result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
                 times["allaprima"] += result["seconds"][1:]
             ours = result["losses"]

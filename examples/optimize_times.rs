@@ -1,7 +1,8 @@
 //! Optimises a picture with Adam or L-BFGS at full size, or with L-BFGS from coarse to fine, and prints loss and time of
 //! each step at full size, as JSON, for `benches/optimize_torch.py`. What smaller sizes took is in the first step's time.
 //!
-//! `optimize_times CONTENT STYLE STEPS [adam RATE | lbfgs | coarse]`
+//! `optimize_times CONTENT STYLE STEPS usual|gatys [adam RATE | lbfgs | coarse]`: with the losses of the program, or with
+//! style at all of relu1_1 ... relu5_1 and max pooling.
 
 #![allow(clippy::print_stdout, reason = "an example speaks to its user")]
 
@@ -15,15 +16,15 @@ use allaprima::{
     source::Sizing,
     stylize::{
         Stylizer,
-        optimize::{Method, Optimize, OptimizeSettings, Quality},
+        optimize::{LossWeights, Method, Optimize, OptimizeSettings, Quality, layers},
     },
 };
 use safetensors::SafeTensors;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
-    let [content, style, steps, method @ ..] = &args[..] else {
-        return Err("optimize_times CONTENT STYLE STEPS [adam RATE | lbfgs | coarse]".into());
+    let [content, style, steps, layered, method @ ..] = &args[..] else {
+        return Err("optimize_times CONTENT STYLE STEPS usual|gatys [adam RATE | coarse]".into());
     };
     let read = |path: &str| PictureFile::read(Path::new(path), Sizing::Native);
     let bytes = ModelStore::open(None)?.read(LOSS_NETWORK)?.into_owned();
@@ -31,12 +32,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings = OptimizeSettings {
         iterations: steps.parse()?,
         coarse_to_fine: method == ["coarse"],
-        pooling: Pooling::Max,
+        pooling: if layered == "gatys" {
+            Pooling::Max
+        } else {
+            Pooling::Average
+        },
         method: match method {
             [name, rate] if name == "adam" => Method::Adam {
                 rate: rate.parse()?,
             },
             _ => Method::Lbfgs,
+        },
+        losses: if layered == "gatys" {
+            gatys()
+        } else {
+            LossWeights::default()
         },
         ..OptimizeSettings::new(vec![(read(style)?.picture, 1.0)], Quality::Good)
     };
@@ -64,4 +74,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     println!("{result}");
     Ok(())
+}
+
+/// What PyTorch is compared with: VGG-16 to conv5_1.
+fn gatys() -> LossWeights {
+    let names = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"];
+    LossWeights {
+        content: 1.0,
+        style: 5.0,
+        variation: 2.0,
+        style_layers: layers(&names.map(|name| (name, 0.2))),
+        ..LossWeights::default()
+    }
 }

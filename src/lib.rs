@@ -21,3 +21,4 @@ pub mod source;
 pub mod style;
 pub mod stylize;
 pub mod temporal;
+pub mod train;

@@ -17,6 +17,10 @@ use sha2::{Digest, Sha256};
 pub const STYLE_PACK: &str = "multistyle26.safetensors";
 /// File of the default pack's style that paints a picture as it is.
 pub const NEUTRAL_STYLE: &str = "multistyle26_neutral.safetensors";
+/// Files of the students of the default pack, where they are shipped.
+pub const SWIFT_PACK: &str = "swift.safetensors";
+/// As [`SWIFT_PACK`], nearer to the default pack.
+pub const FINE_PACK: &str = "fine.safetensors";
 /// File of the network that looks at a style picture.
 pub const ANY_PREDICT: &str = "any_predict.safetensors";
 /// File of the network that paints in the style of any picture.
@@ -101,6 +105,15 @@ pub enum ModelError {
     /// A file that the manifest names is not there.
     #[error("model file {} cannot be read (models/README.md says how to make it again)", path.display())]
     Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A style pack that was named cannot be read.
+    #[error("the style pack {} cannot be read", path.display())]
+    UnreadablePack {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -197,6 +210,11 @@ impl ModelStore {
     /// What the manifest says.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Whether the manifest names the file.
+    pub fn has(&self, name: &str) -> bool {
+        self.manifest.files.iter().any(|file| file.name == name)
     }
 
     /// Reads the file `name` and checks it.

@@ -1,8 +1,8 @@
 //! A warm engine asks the allocator for nothing.
 
 use allaprima::kernels::{
-    ConvolutionWeights, LayerShape, NetworkShape, Precision, StyleParameters, TransformConfig,
-    TransformEngine, TransformWeights,
+    ConvolutionWeights, Entry, LayerShape, NetworkShape, Precision, StyleParameters,
+    TransformConfig, TransformEngine, TransformWeights,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,13 +30,25 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_warm_engine_allocates_nothing_and_stays_small() {
-    let weights = TransformWeights::from_layers(NetworkShape::STYLE_PACK, |_, layer| {
+    let student = NetworkShape {
+        entry: Entry::Unshuffle { channels: 32 },
+        blocks: 2,
+        expand: [8, 3],
+        last_kernel: None,
+    };
+    for shape in [NetworkShape::STYLE_PACK, student] {
+        warm_engines_of(shape);
+    }
+}
+
+fn warm_engines_of(shape: NetworkShape) {
+    let weights = TransformWeights::from_layers(shape, |_, layer| {
         let LayerShape {
-            out_channels,
             in_channels,
             kernel_size,
             ..
         } = layer;
+        let out_channels = layer.kernel_outputs();
         let count = out_channels * in_channels * kernel_size * kernel_size;
         let weight = (0..count)
             .map(|i| ((i * 7919 % 257) as f32 - 128.0) * 1e-3)
@@ -51,8 +63,8 @@ fn a_warm_engine_allocates_nothing_and_stays_small() {
     })
     .unwrap();
     let style = StyleParameters {
-        scale: vec![1.0; NetworkShape::STYLE_PACK.style_channels()],
-        shift: vec![0.1; NetworkShape::STYLE_PACK.style_channels()],
+        scale: vec![1.0; shape.style_channels()],
+        shift: vec![0.1; shape.style_channels()],
     };
     for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
         let config = TransformConfig {

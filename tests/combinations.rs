@@ -9,9 +9,16 @@ use std::{
     thread,
 };
 
+use allaprima::nn::{
+    student_file::{NEUTRAL, StudentFile},
+    student_net::StudentConfig,
+};
+use candle_core::{Device, Tensor};
+
 const COMMANDS: [&str; 4] = ["image", "video", "live", "bench"];
 /// What the table's words stand for, and files of the test's folder.
-const WORDS: [(&str, &str); 4] = [
+const WORDS: [(&str, &str); 5] = [
+    ("PACK", "pack.safetensors"),
     ("PICTURE", "style.png"),
     ("FOLDER", "styles"),
     ("MASK", "mask.png"),
@@ -23,7 +30,24 @@ fn picture(path: &Path, (width, height): (u32, u32), colour: impl Fn(u32, u32) -
     image.save(path).unwrap();
 }
 
-/// A folder with a photo, a film, style pictures and a mask, all small.
+/// An untrained style pack.
+fn pack() -> Vec<u8> {
+    let config = StudentConfig {
+        blocks: 1,
+        ..StudentConfig::SWIFT
+    };
+    let tensors = config.initial(2, 3, &Device::Cpu).unwrap().into_iter();
+    let values = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1().unwrap();
+    let student = StudentFile {
+        config,
+        styles: vec!["gravel".into(), NEUTRAL.into()],
+        training: serde_json::Value::Null,
+        tensors: tensors.map(|(name, t)| (name, values(t))).collect(),
+    };
+    student.to_bytes().unwrap()
+}
+
+/// A folder with a photo, a film, style pictures, a mask and a style pack, all small.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
@@ -39,6 +63,7 @@ fn folder() -> tempfile::TempDir {
     picture(&at("mask.png"), (64, 48), |x, _| {
         [if x < 32 { 255 } else { 0 }; 3]
     });
+    fs::write(at("pack.safetensors"), pack()).unwrap();
     // The program's own film of the photo, moving.
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/bunny.mp4");
     let made = Command::new(env!("CARGO_BIN_EXE_allaprima"))
@@ -151,6 +176,12 @@ fn all_at_once() {
                --mask person --background wave:0.5,PICTURE:0.5";
     for command in ["image", "video", "live"] {
         let output = run(folder.path(), command, &typed(all), 100);
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
+    let all = "--style PACK:gravel:0.6,PICTURE:0.4 --strength 0.7 --colors match --brush 1.5 --mask person \
+               --background PACK";
+    for command in ["image", "video", "live"] {
+        let output = run(folder.path(), command, &typed(all), 102);
         assert!(output.status.success(), "{command}: {output:?}");
     }
     let timed =

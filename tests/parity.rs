@@ -3,13 +3,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use allaprima::{
     kernels::{TransformConfig, TransformEngine},
     models::{ANY_PREDICT, ModelStore, PERSON},
     nn::{
-        person_net::PersonNet, style_predictor::StylePredictor, transform_net::TransformNet,
+        person_net::PersonNet,
+        student_file::{NEUTRAL, StudentFile},
+        student_net::{StudentConfig, StudentNet, Upsampling},
+        style_predictor::StylePredictor,
+        transform_net::TransformNet,
         weights::floats,
     },
     style::{AnyPicture, StyleChoice, StylePack},
@@ -291,4 +295,94 @@ fn people_are_where_mediapipe_sees_them() {
         inside > 4000,
         "the astronaut fills half of the picture: {inside}"
     );
+}
+
+/// Untrained students of three styles, the last of which paints the picture as it is.
+fn students() -> Vec<(StudentFile, BTreeMap<String, Tensor>)> {
+    let shapes = [
+        (32, 8, [Upsampling::Shuffle; 2], None),
+        (32, 16, [Upsampling::Shuffle, Upsampling::Nearest], Some(5)),
+        (16, 8, [Upsampling::Nearest; 2], Some(9)),
+        (16, 16, [Upsampling::Nearest, Upsampling::Shuffle], None),
+    ];
+    let student = |(seed, (width, detail, upsampling, refine))| {
+        let config = StudentConfig {
+            width,
+            blocks: 2,
+            detail,
+            upsampling,
+            refine,
+        };
+        let mut tensors = config.initial(3, seed, &Device::Cpu).unwrap();
+        for (name, tensor) in &mut tensors {
+            // Pixels of a block differ, and so do styles.
+            let spread = if name.ends_with("weight") { 0.02 } else { 0.3 };
+            let count = tensor.elem_count() as u32;
+            let noise: Vec<f32> = (0..count)
+                .map(|i| (i.wrapping_mul(2_654_435_761) >> 16) as f32 / 32_768.0 - 1.0)
+                .collect();
+            let noise = Tensor::from_vec(noise, tensor.dims(), &Device::Cpu).unwrap();
+            *tensor = (&*tensor + (noise * spread).unwrap()).unwrap();
+        }
+        let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1().unwrap();
+        let file = StudentFile {
+            config,
+            styles: vec!["gravel".into(), "moss".into(), NEUTRAL.into()],
+            training: serde_json::json!({ "seed": seed }),
+            tensors: tensors
+                .iter()
+                .map(|(n, t)| (n.clone(), values(t)))
+                .collect(),
+        };
+        (file, tensors)
+    };
+    (1..).zip(shapes).map(student).collect()
+}
+
+#[test]
+fn students_paint_the_same_by_kernels_and_by_candle() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own.safetensors");
+    for (file, tensors) in students() {
+        fs::write(&path, file.to_bytes().unwrap()).unwrap();
+        let pack = StylePack::open(&path).unwrap();
+        let names: Vec<_> = pack.styles().iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["gravel", "moss"]);
+        assert!(pack.neutral().is_some());
+        let net = StudentNet::new(file.config, 3, &tensors).unwrap();
+        let golden = Golden::load();
+        for ((width, height), (case, weights)) in SIZES.into_iter().zip([
+            ("gravel", [1.0_f32, 0.0, 0.0]),
+            ("1", [0.0, 1.0, 0.0]),
+            ("gravel:0.25,moss:0.75", [0.25, 0.75, 0.0]),
+        ]) {
+            let rgb = golden.input((width, height));
+            let x = Tensor::from_slice(&rgb, (1, height, width, 3), &Device::Cpu).unwrap();
+            let x = x
+                .permute((0, 3, 1, 2))
+                .unwrap()
+                .to_dtype(DType::F32)
+                .unwrap();
+            let weights = Tensor::new(&[weights], &Device::Cpu).unwrap();
+            let y = net.forward(&(x / 255.0).unwrap(), &weights).unwrap();
+            let y = y.permute((0, 2, 3, 1)).unwrap().flatten_all().unwrap();
+            let expected: Vec<f32> = y.to_vec1().unwrap();
+            let spread = expected
+                .iter()
+                .fold(0.0_f32, |most, v| most.max((v - 0.5).abs()));
+            assert!(spread > 0.2, "the painting is flat");
+            for (way, painting) in [
+                ("kernels", kernels(&pack, case, &rgb, (width, height))),
+                ("candle", candle(&pack, case, &rgb, (width, height))),
+            ] {
+                let differences = expected.iter().zip(&painting).map(|(a, b)| (a - b).abs());
+                let largest = differences.fold(0.0, f32::max);
+                println!(
+                    "{:?} {way} {width}x{height} {case}: {largest:.1e}",
+                    file.config
+                );
+                assert!(largest < 1e-3, "{way} {width}x{height} {case}: {largest}");
+            }
+        }
+    }
 }

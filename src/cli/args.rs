@@ -1,10 +1,15 @@
 //! What was typed.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
-use super::optimize::OptimizeArgs;
+use super::{optimize::OptimizeArgs, train::TrainArgs};
 use allaprima::{
-    device::DeviceChoice, kernels::Precision, sink::Codec, source::Sizing, stylize::Colors,
+    device::DeviceChoice,
+    kernels::Precision,
+    sink::Codec,
+    source::Sizing,
+    style::PackQuality,
+    stylize::{Colors, optimize::Quality},
 };
 use clap::{ArgGroup, Parser, Subcommand};
 
@@ -37,8 +42,37 @@ pub enum Command {
     Bench(BenchArgs),
     /// Measure how steady a painted video is, and how much texture it kept
     Measure(MeasureArgs),
+    /// Train a network of one's own
+    Train(TrainArgs),
     /// Say what this machine has: processor, GPU, codecs, models
     Doctor(DoctorArgs),
+}
+
+/// What `--quality` says, which each engine understands in its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QualityChoice {
+    /// What suits.
+    Auto,
+    /// A network of --engine fast.
+    Pack(PackQuality),
+    /// Work of --engine optimize.
+    Work(Quality),
+}
+
+impl FromStr for QualityChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let work = || text.parse().map(Self::Work).map_err(|_| ());
+        text.parse().map(Self::Pack).or_else(|_| work()).map_err(|()| {
+            format!(
+                "'{text}' is no quality: use auto, swift, fine or reference, with --engine optimize draft, good or best"
+            )
+        })
+    }
 }
 
 /// Which style.
@@ -46,13 +80,18 @@ pub enum Command {
 #[command(next_help_heading = "Painting")]
 pub struct StyleArgs {
     /// Style: a name, a number, the path of a picture, or a blend such as starry:0.6,painting.jpg:0.4 (see `allaprima
-    /// styles`)
+    /// styles`); of a style pack of your own pack.safetensors:NAME
     #[arg(short, long, value_name = "STYLE", default_value = super::settings::DEFAULT_STYLE)]
     pub style: String,
 
     /// Paint in the style of this picture; with live and video also of a folder of pictures, one after the other
     #[arg(long, value_name = "FILE", conflicts_with = "style")]
     pub style_image: Option<PathBuf>,
+
+    /// Which network paints: swift (several times cheaper), fine or reference; auto is swift for live on the processor, else
+    /// reference. With --engine optimize how much work: draft, good or best
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub quality: QualityChoice,
 }
 
 /// How to paint.
@@ -383,6 +422,9 @@ pub struct ImageArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct StylesArgs {
+    /// Style pack to list [default: the one of 26 styles]
+    pub pack: Option<PathBuf>,
+
     /// Paint this picture in every style, as one contact sheet
     #[arg(long, value_name = "PHOTO", requires = "output")]
     pub sheet: Option<PathBuf>,

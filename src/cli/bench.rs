@@ -15,7 +15,7 @@ use allaprima::{
     pipeline::{self, Control, StageStats, StageSummary, Steadying},
     sink::{Discard, FrameSink, VideoFileSink, VideoSinkSettings},
     source::{FrameSource, Sizing, TestCard, VideoFileSource, VideoSourceSettings},
-    style::Gallery,
+    style::{Gallery, PackQuality},
     stylize::{FeedForward, FeedForwardSettings, Finisher, Passthrough, Stylizer},
     temporal::{
         flow::{FlowEstimator, FlowSettings, Luma},
@@ -93,7 +93,14 @@ struct Bench<'a> {
 
 pub fn run(args: &BenchArgs) -> Result<()> {
     let device = args.device.resolve()?;
-    let styles = Styles::open(&args.style, &args.models, &device)?.without_playlist()?;
+    let styles = Styles::open(
+        &args.style,
+        &args.models,
+        &device,
+        PackQuality::Reference,
+        &[],
+    )?
+    .without_playlist()?;
     let settings = FeedForwardSettings {
         style: styles.gallery.mix(&styles.choice)?,
         match_colors: false,
@@ -115,8 +122,9 @@ pub fn run(args: &BenchArgs) -> Result<()> {
             args.device
         };
         println!(
-            "frames per second (median ms per frame), {} threads, device {device}",
-            bench.settings.threads
+            "frames per second (median ms per frame), {} threads, device {device}, pack {}",
+            bench.settings.threads,
+            bench.gallery.pack().origin()
         );
         println!(
             "{:>11} {:>18} {:>18} {:>18} {:>18} {:>18} {:>10}",
@@ -145,7 +153,11 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     if args.json {
         println!(
             "{}",
-            serde_json::json!({ "sizes": rows, "peak_rss_mib": peak_rss_mib() })
+            serde_json::json!({
+                "sizes": rows,
+                "pack": bench.gallery.pack().origin(),
+                "peak_rss_mib": peak_rss_mib(),
+            })
         );
     }
     Ok(())

@@ -19,7 +19,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Serialize;
 
 use super::{
-    args::ImageArgs, interrupt, optimize::Follow, painter::Painter, summary::peak_rss_mib, usage,
+    args::ImageArgs,
+    interrupt,
+    optimize::{Film, Follow},
+    painter::Painter,
+    summary::peak_rss_mib,
+    usage,
 };
 
 /// A picture to read and where its painting goes.
@@ -48,13 +53,23 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     let jobs = plan(&args.inputs, &args.output)?;
     let control = Arc::new(Control::default());
     let mut stylizer: Box<dyn Stylizer> = if optimizes {
-        let save = args.save_every.map(|every| (every, jobs[0].output.clone()));
-        let mut follow = Follow::new(control.clone(), args.talk.quiet, save);
+        let mut follow = Follow::new(control.clone(), &args.optimize, args.overwrite)?;
+        follow.quiet = args.talk.quiet;
+        follow.save = args.save_every.map(|every| (every, jobs[0].output.clone()));
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         args.optimize
-            .stylizer(&args.paint, (None, 0.0), |painter| painter.watched(watch))?
+            .stylizer(&args.paint, Film::default(), |painter| {
+                painter.watched(watch)
+            })?
     } else {
-        Painter::for_pictures(&args.paint)?.stylizer()?
+        let painter = Painter::for_pictures(&args.paint)?;
+        if !args.talk.quiet {
+            painter
+                .note()
+                .iter()
+                .for_each(|note| eprintln!("note: {note}"));
+        }
+        painter.stylizer()?
     };
     interrupt::install(control.clone(), None, args.talk.quiet)?;
 

@@ -35,7 +35,13 @@ pub fn run(args: LiveArgs) -> Result<()> {
         return list();
     }
     let quiet = args.talk.quiet;
-    let painter = Painter::from_args(&args.paint)?;
+    let painter = Painter::for_camera(&args.paint)?;
+    if !quiet {
+        painter
+            .note()
+            .iter()
+            .for_each(|note| eprintln!("note: {note}"));
+    }
     let (size, largest_side) = match args.paint.sizing() {
         Sizing::Native => (SizeWish::Auto, usize::MAX),
         Sizing::Exact { width, height } => (SizeWish::Fixed((width, height)), usize::MAX),
@@ -64,6 +70,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
         Some(name) => Some(source::open_microphone(name)?),
         None => None,
     };
+    let pack = painter.gallery().pack().origin().to_owned();
     let threads = threads(args.paint.threads);
     let stylizer = painter.unfinished_stylizer()?;
     let live_painter = LivePainter::new(stylizer, desk.wanted(), args.fps, threads)
@@ -124,7 +131,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
             eprintln!("note: {note}");
         }
     }
-    let summary = LiveSummary::new(&report);
+    let summary = LiveSummary::new(&report, &pack);
     if args.talk.json {
         println!("{}", serde_json::to_string(&summary)?);
     }

@@ -25,6 +25,8 @@ pub struct LiveSummary<'a> {
     peak_rss_mib: Option<f64>,
     stages: BTreeMap<&'static str, StageSummary>,
     recordings: &'a [PathBuf],
+    /// The style pack: a quality or a file.
+    pack: &'a str,
     notes: &'a [String],
 }
 
@@ -44,8 +46,8 @@ struct PaintedAt {
 }
 
 impl<'a> LiveSummary<'a> {
-    /// Of a session.
-    pub fn new(report: &'a LiveReport) -> Self {
+    /// Of a session that painted with `pack`.
+    pub fn new(report: &'a LiveReport, pack: &'a str) -> Self {
         let sizes = report
             .sizes
             .iter()
@@ -74,6 +76,7 @@ impl<'a> LiveSummary<'a> {
             sizes,
             peak_rss_mib: peak_rss_mib(),
             stages: report.stages.iter().copied().collect(),
+            pack,
             recordings: &report.recordings,
             notes: &report.notes,
         }

@@ -19,6 +19,7 @@ mod settings;
 mod sheet;
 mod styles;
 mod summary;
+mod train;
 mod video;
 
 use std::process::ExitCode;
@@ -55,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Styles(args) => styles::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Measure(args) => measure::run(&args),
+        Command::Train(args) => train::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     match result {

@@ -1,7 +1,8 @@
 //! The options of `--engine optimize`, and the painter they describe.
 
 use std::{
-    io::{IsTerminal, Write, stderr},
+    fs::File,
+    io::{BufWriter, IsTerminal, Write, stderr},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -15,15 +16,14 @@ use allaprima::{
     pipeline::Control,
     stylize::{
         Colors, Finish, Finisher, Finishing, Stylizer,
-        optimize::{Method, Optimize, OptimizeSettings, Quality, Step},
+        optimize::{LossWeights, Method, Optimize, OptimizeSettings, Quality, Step},
     },
 };
 use anyhow::{Context, Result, anyhow};
-use candle_core::Device;
 use safetensors::SafeTensors;
 
 use super::{
-    args::PaintArgs,
+    args::{PaintArgs, QualityChoice},
     painter::{self, Styles},
     settings, usage,
 };
@@ -55,17 +55,17 @@ pub struct OptimizeArgs {
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_weight)]
     pub style_weight: f32,
 
-    /// How much work: draft, good or best
-    #[arg(long, value_name = "NAME", default_value = "good")]
-    pub quality: Quality,
-
-    /// Steps at full size [default: 15 for draft, 50 for good, 200 for best]
+    /// Steps at full size [default: 10 for draft, 30 for good, 120 for best]
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub iterations: Option<u32>,
 
     /// Time for one picture at most: seconds, or [HH:]MM:SS
     #[arg(long, value_name = "TIME", value_parser = settings::parse_duration)]
     pub time_limit: Option<f64>,
+
+    /// Write the loss of every step to FILE (comma-separated: frame, size, step, seconds, and the terms of the loss)
+    #[arg(long, value_name = "FILE")]
+    pub loss_log: Option<PathBuf>,
 
     /// Optimise with Adam in place of L-BFGS, in steps of this many pixel values
     #[arg(long, value_name = "RATE", hide = true)]
@@ -81,7 +81,7 @@ fn parse_weight(text: &str) -> Result<f32, String> {
 
 /// The pictures that the options name as style, with their weights.
 fn style_pictures(paint: &PaintArgs) -> Result<Vec<(Picture, f32)>> {
-    let styles = Styles::open(&paint.style, &paint.models, &Device::Cpu)?.without_playlist()?;
+    let styles = Styles::of_pictures(&paint.style, &paint.models)?.without_playlist()?;
     let pictures = styles.choice.weights().iter().map(|&(number, weight)| {
         let path = styles.gallery.picture_path(number).ok_or_else(|| {
             let name = &styles.gallery.styles()[number].name;
@@ -95,18 +95,26 @@ fn style_pictures(paint: &PaintArgs) -> Result<Vec<(Picture, f32)>> {
     pictures.collect()
 }
 
+/// What is painted one after the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Film {
+    /// Where it starts, in seconds.
+    pub start: Option<f64>,
+    /// How firmly its paintings are held together, 0..1; 0: pictures on their own.
+    pub steady: f32,
+}
+
 impl OptimizeArgs {
     /// Whether the options ask for this engine.
     pub fn is_chosen(&self) -> bool {
         self.engine == Engine::Optimize
     }
 
-    /// The painter that the options describe, for a film that starts at `start` (in seconds) and is held together as firmly
-    /// as `steady` (0..1) says; `prepare` may still change it.
+    /// The painter that the options describe; `prepare` may still change it.
     pub fn stylizer(
         &self,
         paint: &PaintArgs,
-        (start, steady): (Option<f64>, f32),
+        film: Film,
         prepare: impl FnOnce(Optimize) -> Optimize,
     ) -> Result<Box<dyn Stylizer>> {
         let finish = Finish::new(paint.opacity, paint.colors(), paint.saturation).map_err(usage)?;
@@ -120,6 +128,15 @@ impl OptimizeArgs {
                 "--background belongs to --engine fast: --engine optimize paints in one style"
             )));
         }
+        let quality = match paint.style.quality {
+            QualityChoice::Auto => Quality::default(),
+            QualityChoice::Work(quality) => quality,
+            QualityChoice::Pack(pack) => {
+                return Err(usage(anyhow!(
+                    "--quality {pack} belongs to --engine fast: --engine optimize takes draft, good or best"
+                )));
+            }
+        };
         let threads = settings::threads(paint.threads);
         // First of all: reading the styles may already work on these threads.
         use_threads(threads)?;
@@ -131,12 +148,15 @@ impl OptimizeArgs {
         let weights = VggWeights::load(&file).map_err(|reason| {
             anyhow!("model file {LOSS_NETWORK} does not hold VGG-16: {reason}")
         })?;
-        let usual = OptimizeSettings::new(styles, self.quality);
+        let usual = OptimizeSettings::new(styles, quality);
         let iterations = self.iterations.map_or(usual.iterations, |n| n as usize);
         let settings = OptimizeSettings {
             style_scale: paint.brush,
-            steadiness: steady,
-            style_weight: self.style_weight * paint.strength,
+            losses: LossWeights {
+                style: usual.losses.style * self.style_weight * paint.strength,
+                temporal: usual.losses.temporal * film.steady,
+                ..usual.losses
+            },
             iterations,
             next_iterations: iterations.div_ceil(5),
             budget: self.time_limit.map(Duration::from_secs_f64),
@@ -147,39 +167,56 @@ impl OptimizeArgs {
         let painter = prepare(Optimize::new(&weights, settings));
         let finisher = Finisher {
             finish,
-            region: painter::region(paint, &store, start)?,
+            region: painter::region(paint, &store, film.start)?,
         };
         Ok(Box::new(Finishing::new(Box::new(painter), finisher)))
     }
 }
 
 /// Lets the loss network, which works on rayon's threads, have `threads` of them.
-fn use_threads(threads: usize) -> Result<()> {
+pub fn use_threads(threads: usize) -> Result<()> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()
         .context("cannot set the number of threads")
 }
 
-/// Prints each step's loss, writes unfinished paintings if wanted, and ends the picture on Ctrl-C.
+/// Prints and logs each step's loss, writes unfinished paintings if wanted, and ends the picture on Ctrl-C.
 pub struct Follow {
     pub control: Arc<Control>,
     pub quiet: bool,
     /// Every how many steps, and beside which file, unfinished paintings are written.
     pub save: Option<(u32, PathBuf)>,
+    log: Option<BufWriter<File>>,
+    begun: Instant,
     printed: Option<Instant>,
     steps: u32,
 }
 
 impl Follow {
-    pub fn new(control: Arc<Control>, quiet: bool, save: Option<(u32, PathBuf)>) -> Self {
-        Self {
+    /// Follows silently; logs where `args` say so, `overwrite` also over an older log.
+    pub fn new(control: Arc<Control>, args: &OptimizeArgs, overwrite: bool) -> Result<Self> {
+        let log = args.loss_log.as_ref().map(|path| {
+            let file = match overwrite {
+                true => File::create(path)?,
+                false => File::create_new(path)?,
+            };
+            let mut log = BufWriter::new(file);
+            writeln!(log, "{LOG_HEADER}")?;
+            Ok::<_, std::io::Error>(log)
+        });
+        let path = || args.loss_log.clone().unwrap_or_default();
+        Ok(Self {
             control,
-            quiet,
-            save,
+            quiet: true,
+            save: None,
+            log: log
+                .transpose()
+                .with_context(|| format!("cannot write {}", path().display()))?,
+            begun: Instant::now(),
             printed: None,
             steps: 0,
-        }
+        })
     }
 
     /// To be called after each step.
@@ -187,6 +224,12 @@ impl Follow {
         self.steps += 1;
         if !self.quiet {
             self.print(step);
+        }
+        if let Some(log) = &mut self.log
+            && let Err(error) = writeln!(log, "{}", log_line(step, self.begun.elapsed()))
+        {
+            eprintln!("note: the losses are no longer logged: {error}");
+            self.log = None;
         }
         if let Some((every, output)) = &self.save
             && self.steps.is_multiple_of(*every)
@@ -224,6 +267,25 @@ impl Follow {
             eprintln!("{line}");
         }
     }
+}
+
+/// What the columns of the log are.
+const LOG_HEADER: &str = "frame,size,step,seconds,loss,content,style,variation,temporal";
+
+fn log_line(step: &Step<'_>, elapsed: Duration) -> String {
+    let losses = step.losses;
+    format!(
+        "{},{},{},{:.3},{:.6},{:.6},{:.6},{:.6},{:.6}",
+        step.frame,
+        step.scale,
+        step.iteration,
+        elapsed.as_secs_f64(),
+        losses.total,
+        losses.content,
+        losses.style,
+        losses.variation,
+        losses.temporal,
+    )
 }
 
 fn line(step: &Step<'_>) -> String {

@@ -1,12 +1,16 @@
 //! The painter that the options describe: styles found, masks opened, stylizers put together.
 
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use allaprima::{
     models::{ModelError, ModelStore, PERSON},
     nn::person_net::PersonNet,
     pipeline::Steadying,
-    style::{Gallery, StyleChoice, StyleError, StyleMix},
+    style::{Gallery, NetworkKind, PackQuality, StyleChoice, StyleError, StyleMix, StylePack},
     stylize::{
         Brush, Colors, FeedForward, FeedForwardSettings, Finish, Finisher, Finishing, MaskSource,
         Region, Schedule, Stylizer, TwoStyles,
@@ -20,7 +24,7 @@ use anyhow::{Context, Result, anyhow};
 use candle_core::Device;
 
 use super::{
-    args::{ModelArgs, PaintArgs, StyleArgs},
+    args::{ModelArgs, PaintArgs, QualityChoice, StyleArgs},
     settings::{SteadyChoice, parse_style_at, threads},
     usage,
 };
@@ -34,10 +38,29 @@ pub struct Styles {
 }
 
 impl Styles {
-    /// Loads the models and finds the style.
-    pub fn open(style: &StyleArgs, models: &ModelArgs, device: &Device) -> Result<Self> {
+    /// Loads the models and finds the style. `auto` is the network that paints where the options leave it open, if it is
+    /// shipped; `others` are further styles, which may name the pack.
+    pub fn open(
+        style: &StyleArgs,
+        models: &ModelArgs,
+        device: &Device,
+        auto: PackQuality,
+        others: &[&str],
+    ) -> Result<Self> {
         let store = ModelStore::open(models.models.as_deref())?;
-        let mut gallery = Gallery::new(store, device.clone())?;
+        let mut named = others.iter().copied().chain([style.style.as_str()]);
+        let file = named.find_map(Gallery::pack_file);
+        let pack = pack(&store, style.quality, auto, file)?;
+        Self::of_gallery(Gallery::of_pack(store, device.clone(), pack), style)
+    }
+
+    /// As [`Styles::open`] for painters that take pictures as their style and no network.
+    pub fn of_pictures(style: &StyleArgs, models: &ModelArgs) -> Result<Self> {
+        let store = ModelStore::open(models.models.as_deref())?;
+        Self::of_gallery(Gallery::new(store, Device::Cpu)?, style)
+    }
+
+    fn of_gallery(mut gallery: Gallery, style: &StyleArgs) -> Result<Self> {
         let (choice, playlist) = match &style.style_image {
             Some(folder) if folder.is_dir() => {
                 let playlist = gallery.add_folder(folder).map_err(of_style)?;
@@ -67,12 +90,56 @@ impl Styles {
     }
 }
 
+/// The pack that the options ask for: `file`, or the one of a quality.
+fn pack(
+    store: &ModelStore,
+    quality: QualityChoice,
+    auto: PackQuality,
+    file: Option<&Path>,
+) -> Result<StylePack> {
+    let quality = match (quality, file) {
+        (QualityChoice::Auto, Some(file)) => return Ok(StylePack::open(file)?),
+        (QualityChoice::Pack(_), Some(file)) => {
+            return Err(usage(anyhow!(
+                "--quality chooses among the packs that come with the program: {} is one of its own",
+                file.display()
+            )));
+        }
+        (QualityChoice::Work(_), _) => {
+            return Err(usage(anyhow!(
+                "--quality draft, good and best belong to --engine optimize: --engine fast takes auto, swift, fine or \
+                 reference"
+            )));
+        }
+        (QualityChoice::Auto, None) if store.has(auto.file()) => auto,
+        (QualityChoice::Auto, None) => PackQuality::Reference,
+        (QualityChoice::Pack(quality), None) if store.has(quality.file()) => quality,
+        (QualityChoice::Pack(quality), None) => {
+            return Err(usage(anyhow!(
+                "--quality {quality}: there is no such pack among the models (a pack of your own is named by its file: \
+                 --style pack.safetensors)"
+            )));
+        }
+    };
+    Ok(StylePack::load_quality(store, quality)?)
+}
+
+/// The network for what has to keep up with a camera, where none is named.
+pub fn live_quality(device: &Device) -> PackQuality {
+    if device.is_cpu() {
+        PackQuality::Swift
+    } else {
+        PackQuality::Reference
+    }
+}
+
 /// Wrong usage is told apart from a file that fails.
 fn of_style(error: StyleError) -> anyhow::Error {
     match error {
-        StyleError::Choice(_) | StyleError::Folder { .. } | StyleError::NoPictures(_) => {
-            usage(error)
-        }
+        StyleError::Choice(_)
+        | StyleError::Folder { .. }
+        | StyleError::NoPictures(_)
+        | StyleError::OtherPack { .. } => usage(error),
         _ => error.into(),
     }
 }
@@ -142,21 +209,35 @@ impl Mask {
 }
 
 impl Painter {
-    /// Loads the models and resolves styles, finish and device.
-    pub fn from_args(args: &PaintArgs) -> Result<Self> {
+    /// Loads the models and resolves styles, finish and device, for a camera.
+    pub fn for_camera(args: &PaintArgs) -> Result<Self> {
         let device = args.device.resolve().map_err(usage)?;
-        let styles = Styles::open(&args.style, &args.models, &device)?;
+        let styles = Self::styles(args, &device, live_quality(&device), &[])?;
         Self::new(args, styles, device, Vec::new())
     }
 
-    /// As [`Painter::from_args`] for one picture at a time.
+    /// As [`Painter::for_camera`] for one picture at a time.
     pub fn for_pictures(args: &PaintArgs) -> Result<Self> {
         let device = args.device.resolve().map_err(usage)?;
-        let styles = Styles::open(&args.style, &args.models, &device)?.without_playlist()?;
-        Self::new(args, styles, device, Vec::new())
+        let styles = Self::styles(args, &device, PackQuality::Reference, &[])?;
+        Self::new(args, styles.without_playlist()?, device, Vec::new())
     }
 
-    /// As [`Painter::from_args`] for a film of so many seconds, with the styles of `style_at` over time.
+    fn styles(
+        args: &PaintArgs,
+        device: &Device,
+        auto: PackQuality,
+        others: &[&str],
+    ) -> Result<Styles> {
+        let others: Vec<_> = others
+            .iter()
+            .copied()
+            .chain(args.background.as_deref())
+            .collect();
+        Styles::open(&args.style, &args.models, device, auto, &others)
+    }
+
+    /// As [`Painter::for_camera`] for a film of so many seconds, with the styles of `style_at` over time.
     pub fn for_film(
         args: &PaintArgs,
         style_at: Option<&str>,
@@ -164,10 +245,21 @@ impl Painter {
         seconds: Option<f64>,
     ) -> Result<Self> {
         let device = args.device.resolve().map_err(usage)?;
-        let mut styles = Styles::open(&args.style, &args.models, &device)?;
+        let times = match style_at {
+            Some(text) => parse_style_at(text).map_err(|error| usage(anyhow!(error)))?,
+            None => Vec::new(),
+        };
+        let named: Vec<&str> = times.iter().map(|(_, style)| *style).collect();
+        let mut args = args.clone();
+        if let Some(first) = named.first() {
+            // The default style may not be in the pack.
+            (*first).clone_into(&mut args.style.style);
+        }
+        let args = &args;
+        let mut styles = Self::styles(args, &device, PackQuality::Reference, &named)?;
         let mut plan = Vec::new();
-        if let Some(text) = style_at {
-            for (start, style) in parse_style_at(text).map_err(|error| usage(anyhow!(error)))? {
+        if style_at.is_some() {
+            for (start, style) in times {
                 plan.push((start, styles.gallery.choose(style).map_err(of_style)?));
             }
         } else if let Some(pictures) = styles.playlist.clone() {
@@ -248,6 +340,18 @@ impl Painter {
     /// The styles there are.
     pub fn gallery(&self) -> &Arc<Gallery> {
         &self.gallery
+    }
+
+    /// What a user should know about what was asked for, if anything.
+    pub fn note(&self) -> Option<&'static str> {
+        let parts =
+            std::iter::once(&self.settings.style).chain(self.schedule.iter().map(|(_, mix)| mix));
+        let weakened = parts
+            .chain(&self.background)
+            .any(|mix| mix.strength() < 1.0 && mix.share(NetworkKind::Pack) > 0.0);
+        (weakened && self.gallery.pack().neutral().is_none()).then_some(
+            "this style pack has no neutral style, so --strength mixes the painting with the picture",
+        )
     }
 
     /// The style that is wanted.

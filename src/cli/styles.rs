@@ -25,7 +25,11 @@ struct Entry<'a> {
 
 pub fn run(args: &StylesArgs) -> Result<()> {
     let store = ModelStore::open(args.models.models.as_deref())?;
-    let gallery = Arc::new(Gallery::new(store, Device::Cpu)?);
+    let pack = match &args.pack {
+        Some(file) => StylePack::open(file)?,
+        None => StylePack::load(&store)?,
+    };
+    let gallery = Arc::new(Gallery::of_pack(store, Device::Cpu, pack));
     match (&args.sheet, &args.output) {
         (Some(photo), Some(output)) => paint_sheet(&gallery, photo, output, args),
         _ => list(gallery.pack(), args.json),

@@ -18,13 +18,16 @@ pub struct Summary<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     steadiness: Option<Steadiness>,
     output: &'a Path,
+    /// The style pack, a quality or a file; absent with `--engine optimize`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pack: Option<&'a str>,
     stopped: bool,
     notes: &'a [String],
 }
 
 impl<'a> Summary<'a> {
-    /// Of the run that wrote `output`.
-    pub fn new(report: &'a Report, output: &'a Path) -> Self {
+    /// Of the run that wrote `output`, with the styles of `pack`.
+    pub fn new(report: &'a Report, output: &'a Path, pack: Option<&'a str>) -> Self {
         let seconds = report.wall.as_secs_f64();
         Self {
             frames: report.frames,
@@ -35,6 +38,7 @@ impl<'a> Summary<'a> {
             stages: report.stages.iter().copied().collect(),
             steadiness: report.steadiness,
             output,
+            pack,
             stopped: report.stopped,
             notes: &report.notes,
         }

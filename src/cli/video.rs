@@ -8,15 +8,21 @@ use allaprima::{
     source::{FrameSource, StreamInfo, VideoFileSource, VideoSourceSettings},
     stylize::{
         MAX_PIXELS,
-        optimize::{forget_paintings, kept_paintings},
+        optimize::{Step, forget_paintings, kept_paintings},
     },
     temporal::flow::{FlowPreset, FlowScale},
 };
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
-    args::VideoArgs, interrupt, painter::Painter, progress::Progress, settings::threads,
-    summary::Summary, usage,
+    args::VideoArgs,
+    interrupt,
+    optimize::{Film, Follow},
+    painter::Painter,
+    progress::Progress,
+    settings::threads,
+    summary::Summary,
+    usage,
 };
 
 /// Pixels up to which motion is found at full size. At 1280x720 it would take 107 ms a frame on two cores and 110 MiB;
@@ -35,6 +41,7 @@ pub(super) fn file_flow(width: usize, height: usize) -> (FlowPreset, FlowScale) 
 pub fn run(args: &VideoArgs) -> Result<()> {
     let quiet = args.talk.quiet;
     let threads = threads(args.paint.threads);
+    let control = Arc::new(Control::default());
     let sink_settings = VideoSinkSettings {
         codec: args.codec,
         crf: args.crf,
@@ -56,24 +63,36 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     )?;
     check_pixels(source.info())?;
     let flow = file_flow(source.info().width, source.info().height);
+    let mut pack = None;
     let (stylizer, steadying) = if args.optimize.is_chosen() {
         if args.style_at.is_some() {
             return Err(usage(anyhow!(
                 "--style-at belongs to --engine fast: --engine optimize paints the whole film in one style"
             )));
         }
-        // Paintings that start from the one before are steady by themselves.
-        let steady = args.steady.steady.0.unwrap_or(0.0);
-        let stylizer = args
-            .optimize
-            .stylizer(&args.paint, (args.start, steady), |painter| {
-                painter.keeping(frames_folder(args))
-            })?;
+        let film = Film {
+            start: args.start,
+            // Paintings that start from the one before are steady by themselves.
+            steady: args.steady.steady.0.unwrap_or(0.0),
+        };
+        let mut follow = Follow::new(control.clone(), &args.optimize, args.overwrite)?;
+        let watch = Box::new(move |step: &Step<'_>| follow.step(step));
+        let stylizer = args.optimize.stylizer(&args.paint, film, |painter| {
+            painter.keeping(frames_folder(args)).watched(watch)
+        })?;
         (stylizer, None)
     } else {
         let seconds = seconds(source.info());
-        Painter::for_film(&args.paint, args.style_at.as_deref(), args.start, seconds)?
-            .steady_stylizer(args.steady.steady, flow)?
+        let painter =
+            Painter::for_film(&args.paint, args.style_at.as_deref(), args.start, seconds)?;
+        if !quiet {
+            painter
+                .note()
+                .iter()
+                .for_each(|note| eprintln!("note: {note}"));
+        }
+        pack = Some(painter.gallery().pack().origin().to_owned());
+        painter.steady_stylizer(args.steady.steady, flow)?
     };
     let sink = VideoFileSink::create(
         &args.output,
@@ -93,7 +112,6 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         check_frames(args)?;
     }
 
-    let control = Arc::new(Control::default());
     interrupt::install(
         control.clone(),
         sink.temporary_path().map(ToOwned::to_owned),
@@ -113,7 +131,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             eprintln!("note: {note}");
         }
     }
-    let summary = Summary::new(&report, &args.output);
+    let summary = Summary::new(&report, &args.output, pack.as_deref());
     if args.talk.json {
         println!("{}", serde_json::to_string(&summary)?);
     }

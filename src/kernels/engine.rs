@@ -2,20 +2,23 @@
 //!
 //! Layers hand on *raw* convolution outputs with their statistics; whoever reads them applies normalisation, style,
 //! ReLU and residual sum while filling its patch. So every tensor is written once and read once per reader, and
-//! nothing but convolution outputs is ever stored. Memory is two regions used in turn; the first layer's output, by
-//! far the largest, is kept in 16-bit whole numbers: its inputs are bounded, so its outputs are, and weights scaled
-//! by that bound use all 16 bits (half precision would leave three times the error).
+//! nothing but convolution outputs is ever stored. Memory is two regions used in turn; the output of a first layer at
+//! full size, by far the largest, is kept in 16-bit whole numbers: its inputs are bounded, so its outputs are, and
+//! weights scaled by that bound use all 16 bits (half precision would leave three times the error).
 
 use super::aligned::AlignedBuffer;
 use super::convolution::{Method, SLACK, WORK};
 use super::last::LastConvolution;
-use super::network::{MINIMUM_SIDE, StyleParameters, TransformWeights};
-use super::packed::{LastLayer, PackedNetwork};
+use super::network::{
+    Entry, LayerShape, MINIMUM_SIDE, StyleParameters, TransformWeights, Upsample,
+};
+use super::packed::{LastLayer, PackedNetwork, stored_channels};
 use super::pass::{
     ConvolutionPass, ConvolutionTile, FinishPass, FinishRow, LastPass, LastTile, Painting, Scratch,
     Source, Target,
 };
-use super::patch::{Edge, PictureSource, TensorSource};
+use super::patch::{Edge, TensorSource};
+use super::picture::{BlockSource, PictureSource};
 use super::plan::Plan;
 use super::pool::WorkerPool;
 use super::statistics::{Affine, Moments};
@@ -171,23 +174,34 @@ impl TransformEngine {
         let shape = self.network.shape;
         let plan = Plan::new(shape, width, height);
         let pixels = plan.pixels();
-        // 16-bit numbers at full size; or four planes of 32 channels at a quarter.
-        self.first_region
-            .resize(pixels * (2 * shape.contract[0]).max(32));
-        // The second layer's plane at half size; or those of the expanding layers, the last four channels wide.
+        // 16-bit numbers at full size, then a plane at half size.
+        let (first, second) = match shape.entry {
+            Entry::Contract { channels, .. } => (2 * channels[0], channels[1]),
+            Entry::Unshuffle { .. } => (0, 0),
+        };
+        // Four planes of 32 channels at a quarter.
+        self.first_region.resize(pixels * first.max(32));
+        // The planes of the expanding layers, the last four channels wide.
         let [half, full] = shape.expand;
         self.second_region
-            .resize(pixels * shape.contract[1].max(half + 4 * full + 16));
+            .resize(pixels * second.max(half + 4 * stored_channels(full) + 16));
         let (mut patch, mut row, mut partials) = (0, 0, 0);
         for (layer, tiling) in plan.tilings.iter().enumerate() {
-            let (in_channels, kernel) = (shape.layer(layer).in_channels, tiling.kernel);
             let columns = tiling.tile_columns;
-            if layer == shape.last() {
+            let LayerShape {
+                in_channels,
+                kernel_size: kernel,
+                out_channels,
+                upsample,
+                ..
+            } = shape.layer(layer);
+            if layer == shape.last() && shape.last_kernel.is_some() {
                 let row_values = LastConvolution::row_values(columns + kernel);
                 row = row.max(3 * (columns + LastConvolution::SLACK));
                 patch = patch.max(in_channels * (tiling.tile_rows + kernel) * row_values);
             }
-            row = row.max(columns.next_multiple_of(4) * 32 * 4);
+            let outputs = stored_channels(out_channels) * if upsample.is_some() { 4 } else { 1 };
+            row = row.max(columns.next_multiple_of(4) * outputs.max(32) * 4);
             patch = patch.max((tiling.patch_pixels() + 4 * (columns + kernel)) * in_channels);
             partials = partials.max(tiling.count() * 32);
         }
@@ -229,8 +243,7 @@ impl TransformEngine {
     fn layers(&mut self, plan: &Plan, style: &StyleParameters, rgb: &[u8], painting: Painting) {
         let pixels = plan.pixels();
         let shape = self.network.shape;
-        let [half, full] = shape.expand;
-        let [wide, middle, deep] = shape.contract;
+        let (expanding, [half, full]) = (shape.expanding(), shape.expand);
         let first = self.first_region.as_mut_ptr::<f32>();
         let second = self.second_region.as_mut_ptr::<f32>();
         // SAFETY: offsets within the regions, as `prepare` sized them: the first holds four planes of a sixteenth of the
@@ -239,106 +252,77 @@ impl TransformEngine {
         // SAFETY: as above.
         let (expanded_half, expanded, raw) = unsafe {
             let expanded = second.add(pixels * half / 4);
-            (second, expanded, expanded.add(pixels * full))
-        };
-        let tensor = |data: *const f32, shrink: usize, channels: usize, affine| {
-            let (height, width) = plan.plane(shrink);
-            TensorSource {
-                data: data.cast(),
-                packed: false,
-                shape: (height, width, channels),
-                affine,
-                quantiser: Affine::IDENTITY,
-                relu: true,
-                trunk: std::ptr::null(),
-                keep: std::ptr::null_mut(),
-                edge: Edge::Reflect,
-            }
+            (
+                second,
+                expanded,
+                expanded.add(pixels * stored_channels(full)),
+            )
         };
 
-        let picture = PictureSource {
-            rgb,
-            width: plan.width,
-            row_map: &plan.row_map,
-            column_map: &plan.column_map,
-            padding: 4,
-        };
-        let target = Target::Packed {
-            data: first.cast(),
-            width: plan.plane(1).1,
-        };
-        let affine = self.convolve(plan, style, 0, Source::Picture(picture), target);
+        let affine = self.enter(plan, style, rgb, (first, second, plane(3)));
 
-        let source = TensorSource {
-            packed: true,
-            ..tensor(first, 1, wide, affine)
-        };
-        let target = Target::Plain {
-            data: second,
-            width: plan.plane(2).1,
-        };
-        let affine = self.convolve(plan, style, 1, Source::Tensor(source), target);
-
-        // The first region is free now: two trunks (used in turn) and the two outputs of a residual block.
-        let quarter = plan.plane(4).1;
+        // Two trunks (used in turn) and the two outputs of a residual block.
+        let (quarter, deep) = (plan.plane(4).1, shape.trunk());
         let (between, output) = (plane(2), plane(3));
-        let source = tensor(second, 2, middle, affine);
-        let target = Target::Plain {
-            data: output,
-            width: quarter,
-        };
-        let mut affine = self.convolve(plan, style, 2, Source::Tensor(source), target);
-
+        let mut affine = affine;
         let mut trunk: *mut f32 = std::ptr::null_mut();
         for block in 0..shape.blocks {
-            let next = plane(block % 2);
+            let (next, layer) = (plane(block % 2), shape.residual() + 2 * block);
             let source = TensorSource {
                 relu: block == 0,
                 trunk,
                 keep: next,
-                ..tensor(output, 4, deep, affine)
+                ..tensor(plan, output, 4, deep, affine)
             };
             let target = Target::Plain {
                 data: between,
                 width: quarter,
             };
-            let inner = self.convolve(plan, style, 3 + 2 * block, Source::Tensor(source), target);
-            let source = tensor(between, 4, deep, inner);
+            let inner = self.convolve(plan, style, layer, Source::Tensor(source), target);
+            let source = tensor(plan, between, 4, deep, inner);
             let target = Target::Plain {
                 data: output,
                 width: quarter,
             };
-            affine = self.convolve(plan, style, 4 + 2 * block, Source::Tensor(source), target);
+            affine = self.convolve(plan, style, layer + 1, Source::Tensor(source), target);
             trunk = next;
         }
 
-        let last = shape.last();
+        let edge = match shape.layer(expanding).upsample {
+            Some(Upsample::Nearest) => Edge::Clamp,
+            _ => Edge::Reflect,
+        };
         let source = TensorSource {
             relu: false,
             trunk,
-            edge: Edge::Clamp,
-            ..tensor(output, 4, deep, affine)
+            edge,
+            ..tensor(plan, output, 4, deep, affine)
         };
         let target = Target::Blocks {
             data: expanded_half,
             width: quarter,
             channels: half,
         };
-        let affine = self.convolve(plan, style, last - 2, Source::Tensor(source), target);
+        let affine = self.convolve(plan, style, expanding, Source::Tensor(source), target);
 
         let source = TensorSource {
-            edge: Edge::Clamp,
-            ..tensor(expanded_half, 2, half, affine)
+            edge,
+            ..tensor(plan, expanded_half, 2, half, affine)
         };
         let target = Target::Blocks {
-            data: expanded,
+            data: if shape.last_kernel.is_some() {
+                expanded
+            } else {
+                raw
+            },
             width: plan.plane(2).1,
-            channels: full,
+            channels: stored_channels(full),
         };
-        let affine = self.convolve(plan, style, last - 1, Source::Tensor(source), target);
-
-        let source = tensor(expanded, 1, full, affine);
-        let affine = self.convolve_last(plan, style, source, raw);
+        let mut affine = self.convolve(plan, style, expanding + 1, Source::Tensor(source), target);
+        if shape.last_kernel.is_some() {
+            let source = tensor(plan, expanded, 1, full, affine);
+            affine = self.convolve_last(plan, style, source, raw);
+        }
         let pass = FinishPass {
             raw,
             raw_width: plan.plane(1).1,
@@ -355,6 +339,54 @@ impl TransformEngine {
         });
     }
 
+    /// From the picture to the trunk, in `output`; `first` and `second` are the regions, of which it takes what it needs.
+    fn enter(
+        &mut self,
+        plan: &Plan,
+        style: &StyleParameters,
+        rgb: &[u8],
+        (first, second, output): (*mut f32, *mut f32, *mut f32),
+    ) -> Affine {
+        let trunk = Target::Plain {
+            data: output,
+            width: plan.plane(4).1,
+        };
+        let (width, row_map, column_map) = (plan.width, &plan.row_map[..], &plan.column_map[..]);
+        let Entry::Contract { channels, .. } = self.network.shape.entry else {
+            let picture = BlockSource {
+                rgb,
+                width,
+                row_map,
+                column_map,
+            };
+            return self.convolve(plan, style, 0, Source::Blocks(picture), trunk);
+        };
+        let picture = PictureSource {
+            rgb,
+            width,
+            row_map,
+            column_map,
+            padding: 4,
+        };
+        let target = Target::Packed {
+            data: first.cast(),
+            width: plan.plane(1).1,
+        };
+        let affine = self.convolve(plan, style, 0, Source::Picture(picture), target);
+        let source = TensorSource {
+            packed: true,
+            ..tensor(plan, first, 1, channels[0], affine)
+        };
+        let target = Target::Plain {
+            data: second,
+            width: plan.plane(2).1,
+        };
+        let affine = self.convolve(plan, style, 1, Source::Tensor(source), target);
+        // The first region is free now.
+        let source = tensor(plan, second, 2, channels[1], affine);
+        self.convolve(plan, style, 2, Source::Tensor(source), trunk)
+    }
+
     fn convolve_last(
         &mut self,
         plan: &Plan,
@@ -367,7 +399,8 @@ impl TransformEngine {
         let partials = self.partials.as_mut_ptr();
         let scratch = self.scratch.as_mut_ptr();
         match &self.network.last {
-            LastLayer::Lanes(convolution) => {
+            None => unreachable!("asked for of networks that have one"),
+            Some(LastLayer::Lanes(convolution)) => {
                 let pass = LastPass {
                     convolution,
                     source,
@@ -388,7 +421,7 @@ impl TransformEngine {
                     };
                 });
             }
-            LastLayer::Tiles(convolution) => {
+            Some(LastLayer::Tiles(convolution)) => {
                 let (source, target) = (
                     Source::Tensor(source),
                     Target::Plain {
@@ -420,13 +453,13 @@ impl TransformEngine {
         target: Target,
     ) -> Affine {
         let tiling = &plan.tilings[layer];
-        let channels = self.network.shape.layer(layer).out_channels;
+        let channels = stored_channels(self.network.shape.layer(layer).out_channels);
         let source = match source {
             Source::Tensor(tensor) => Source::Tensor(TensorSource {
                 quantiser: self.network.quantisers[layer],
                 ..tensor
             }),
-            picture @ Source::Picture(_) => picture,
+            picture => picture,
         };
         let pass = ConvolutionPass {
             convolution: &self.network.layers[layer],
@@ -471,6 +504,28 @@ impl TransformEngine {
             &style.scale[own.clone()],
             &style.shift[own],
         )
+    }
+}
+
+/// The outputs of a layer with ReLU, at a `shrink`th of the size.
+fn tensor(
+    plan: &Plan,
+    data: *const f32,
+    shrink: usize,
+    channels: usize,
+    affine: Affine,
+) -> TensorSource {
+    let (height, width) = plan.plane(shrink);
+    TensorSource {
+        data: data.cast(),
+        packed: false,
+        shape: (height, width, channels),
+        affine,
+        quantiser: Affine::IDENTITY,
+        relu: true,
+        trunk: std::ptr::null(),
+        keep: std::ptr::null_mut(),
+        edge: Edge::Reflect,
     }
 }
 

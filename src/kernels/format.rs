@@ -23,6 +23,14 @@ pub(crate) trait Format: Copy + Send + Sync + 'static {
     /// Writes one byte of a picture, 128 taken away (which instance normalisation does not see) unless the format is
     /// unsigned: whole numbers that every format holds exactly.
     unsafe fn put_byte(patch: *mut u8, index: usize, byte: u8);
+    /// Writes a few neighbouring ones.
+    #[inline(always)]
+    unsafe fn put_bytes<const COUNT: usize>(patch: *mut u8, index: usize, bytes: &[u8; COUNT]) {
+        for (i, byte) in bytes.iter().enumerate() {
+            // SAFETY: as the caller guarantees.
+            unsafe { Self::put_byte(patch, index + i, *byte) };
+        }
+    }
     /// Adds the products of two vectors of words to the sums.
     unsafe fn dot<S: Simd>(input: S::F, weights: S::F, sums: S::F) -> S::F;
     /// A weight in this format: its bytes, the first [`Format::BYTES`] of which count.
@@ -59,6 +67,16 @@ impl Format for F32 {
     unsafe fn put_byte(patch: *mut u8, index: usize, byte: u8) {
         // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { *patch.cast::<f32>().add(index) = f32::from(byte) - 128.0 }
+    }
+    #[inline(always)]
+    unsafe fn put_bytes<const COUNT: usize>(patch: *mut u8, index: usize, bytes: &[u8; COUNT]) {
+        // All read before any is written, which lets the compiler take them at once.
+        let values = bytes.map(|byte| f32::from(byte) - 128.0);
+        // SAFETY: the caller guarantees the room.
+        unsafe {
+            let to = patch.cast::<f32>().add(index).cast::<[f32; COUNT]>();
+            to.write_unaligned(values);
+        }
     }
     #[inline(always)]
     unsafe fn dot<S: Simd>(input: S::F, weights: S::F, sums: S::F) -> S::F {

@@ -1,4 +1,4 @@
-//! The last convolution, 9×9 over four or eight channels to three, with pixels in the vector lanes.
+//! The last convolution, 9×9 or 5×5 over four or eight channels to three, with pixels in the vector lanes.
 //!
 //! Three output channels would leave most lanes of a vector idle, so here a vector holds neighbouring pixels of one
 //! channel: the patch is planar, each load of input pixels meets three broadcast weights, and a register tile is three
@@ -10,13 +10,13 @@ use super::patch::{TensorSource, Tile};
 use super::simd::Simd;
 
 const OUT: usize = 3;
-const KERNEL: usize = 9;
 
 /// Packed weights of the last convolution.
 pub(crate) struct LastConvolution {
     /// `[kernel row][input channel][kernel column][output channel]`.
     packed: AlignedBuffer,
     in_channels: usize,
+    kernel: usize,
 }
 
 impl LastConvolution {
@@ -25,13 +25,13 @@ impl LastConvolution {
 
     /// Packs the weights.
     pub(crate) fn new(weights: &ConvolutionWeights) -> Self {
-        let in_channels = weights.in_channels;
-        let mut packed = Vec::with_capacity(OUT * in_channels * KERNEL * KERNEL);
-        for y in 0..KERNEL {
+        let (in_channels, kernel) = (weights.in_channels, weights.kernel_size);
+        let mut packed = Vec::with_capacity(OUT * in_channels * kernel * kernel);
+        for y in 0..kernel {
             for i in 0..in_channels {
-                for x in 0..KERNEL {
+                for x in 0..kernel {
                     packed.extend((0..OUT).map(|o| {
-                        weights.weight[((o * in_channels + i) * KERNEL + y) * KERNEL + x]
+                        weights.weight[((o * in_channels + i) * kernel + y) * kernel + x]
                     }));
                 }
             }
@@ -39,6 +39,7 @@ impl LastConvolution {
         Self {
             packed: AlignedBuffer::from_f32(&packed),
             in_channels,
+            kernel,
         }
     }
 
@@ -108,20 +109,32 @@ impl LastConvolution {
     ) {
         // SAFETY: as the caller guarantees.
         unsafe {
-            if S::LANES == 16 {
-                self.tiles::<S, 4>(patch, (patch_rows, row_values), pixels, out, out_stride);
-            } else if S::LANES == 4 {
-                // 32 registers: 3 × 6 sums, 6 inputs, 3 weights.
-                self.tiles::<S, 6>(patch, (patch_rows, row_values), pixels, out, out_stride);
-            } else {
-                // 16 registers: 3 × 3 sums, 3 inputs, a weight.
-                self.tiles::<S, 3>(patch, (patch_rows, row_values), pixels, out, out_stride);
+            macro_rules! tiles {
+                ($kernel:literal, $vectors:literal) => {
+                    self.tiles::<S, $kernel, $vectors>(
+                        patch,
+                        (patch_rows, row_values),
+                        pixels,
+                        out,
+                        out_stride,
+                    )
+                };
+            }
+            // 32 registers of 4 lanes: 3 × 6 sums, 6 inputs, 3 weights; 16 registers: 3 × 3 sums, 3 inputs, a weight.
+            match (self.kernel, S::LANES) {
+                (5, 16) => tiles!(5, 4),
+                (5, 4) => tiles!(5, 6),
+                (5, _) => tiles!(5, 3),
+                (9, 16) => tiles!(9, 4),
+                (9, 4) => tiles!(9, 6),
+                (9, _) => tiles!(9, 3),
+                _ => unreachable!("no network has such a kernel there"),
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn tiles<S: Simd, const VECTORS: usize>(
+    unsafe fn tiles<S: Simd, const KERNEL: usize, const VECTORS: usize>(
         &self,
         patch: *const f32,
         (patch_rows, row_values): (usize, usize),

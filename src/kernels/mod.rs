@@ -23,6 +23,7 @@ mod packed;
 mod pass;
 mod patch;
 mod peak;
+mod picture;
 mod plan;
 mod pool;
 mod quantise;
@@ -30,6 +31,7 @@ mod quantise;
 mod reference;
 mod simd;
 mod statistics;
+mod training;
 mod vectorised;
 mod wide;
 mod winograd;
@@ -43,9 +45,11 @@ pub use loss::{
     add_weighted_difference, gram_matrix,
 };
 pub use network::{
-    ConvolutionWeights, LayerShape, MINIMUM_SIDE, NetworkShape, StyleParameters, TransformWeights,
+    ConvolutionWeights, Entry, LayerShape, MINIMUM_SIDE, NetworkShape, StyleParameters,
+    TransformWeights, Upsample,
 };
 pub use peak::multiply_adds;
 pub(crate) use pool::WorkerPool;
+pub use training::{CHANNEL_STEP, TAPS, add_valid_weight_gradient, convolve_valid, turn_weights};
 pub(crate) use vectorised::vectorised;
 pub use wide::{WideWeights, add_weight_gradient};

@@ -15,18 +15,46 @@ pub struct ConvolutionWeights {
     pub weight: Vec<f32>,
 }
 
-/// The shape of a transform network: three contracting convolutions (9×9, then two 3×3 of stride 2), residual blocks of
-/// two 3×3 over 32 channels, three expanding ones (3×3 behind nearest ×2 upsampling twice, then 9×9 to three channels).
+/// How a network comes from the picture to its trunk, at a quarter of the size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// Three contracting convolutions, 9×9, then two 3×3 of stride 2, with so many output channels; normalised by the
+    /// style, or with a bias each. Such a network expands behind nearest upsampling.
+    Contract {
+        /// Output channels.
+        channels: [usize; 3],
+        /// Whether the style normalises them.
+        normalised: bool,
+    },
+    /// Each block of 4×4 pixels is one pixel of 48 channels, `[row in the block][column in the block][colour]`, and one
+    /// 3×3 convolution makes so many of them. Such a network expands by pixel shuffle.
+    Unshuffle {
+        /// Output channels.
+        channels: usize,
+    },
+}
+
+/// How a layer doubles the size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upsample {
+    /// Its convolution stands behind nearest ×2 upsampling.
+    Nearest,
+    /// Its convolution makes four times its channels, `[row][column][channel]` of a 2×2 block (Shi et al. 2016).
+    Shuffle,
+}
+
+/// The shape of a transform network: an entry, residual blocks of two 3×3 convolutions over the trunk, two expanding 3×3
+/// convolutions, and as a rule a last one at full size, to three channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NetworkShape {
-    /// Output channels of the contracting convolutions.
-    pub contract: [usize; 3],
+    /// From the picture to the trunk.
+    pub entry: Entry,
     /// Number of residual blocks.
     pub blocks: usize,
-    /// Output channels of the first two expanding convolutions.
+    /// Output channels of the two expanding convolutions; the second makes the three colours where nothing follows.
     pub expand: [usize; 2],
-    /// Whether the contracting convolutions are normalised by the style; if not they have a bias.
-    pub normalised_contraction: bool,
+    /// Side of the kernel of the last convolution, 5 or 9, if there is one.
+    pub last_kernel: Option<usize>,
 }
 
 /// One layer of a [`NetworkShape`].
@@ -40,34 +68,51 @@ pub struct LayerShape {
     pub kernel_size: usize,
     /// Pixels between two places of the kernel.
     pub stride: usize,
-    /// Whether nearest ×2 upsampling comes before it.
-    pub upsample: bool,
+    /// How it doubles the size, if it does.
+    pub upsample: Option<Upsample>,
     /// Whether a ReLU follows.
     pub relu: bool,
     /// Whether instance normalisation with the style's scale and shift follows; if not it has a bias.
     pub normalised: bool,
 }
 
+impl LayerShape {
+    /// Outputs of the layer's kernel: its channels, or those of the four pixels of a block.
+    #[must_use]
+    pub const fn kernel_outputs(&self) -> usize {
+        match self.upsample {
+            Some(Upsample::Shuffle) => 4 * self.out_channels,
+            _ => self.out_channels,
+        }
+    }
+}
+
 impl NetworkShape {
     /// The network of 26 styles (Dumoulin et al. 2017).
     pub const STYLE_PACK: Self = Self {
-        contract: [32, 32, 32],
+        entry: Entry::Contract {
+            channels: [32, 32, 32],
+            normalised: true,
+        },
         blocks: 6,
         expand: [8, 4],
-        normalised_contraction: true,
+        last_kernel: Some(9),
     };
     /// The network whose style is predicted from any picture (Ghiasi et al. 2017).
     pub const ANY_PICTURE: Self = Self {
-        contract: [8, 16, 32],
+        entry: Entry::Contract {
+            channels: [8, 16, 32],
+            normalised: false,
+        },
         blocks: 5,
         expand: [16, 8],
-        normalised_contraction: false,
+        last_kernel: Some(9),
     };
 
     /// Number of convolutions.
     #[must_use]
     pub const fn layers(&self) -> usize {
-        6 + 2 * self.blocks
+        self.expanding() + 2 + self.last_kernel.is_some() as usize
     }
 
     /// The layers in network order.
@@ -75,47 +120,104 @@ impl NetworkShape {
         (0..self.layers()).map(move |layer| self.layer(layer))
     }
 
+    /// The first layer of the residual blocks.
+    #[must_use]
+    pub const fn residual(&self) -> usize {
+        match self.entry {
+            Entry::Contract { .. } => 3,
+            Entry::Unshuffle { .. } => 1,
+        }
+    }
+
+    /// The first layer that expands.
+    #[must_use]
+    pub const fn expanding(&self) -> usize {
+        self.residual() + 2 * self.blocks
+    }
+
+    /// Channels of the trunk.
+    pub(crate) const fn trunk(&self) -> usize {
+        match self.entry {
+            Entry::Contract { channels, .. } => channels[2],
+            Entry::Unshuffle { channels } => channels,
+        }
+    }
+
     /// A layer, in network order.
     #[must_use]
     pub const fn layer(&self, layer: usize) -> LayerShape {
-        let expand = 3 + 2 * self.blocks;
-        let (out_channels, in_channels, kernel_size) = if layer == 0 {
-            (self.contract[0], 3, 9)
-        } else if layer < 3 {
-            (self.contract[layer], self.contract[layer - 1], 3)
-        } else if layer < expand {
-            (self.contract[2], self.contract[2], 3)
-        } else if layer == expand {
-            (self.expand[0], self.contract[2], 3)
-        } else if layer == expand + 1 {
-            (self.expand[1], self.expand[0], 3)
+        let (residual, expanding) = (self.residual(), self.expanding());
+        let (mut stride, mut upsample, mut relu, mut normalised) = (1, None, true, true);
+        let (out_channels, in_channels, kernel_size) = if layer < residual {
+            match self.entry {
+                Entry::Contract {
+                    channels,
+                    normalised: by_style,
+                } => {
+                    normalised = by_style;
+                    if layer == 0 {
+                        (channels[0], 3, 9)
+                    } else {
+                        stride = 2;
+                        (channels[layer], channels[layer - 1], 3)
+                    }
+                }
+                Entry::Unshuffle { channels } => (channels, UNSHUFFLED, 3),
+            }
+        } else if layer < expanding {
+            relu = (layer - residual).is_multiple_of(2);
+            (self.trunk(), self.trunk(), 3)
+        } else if layer < expanding + 2 {
+            upsample = Some(match self.entry {
+                Entry::Contract { .. } => Upsample::Nearest,
+                Entry::Unshuffle { .. } => Upsample::Shuffle,
+            });
+            relu = layer == expanding || self.last_kernel.is_some();
+            if layer == expanding {
+                (self.expand[0], self.trunk(), 3)
+            } else {
+                (self.expand[1], self.expand[0], 3)
+            }
         } else {
-            (3, self.expand[1], 9)
+            relu = false;
+            let side = match self.last_kernel {
+                Some(side) => side,
+                None => 1,
+            };
+            (3, self.expand[1], side)
         };
         LayerShape {
             out_channels,
             in_channels,
             kernel_size,
-            stride: if layer == 1 || layer == 2 { 2 } else { 1 },
-            upsample: layer == expand || layer == expand + 1,
-            relu: layer < 3
-                || layer == expand
-                || layer == expand + 1
-                || (layer < expand && layer % 2 == 1),
-            normalised: layer >= 3 || self.normalised_contraction,
+            stride,
+            upsample,
+            relu,
+            normalised,
         }
     }
 
-    /// Name of a layer as the weight files have it: `contract.0`, `residual.4.1`, `expand.2`.
+    /// Name of a layer as the weight files have it: `contract.0` or `enter`, `residual.4.1`, `expand.2` or `refine`.
     #[must_use]
     pub fn name(&self, layer: usize) -> String {
-        let expand = 3 + 2 * self.blocks;
-        if layer < 3 {
-            format!("contract.{layer}")
-        } else if layer < expand {
-            format!("residual.{}.{}", (layer - 3) / 2, (layer - 3) % 2)
+        let (residual, expanding) = (self.residual(), self.expanding());
+        let unshuffled = matches!(self.entry, Entry::Unshuffle { .. });
+        if layer < residual {
+            if unshuffled {
+                "enter".into()
+            } else {
+                format!("contract.{layer}")
+            }
+        } else if layer < expanding {
+            format!(
+                "residual.{}.{}",
+                (layer - residual) / 2,
+                (layer - residual) % 2
+            )
+        } else if unshuffled && layer == expanding + 2 {
+            "refine".into()
         } else {
-            format!("expand.{}", layer - expand)
+            format!("expand.{}", layer - expanding)
         }
     }
 
@@ -162,6 +264,9 @@ pub struct StyleParameters {
     /// As many shifts.
     pub shift: Vec<f32>,
 }
+
+/// Channels of a block of 4×4 pixels.
+const UNSHUFFLED: usize = 48;
 
 /// The smallest side of a picture, in pixels.
 pub const MINIMUM_SIDE: usize = 32;
@@ -210,13 +315,14 @@ impl TransformWeights {
     /// Checks every layer's shape.
     pub(crate) fn check(&self) -> Result<(), KernelError> {
         for (index, layer) in self.layers.iter().enumerate() {
+            let layer_shape = self.shape.layer(index);
             let LayerShape {
-                out_channels,
                 in_channels,
                 kernel_size,
                 normalised,
                 ..
-            } = self.shape.layer(index);
+            } = layer_shape;
+            let out_channels = layer_shape.kernel_outputs();
             let shape = (layer.out_channels, layer.in_channels, layer.kernel_size);
             let expected = out_channels * in_channels * kernel_size * kernel_size;
             let biases = if normalised { 0 } else { out_channels };
@@ -257,6 +363,25 @@ impl StyleParameters {
             scales: self.scale.len(),
             shifts: self.shift.len(),
         })
+    }
+}
+
+/// A shuffling convolution with so many channels per pixel of a block; those it does not have are zero.
+pub(crate) fn pad_blocks(weights: ConvolutionWeights, channels: usize) -> ConvolutionWeights {
+    let own = weights.out_channels / 4;
+    if own == channels {
+        return weights;
+    }
+    let one = weights.in_channels * weights.kernel_size * weights.kernel_size;
+    let pixels = weights.weight.chunks_exact(own * one);
+    let weight = pixels.flat_map(|pixel| {
+        let zeros = std::iter::repeat_n(0.0, (channels - own) * one);
+        pixel.iter().copied().chain(zeros)
+    });
+    ConvolutionWeights {
+        out_channels: 4 * channels,
+        weight: weight.collect(),
+        ..weights
     }
 }
 

@@ -4,7 +4,8 @@ use super::amx::TileConvolution;
 use super::convolution::{Convolution, Method};
 use super::last::LastConvolution;
 use super::network::{
-    ConvolutionWeights, NetworkShape, StyleParameters, TransformWeights, fold_upsampling,
+    ConvolutionWeights, Entry, NetworkShape, StyleParameters, TransformWeights, Upsample,
+    fold_upsampling, pad_blocks,
 };
 use super::quantise::{quantised, quantised_for_bytes, quantiser, suits};
 use super::statistics::Affine;
@@ -23,9 +24,10 @@ pub(crate) struct PackedNetwork {
     pub(crate) shape: NetworkShape,
     method: Method,
     set: InstructionSet,
-    /// All but the last, the expanding ones folded. Empty until a style is set when that decides the weights.
+    /// All but the last at full size, the expanding ones as convolutions of their sources. Empty until a style is set when that decides the weights.
     pub(crate) layers: Vec<Convolution>,
-    pub(crate) last: LastLayer,
+    /// The last at full size, if the network has one.
+    pub(crate) last: Option<LastLayer>,
     /// What maps each layer's inputs to bytes, when a precision needs that.
     pub(crate) quantisers: Vec<Affine>,
     /// What the first layer's weights were multiplied by, per channel.
@@ -34,6 +36,11 @@ pub(crate) struct PackedNetwork {
     pub(crate) fixed: Vec<Option<Affine>>,
     /// Weights (the first's scaled, the expanding ones folded) that must be packed again for each style.
     unpacked: Vec<ConvolutionWeights>,
+}
+
+/// Channels that a plane has in memory: vectors hold 4, 8, 16 or 32 of them again and again.
+pub(crate) fn stored_channels(channels: usize) -> usize {
+    channels.max(4)
 }
 
 /// How a set computes in a precision.
@@ -48,8 +55,10 @@ fn method(
         InstructionSet::Amx | InstructionSet::Avx512Dot => Ok(Method::Bf16),
         _ => Err(KernelError::MissingPrecision("bf16")),
     };
+    // Winograd's four times fewer products outweigh bf16's twice as many at once, and a student is little else.
+    let winograd = matches!(shape.entry, Entry::Unshuffle { .. });
     match precision {
-        Precision::Auto if set.prefers_bf16() => bf16(),
+        Precision::Auto if set.prefers_bf16() && !winograd => bf16(),
         Precision::Auto | Precision::F32 => Ok(Method::F32),
         Precision::Bf16 => bf16(),
         Precision::Int8 if set >= InstructionSet::Avx512Dot => Ok(Method::Int8),
@@ -66,12 +75,24 @@ impl PackedNetwork {
     ) -> Result<Self, KernelError> {
         let shape = weights.shape();
         let method = method(precision, set, shape)?;
-        let (first, first_units) = fill_16_bits(&weights.layers()[0]);
-        let (last, before) = weights.layers().split_last().ok_or(KernelError::NoLayers)?;
+        let (first, first_units) = match shape.entry {
+            Entry::Contract { .. } => fill_16_bits(&weights.layers()[0]),
+            // The network was trained on 0..=1 and gets bytes.
+            Entry::Unshuffle { channels } => (weights.layers()[0].clone(), vec![255.0; channels]),
+        };
+        let (last, before) = match shape.last_kernel {
+            Some(_) => weights.layers().split_last().ok_or(KernelError::NoLayers)?,
+            None => (&first, weights.layers()),
+        };
         let unpacked = before.iter().enumerate().map(|(index, layer)| match index {
             0 => first.clone(),
-            _ if shape.layer(index).upsample => fold_upsampling(layer),
-            _ => layer.clone(),
+            _ => match shape.layer(index).upsample {
+                Some(Upsample::Nearest) => fold_upsampling(layer),
+                Some(Upsample::Shuffle) => {
+                    pad_blocks(layer.clone(), stored_channels(layer.out_channels / 4))
+                }
+                None => layer.clone(),
+            },
         });
         let mut unpacked: Vec<_> = unpacked.collect();
         let mut layers = Vec::new();
@@ -83,12 +104,12 @@ impl PackedNetwork {
             layers = packed.collect();
             unpacked = Vec::new();
         }
-        let last = match method {
+        let last = shape.last_kernel.map(|_| match method {
             Method::Tiles => LastLayer::Tiles(Convolution::Tiles(
                 TileConvolution::four_pixels_at_once(last),
             )),
             _ => LastLayer::Lanes(LastConvolution::new(last)),
-        };
+        });
         let fixed = (0..shape.layers()).map(|layer| fixed(weights, layer, &first_units));
         Ok(Self {
             fixed: fixed.collect(),

@@ -71,7 +71,7 @@ pub(crate) struct Tiling {
 }
 
 impl Tiling {
-    /// Tiles of about `pixels` patch pixels, at least 24 of them where the plane is large enough, columns a multiple
+    /// Tiles of about `pixels` patch pixels, at least 12 of them where the plane is large enough, columns a multiple
     /// of `quantum`.
     pub(crate) fn new(
         (height, width): (usize, usize),
@@ -81,7 +81,7 @@ impl Tiling {
         quantum: usize,
     ) -> Self {
         // Whole pieces of four rows suit every convolution.
-        let rows = height.div_ceil(24).clamp(4, 16).next_multiple_of(4);
+        let rows = height.div_ceil(12).clamp(4, 16).next_multiple_of(4);
         let patch_rows = (rows - 1) * stride + kernel;
         let columns = (pixels / patch_rows).saturating_sub(kernel) / stride + 1;
         let parts = width.div_ceil(columns.max(quantum));
@@ -310,73 +310,6 @@ impl TensorSource {
                 value * self.quantiser.scale[lane] + self.quantiser.shift[lane]
             } else {
                 value
-            }
-        }
-    }
-}
-
-/// An RGB8 picture, read through index maps that hold both paddings: to a multiple of four, and for the kernel.
-#[derive(Clone, Copy)]
-pub(crate) struct PictureSource<'a> {
-    /// Red, green, blue bytes, row by row.
-    pub(crate) rgb: &'a [u8],
-    /// Width in pixels.
-    pub(crate) width: usize,
-    /// Picture row of each padded row, from `-padding` on.
-    pub(crate) row_map: &'a [u32],
-    /// Picture column of each padded column, from `-padding` on.
-    pub(crate) column_map: &'a [u32],
-    /// Padding of the kernel in pixels.
-    pub(crate) padding: usize,
-}
-
-impl PictureSource<'_> {
-    /// The index map of a side: reflected to a multiple of four, then by `padding` on both ends.
-    pub(crate) fn map(length: usize, padding: usize) -> impl Iterator<Item = u32> {
-        let padded = length.next_multiple_of(4);
-        let padding = padding as isize;
-        (-padding..padded as isize + padding).map(move |position| {
-            let inside = Edge::Reflect.inside(position, padded);
-            Edge::Reflect.inside(inside as isize, length) as u32
-        })
-    }
-
-    /// Writes the patch of `tile`, `[patch_rows][patch_columns][3]` in format `P`, to `patch`: bytes, less 128 in formats
-    /// that are signed (instance normalisation does not see the difference).
-    ///
-    /// # Safety
-    /// `patch` has room and the maps cover the tile.
-    #[inline(always)]
-    pub(crate) unsafe fn fill<P: Format>(&self, tile: &Tile, patch: *mut u8) {
-        let padding = self.padding as isize;
-        let first = (tile.left + padding) as usize;
-        let columns = &self.column_map[first..first + tile.patch_columns];
-        // Where neighbours in the patch are neighbours in the picture.
-        let plain_start = (-tile.left).max(0) as usize;
-        let plain_end = (self.width as isize - tile.left).max(0) as usize;
-        let plain_end = tile.patch_columns.min(plain_end).max(plain_start);
-        for patch_row in 0..tile.patch_rows {
-            let y = self.row_map[(tile.top + patch_row as isize + padding) as usize] as usize;
-            let source = &self.rgb[y * self.width * 3..(y + 1) * self.width * 3];
-            let row = patch_row * tile.patch_columns * 3;
-            // SAFETY: the caller's patch has room for patch_rows * patch_columns * 3 values.
-            unsafe {
-                for i in (0..plain_start).chain(plain_end..tile.patch_columns) {
-                    for channel in 0..3 {
-                        P::put_byte(
-                            patch,
-                            row + i * 3 + channel,
-                            source[columns[i] as usize * 3 + channel],
-                        );
-                    }
-                }
-                if plain_end > plain_start {
-                    let from = columns[plain_start] as usize * 3;
-                    let plain = &source[from..from + (plain_end - plain_start) * 3];
-                    for (i, byte) in plain.iter().enumerate() {
-                        P::put_byte(patch, row + plain_start * 3 + i, *byte);
-                    }
-                }
             }
         }
     }

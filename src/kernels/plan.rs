@@ -1,7 +1,8 @@
 //! What depends on the size of the picture alone: index maps and tilings.
 
-use super::network::NetworkShape;
-use super::patch::{PictureSource, Tiling};
+use super::network::{Entry, NetworkShape};
+use super::patch::Tiling;
+use super::picture::{BlockSource, PictureSource};
 
 /// Everything that depends on the size of the picture.
 pub(crate) struct Plan {
@@ -17,23 +18,26 @@ impl Plan {
     pub(crate) fn new(shape: NetworkShape, width: usize, height: usize) -> Self {
         let (rows, columns) = (height.next_multiple_of(4), width.next_multiple_of(4));
         let plane = |shrink: usize| (rows / shrink, columns / shrink);
-        let (last, wide) = (shape.last(), shape.expand[0] > 8);
-        let tiling = |layer| match layer {
-            0 => Tiling::new(plane(1), 9, 1, 16_384, 12),
-            1 => Tiling::new(plane(2), 3, 2, 3_072, 12),
-            2 => Tiling::new(plane(4), 3, 2, 3_072, 12),
-            _ if layer == last - 2 => Tiling::new(plane(4), 3, 1, 2_048, 12),
-            _ if layer == last - 1 => {
+        let (expanding, wide) = (shape.expanding(), shape.expand[0] > 8);
+        let tiling = |layer| match (shape.entry, layer) {
+            (Entry::Contract { .. }, 0) => Tiling::new(plane(1), 9, 1, 16_384, 12),
+            (Entry::Contract { .. }, 1) => Tiling::new(plane(2), 3, 2, 3_072, 12),
+            (Entry::Contract { .. }, 2) => Tiling::new(plane(4), 3, 2, 3_072, 12),
+            _ if layer <= expanding => Tiling::new(plane(4), 3, 1, 2_048, 12),
+            _ if layer == expanding + 1 => {
                 Tiling::new(plane(2), 3, 1, if wide { 4_096 } else { 8_192 }, 12)
             }
-            _ if layer == last => Tiling::new(plane(1), 9, 1, 8_192, 64),
-            _ => Tiling::new(plane(4), 3, 1, 2_048, 12),
+            _ => Tiling::new(plane(1), shape.layer(layer).kernel_size, 1, 8_192, 64),
+        };
+        let map = |length| match shape.entry {
+            Entry::Contract { .. } => PictureSource::map(length, 4),
+            Entry::Unshuffle { .. } => BlockSource::map(length),
         };
         Self {
             width,
             height,
-            row_map: PictureSource::map(height, 4).collect(),
-            column_map: PictureSource::map(width, 4).collect(),
+            row_map: map(height),
+            column_map: map(width),
             tilings: (0..shape.layers()).map(tiling).collect(),
         }
     }

@@ -1,6 +1,8 @@
 //! A few threads that wait for layers.
 //!
-//! A layer is cut into tiles; the workers and the caller take tiles from one counter until none is left. A helper that
+//! A layer is cut into tiles; each of the workers, the caller among them, takes those of its own share and then what is
+//! left of the others'. So the tiles of one place are as a rule made by the same core in every layer, whose cache holds
+//! what the next layer reads there, and the more of it as layers take them forwards and backwards in turn. A helper that
 //! the operating system wakes late finds the job closed and goes back to sleep: the caller waits only for helpers that
 //! hold a tile, so a busy machine (decoder, encoder, optical flow) costs no stall per layer. Between two layers of a
 //! frame helpers spin for some microseconds; between frames they sleep and leave the processor to others.
@@ -23,12 +25,19 @@ const SPINS: u32 = 4_000;
 struct Job {
     task: *const Task<'static>,
     tiles: usize,
+    backwards: bool,
 }
+
+/// Tiles taken of a worker's share, on a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Taken(AtomicUsize);
 
 struct State {
     /// Generation (high half), whether the job takes helpers, and how many hold tiles.
     ticket: AtomicU64,
-    next: AtomicUsize,
+    /// One per worker.
+    taken: Box<[Taken]>,
     panicked: AtomicBool,
     stop: AtomicBool,
     job: Mutex<Option<Job>>,
@@ -50,7 +59,7 @@ impl WorkerPool {
     pub(crate) fn new(threads: usize, name: &str) -> Result<Self, KernelError> {
         let state = Arc::new(State {
             ticket: AtomicU64::new(0),
-            next: AtomicUsize::new(0),
+            taken: (0..threads.max(1)).map(|_| Taken::default()).collect(),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             job: Mutex::new(None),
@@ -86,16 +95,22 @@ impl WorkerPool {
         // SAFETY: only the lifetime changes; `run` returns after the last helper has let go of the task.
         let task: *const Task<'static> =
             unsafe { std::mem::transmute::<&Task<'_>, &Task<'static>>(task) };
-        let job = Job { task, tiles };
-        state.next.store(0, Ordering::Relaxed);
+        let generation =
+            (state.ticket.load(Ordering::Relaxed) & !(GENERATION - 1)).wrapping_add(GENERATION);
+        let job = Job {
+            task,
+            tiles,
+            backwards: generation & GENERATION != 0,
+        };
+        for taken in &state.taken {
+            taken.0.store(0, Ordering::Relaxed);
+        }
         {
             let mut slot = state
                 .job
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
             *slot = Some(job);
-            let generation =
-                (state.ticket.load(Ordering::Relaxed) & !(GENERATION - 1)).wrapping_add(GENERATION);
             state.ticket.store(generation | OPEN, Ordering::Release);
         }
         state.wake.notify_all();
@@ -113,7 +128,9 @@ impl WorkerPool {
 struct Closing<'a>(&'a State);
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        self.0.next.store(usize::MAX / 2, Ordering::Relaxed);
+        for taken in &self.0.taken {
+            taken.0.store(usize::MAX / 2, Ordering::Relaxed);
+        }
         self.0.ticket.fetch_and(!OPEN, Ordering::AcqRel);
         let mut spins = 0_u32;
         while self.0.ticket.load(Ordering::Acquire) & ACTIVE != 0 {
@@ -146,13 +163,22 @@ impl Drop for WorkerPool {
 }
 
 fn work(state: &State, job: Job, worker: usize) {
-    loop {
-        let tile = state.next.fetch_add(1, Ordering::Relaxed);
-        if tile >= job.tiles {
-            return;
+    let workers = state.taken.len();
+    for share in (worker..workers).chain(0..worker) {
+        let tiles = share * job.tiles / workers..(share + 1) * job.tiles / workers;
+        loop {
+            let taken = state.taken[share].0.fetch_add(1, Ordering::Relaxed);
+            if taken >= tiles.len() {
+                break;
+            }
+            let tile = if job.backwards {
+                tiles.end - 1 - taken
+            } else {
+                tiles.start + taken
+            };
+            // SAFETY: the job is open or this thread is counted active, so `run` has not returned and the task lives.
+            unsafe { (*job.task)(worker, tile) };
         }
-        // SAFETY: the job is open or this thread is counted active, so `run` has not returned and the task lives.
-        unsafe { (*job.task)(worker, tile) };
     }
 }
 

@@ -22,9 +22,10 @@ const DEVIATIONS: f32 = 7.0;
 /// Whether a layer may be quantised: the first, and those whose input the style has normalised and a ReLU made positive
 /// (expanding ones and those that read the residual trunk aside).
 pub(crate) fn suits(shape: NetworkShape, layer: usize) -> bool {
-    let reads_trunk = layer > 2 && layer % 2 == 1;
+    let (residual, expanding) = (shape.residual(), shape.expanding());
+    let reads_trunk = layer >= residual && (layer - residual).is_multiple_of(2);
     let input = |layer| shape.layer(layer).normalised && shape.layer(layer).relu;
-    layer == 0 || (layer < shape.last() - 2 && !reads_trunk && input(layer - 1))
+    layer == 0 || (layer < expanding && !reads_trunk && input(layer - 1))
 }
 
 /// What maps the rectified outputs of `layer` under a style to 0..=255.

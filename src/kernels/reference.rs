@@ -1,6 +1,6 @@
 //! The network written for reading, not for speed: what every kernel is tested against.
 
-use super::network::{NetworkShape, StyleParameters, TransformWeights};
+use super::network::{Entry, NetworkShape, StyleParameters, TransformWeights, Upsample};
 use super::{ConvolutionWeights, InstructionSet, Precision, TransformConfig, TransformEngine};
 use proptest::prelude::*;
 
@@ -93,6 +93,32 @@ impl Planes {
         self
     }
 
+    /// Blocks of 4×4 pixels as 48 channels, `[row][column][colour]`.
+    fn unshuffle(&self) -> Self {
+        Self::build(
+            16 * self.channels,
+            self.height / 4,
+            self.width / 4,
+            |c, y, x| {
+                let (row, column) = (c / self.channels / 4, c / self.channels % 4);
+                self.at(
+                    c % self.channels,
+                    4 * y + row as isize,
+                    4 * x + column as isize,
+                )
+            },
+        )
+    }
+
+    /// Channels `[row][column][channel]` as blocks of 2×2 pixels.
+    fn shuffle(&self) -> Self {
+        let own = self.channels / 4;
+        Self::build(own, 2 * self.height, 2 * self.width, |c, y, x| {
+            let pixel = (y % 2 * 2 + x % 2) as usize;
+            self.at(pixel * own + c, y / 2, x / 2)
+        })
+    }
+
     fn upsample(&self) -> Self {
         Self::build(self.channels, 2 * self.height, 2 * self.width, |c, y, x| {
             self.at(c, y / 2, x / 2)
@@ -120,21 +146,30 @@ pub(crate) fn paint(
     let shape = weights.shape();
     let layer = |input: &Planes, index: usize| {
         let config = shape.layer(index);
-        let upsampled = config.upsample.then(|| input.upsample());
-        let input = upsampled.as_ref().unwrap_or(input);
-        let output = input.convolve(&weights.layers()[index], config.stride);
+        let convolve = |input: &Planes| input.convolve(&weights.layers()[index], config.stride);
+        let output = match config.upsample {
+            None => convolve(input),
+            Some(Upsample::Nearest) => convolve(&input.upsample()),
+            Some(Upsample::Shuffle) => convolve(input).shuffle(),
+        };
         if !config.normalised {
             return output.biased(weights.bias(index));
         }
         let own = shape.style_channels_of(index);
         output.normalise(&style.scale[own.clone()], &style.shift[own], config.relu)
     };
-    let mut x = layer(&layer(&layer(&padded, 0), 1), 2);
-    for block in 0..shape.blocks {
-        let y = layer(&layer(&x, 3 + 2 * block), 4 + 2 * block);
+    let mut x = match shape.entry {
+        Entry::Contract { .. } => padded,
+        Entry::Unshuffle { .. } => padded.unshuffle(),
+    };
+    for index in 0..shape.residual() {
+        x = layer(&x, index);
+    }
+    for index in (shape.residual()..shape.expanding()).step_by(2) {
+        let y = layer(&layer(&x, index), index + 1);
         x.data.iter_mut().zip(y.data).for_each(|(x, y)| *x += y);
     }
-    for index in shape.layers() - 3..shape.layers() {
+    for index in shape.expanding()..shape.layers() {
         x = layer(&x, index);
     }
     let mut painting = Vec::with_capacity(width * height * 3);
@@ -167,7 +202,7 @@ pub(crate) fn random_network(
     let Ok(weights) = TransformWeights::from_layers(shape, |_, layer| {
         seed_of_layer += 1;
         let inputs = layer.in_channels * layer.kernel_size * layer.kernel_size;
-        let mut weight = noise(seed_of_layer, layer.out_channels * inputs);
+        let mut weight = noise(seed_of_layer, layer.kernel_outputs() * inputs);
         weight
             .iter_mut()
             .for_each(|w| *w *= (3.0 / inputs as f32).sqrt());
@@ -177,7 +212,7 @@ pub(crate) fn random_network(
             noise(seed_of_layer + 50, layer.out_channels)
         };
         let convolution = ConvolutionWeights {
-            out_channels: layer.out_channels,
+            out_channels: layer.kernel_outputs(),
             in_channels: layer.in_channels,
             kernel_size: layer.kernel_size,
             weight,
@@ -251,7 +286,34 @@ fn mean_difference(
         / expected.len() as f32
 }
 
-const SHAPES: [NetworkShape; 2] = [NetworkShape::STYLE_PACK, NetworkShape::ANY_PICTURE];
+const STUDENTS: [NetworkShape; 3] = [
+    NetworkShape {
+        entry: Entry::Unshuffle { channels: 32 },
+        blocks: 2,
+        expand: [8, 3],
+        last_kernel: None,
+    },
+    NetworkShape {
+        entry: Entry::Unshuffle { channels: 32 },
+        blocks: 1,
+        expand: [16, 4],
+        last_kernel: Some(5),
+    },
+    NetworkShape {
+        entry: Entry::Unshuffle { channels: 16 },
+        blocks: 1,
+        expand: [16, 3],
+        last_kernel: None,
+    },
+];
+
+const SHAPES: [NetworkShape; 5] = [
+    NetworkShape::STYLE_PACK,
+    NetworkShape::ANY_PICTURE,
+    STUDENTS[0],
+    STUDENTS[1],
+    STUDENTS[2],
+];
 
 fn available() -> impl Iterator<Item = InstructionSet> {
     InstructionSet::ALL

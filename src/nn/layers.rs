@@ -64,6 +64,28 @@ pub fn instance_norm(
         .reshape((n, c, h, w))
 }
 
+/// (N, C, H, W) to (N, C·b·b, H/b, W/b) with `block` b, which divides both sides: the pixels of a block become channels,
+/// `[row in the block][column in the block][channel]`.
+pub fn pixel_unshuffle(x_nchw: &Tensor, block: usize) -> Result<Tensor> {
+    let (n, c, h, w) = x_nchw.dims4()?;
+    x_nchw
+        .reshape(&[n, c, h / block, block, w / block, block][..])?
+        .permute(vec![0, 3, 5, 1, 2, 4])?
+        .contiguous()?
+        .reshape((n, c * block * block, h / block, w / block))
+}
+
+/// (N, 4C, H, W) to (N, C, 2H, 2W), the channels being `[row in the block][column in the block][channel]` of blocks of
+/// 2×2 pixels (Shi et al. 2016).
+pub fn pixel_shuffle(x_nchw: &Tensor) -> Result<Tensor> {
+    let (n, c, h, w) = x_nchw.dims4()?;
+    x_nchw
+        .reshape(&[n, 2, 2, c / 4, h, w][..])?
+        .permute(vec![0, 3, 4, 1, 5, 2])?
+        .contiguous()?
+        .reshape((n, c / 4, 2 * h, 2 * w))
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
@@ -91,6 +113,22 @@ mod tests {
         );
         let wide = reflection_pad_to_multiple(&x, 4)?;
         assert_eq!(wide.dims(), [1, 1, 4, 4]);
+        Ok(())
+    }
+
+    #[test]
+    fn shuffling_undoes_unshuffling() -> Result<()> {
+        let x = Tensor::arange(0f32, 48., &Device::Cpu)?.reshape((1, 2, 4, 6))?;
+        let blocks = pixel_unshuffle(&x, 2)?;
+        assert_eq!(blocks.dims(), [1, 8, 2, 3]);
+        // The second block's lower left pixel: row 1, column 2 of either channel.
+        let pixel = blocks.narrow(2, 0, 1)?.narrow(3, 1, 1)?.flatten_all()?;
+        assert_eq!(pixel.to_vec1::<f32>()?[4..6], [8., 32.]);
+        let back = pixel_shuffle(&blocks)?;
+        assert_eq!(
+            back.flatten_all()?.to_vec1::<f32>()?,
+            x.flatten_all()?.to_vec1::<f32>()?
+        );
         Ok(())
     }
 

@@ -9,6 +9,8 @@ pub mod layers;
 pub mod losses;
 pub mod optimizers;
 pub mod person_net;
+pub mod student_file;
+pub mod student_net;
 pub mod style_predictor;
 pub mod transform_net;
 pub mod vgg;

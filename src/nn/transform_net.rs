@@ -1,19 +1,22 @@
 //! The feed-forward painters: image transformation networks (Johnson et al. 2016) with conditional instance
 //! normalisation (Dumoulin et al. 2017, "A learned representation for artistic style").
 //!
-//! Three convolutions bring the picture to a quarter of its size and 32 channels, residual blocks repaint it, three
-//! convolutions bring it back. A style is nothing but the scales and shifts of the normalisations (990 numbers for the
-//! network of 26 styles, 694 for that of any picture), so two styles blend by blending numbers.
+//! Three convolutions (or one, over blocks of pixels) bring the picture to a quarter of its size and 32 channels, residual
+//! blocks repaint it, two or three convolutions bring it back. A style is nothing but the scales and shifts of the
+//! normalisations (990 numbers for the network of 26 styles, 694 for that of any picture), so two styles blend by
+//! blending numbers.
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::layers::{instance_norm, reflection_pad, reflection_pad_to_multiple};
-use crate::kernels::{NetworkShape, StyleParameters, TransformWeights};
+use super::layers::{
+    instance_norm, pixel_shuffle, pixel_unshuffle, reflection_pad, reflection_pad_to_multiple,
+};
+use crate::kernels::{Entry, NetworkShape, StyleParameters, TransformWeights, Upsample};
 
 /// Added to the variance before its root is taken.
 pub const EPSILON: f64 = 1e-5;
 
-/// The network's two strided layers make it see the picture in blocks of this many pixels.
+/// The trunk is a quarter of the picture's size, so that the network sees the picture in blocks of this many pixels.
 const BLOCK: usize = 4;
 
 /// The network on a candle device, in `f32`, with one style set.
@@ -42,7 +45,7 @@ impl TransformNet {
         let (mut kernels, mut biases) = (Vec::new(), Vec::new());
         for (index, (layer, convolution)) in shape.iter().zip(weights.layers()).enumerate() {
             let dims = (
-                layer.out_channels,
+                layer.kernel_outputs(),
                 layer.in_channels,
                 layer.kernel_size,
                 layer.kernel_size,
@@ -93,14 +96,18 @@ impl TransformNet {
     pub fn forward(&self, x_nchw: &Tensor) -> Result<Tensor> {
         let (_, _, height, width) = x_nchw.dims4()?;
         let mut x = reflection_pad_to_multiple(x_nchw, BLOCK)?;
-        for i in 0..3 {
+        if let Entry::Unshuffle { .. } = self.shape.entry {
+            x = pixel_unshuffle(&x, BLOCK)?;
+        }
+        let (residual, expanding) = (self.shape.residual(), self.shape.expanding());
+        for i in 0..residual {
             x = self.layer(i, &x)?;
         }
-        for block in 0..self.shape.blocks {
-            let inner = self.layer(3 + 2 * block, &x)?;
-            x = (x + self.layer(4 + 2 * block, &inner)?)?;
+        for i in (residual..expanding).step_by(2) {
+            let inner = self.layer(i, &x)?;
+            x = (x + self.layer(i + 1, &inner)?)?;
         }
-        for i in self.shape.layers() - 3..self.shape.layers() {
+        for i in expanding..self.shape.layers() {
             x = self.layer(i, &x)?;
         }
         // The logistic function by tanh, which every device has.
@@ -111,7 +118,7 @@ impl TransformNet {
     fn layer(&self, index: usize, x: &Tensor) -> Result<Tensor> {
         let layer = self.shape.layer(index);
         let (_, _, height, width) = x.dims4()?;
-        let x = if layer.upsample {
+        let x = if layer.upsample == Some(Upsample::Nearest) {
             &x.upsample_nearest2d(2 * height, 2 * width)?
         } else {
             x
@@ -123,6 +130,9 @@ impl TransformNet {
             1,
             1,
         )?;
+        if layer.upsample == Some(Upsample::Shuffle) {
+            y = pixel_shuffle(&y)?;
+        }
         if let Some(bias) = &self.biases[index] {
             y = y.broadcast_add(bias)?;
         }

@@ -43,7 +43,7 @@ pub fn transform_weights(
 ) -> Result<TransformWeights, String> {
     TransformWeights::from_layers(shape, |name, layer| {
         let (out_channels, in_channels, kernel_size) =
-            (layer.out_channels, layer.in_channels, layer.kernel_size);
+            (layer.kernel_outputs(), layer.in_channels, layer.kernel_size);
         let dims = [out_channels, in_channels, kernel_size, kernel_size];
         let convolution = ConvolutionWeights {
             out_channels,
@@ -53,7 +53,7 @@ pub fn transform_weights(
         };
         let bias = match layer.normalised {
             true => Vec::new(),
-            false => floats(file, &format!("{name}.bias"), &[out_channels])?,
+            false => floats(file, &format!("{name}.bias"), &[layer.out_channels])?,
         };
         Ok((convolution, bias))
     })

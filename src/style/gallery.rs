@@ -49,6 +49,17 @@ pub enum StyleError {
     /// There is no picture in it.
     #[error("no pictures (.png, .jpg, .jpeg, .webp) in the folder {}", .0.display())]
     NoPictures(PathBuf),
+    /// A pack is named by its file that is not the one in use.
+    #[error(
+        "a painting takes its styles from one pack, {used} is it: name {} alone, in --style",
+        .named.display()
+    )]
+    OtherPack {
+        /// The file that was named.
+        named: PathBuf,
+        /// The pack in use.
+        used: String,
+    },
     /// The networks for pictures are not there.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -79,13 +90,18 @@ pub struct Gallery {
 }
 
 impl Gallery {
-    /// The styles of the pack in `store`; pictures are looked at on `device`.
+    /// The styles of the default pack in `store`; pictures are looked at on `device`.
     ///
     /// # Errors
     /// When the pack cannot be loaded.
     pub fn new(store: ModelStore, device: Device) -> Result<Self, ModelError> {
         let pack = StylePack::load(&store)?;
-        Ok(Self {
+        Ok(Self::of_pack(store, device, pack))
+    }
+
+    /// The styles of `pack`; pictures are looked at on `device` by the networks in `store`.
+    pub fn of_pack(store: ModelStore, device: Device, pack: StylePack) -> Self {
+        Self {
             styles: pack.styles().to_vec(),
             store,
             device,
@@ -94,7 +110,13 @@ impl Gallery {
             playlist: None,
             any: Mutex::new(None),
             seen: Mutex::new(HashMap::new()),
-        })
+        }
+    }
+
+    /// The file of a pack that a choice names (`pack.safetensors`, `pack.safetensors:NAME`), if it does.
+    pub fn pack_file(choice: &str) -> Option<&Path> {
+        let mut parts = choice.split(',');
+        parts.find_map(|part| split_pack(part).map(|(file, _)| Path::new(file)))
     }
 
     /// Where the models come from.
@@ -132,12 +154,27 @@ impl Gallery {
     }
 
     /// Reads a choice: names, numbers and paths of pictures, each with a weight if wanted. Pictures are added to the list;
-    /// a file that is not there is reported now.
+    /// a file that is not there is reported now. A style of the pack may be named with the pack's file before it
+    /// (`pack.safetensors:NAME`); the file alone is its first style.
     ///
     /// # Errors
-    /// When a name is unknown, a weight is none, or a file cannot be opened.
+    /// When a name is unknown, a weight is none, a file cannot be opened or is another pack.
     pub fn choose(&mut self, text: &str) -> Result<StyleChoice, StyleError> {
-        StyleChoice::parse_with(text, |name| {
+        let mut parts = Vec::new();
+        for part in text.split(',') {
+            match split_pack(part) {
+                Some((file, _)) if file != self.pack.origin() => {
+                    return Err(StyleError::OtherPack {
+                        named: file.into(),
+                        used: self.pack.origin().to_owned(),
+                    });
+                }
+                Some((_, "")) => parts.push("0"),
+                Some((_, style)) => parts.push(style),
+                None => parts.push(part),
+            }
+        }
+        StyleChoice::parse_with(&parts.join(","), |name| {
             match StyleChoice::find(name, &self.styles) {
                 Ok(number) => return Ok(number),
                 Err(error) => {
@@ -271,5 +308,17 @@ impl Gallery {
         };
         seen().insert(key, mix.clone());
         Ok(entry.mix.get_or_init(|| mix).clone())
+    }
+}
+
+/// The file of a pack and the style of it (which may be empty) in a part of a choice.
+fn split_pack(part: &str) -> Option<(&str, &str)> {
+    const EXTENSION: &str = ".safetensors";
+    let part = part.trim();
+    let end = part.find(EXTENSION)? + EXTENSION.len();
+    let (file, rest) = part.split_at(end);
+    match rest.strip_prefix(':') {
+        Some(style) => Some((file, style)),
+        None => rest.is_empty().then_some((file, "")),
     }
 }

@@ -5,15 +5,12 @@
 //! network, the weighted sum of its styles' numbers and the sum of the weights: two mixes are then mixed by plain
 //! addition, whatever they are made of, and a fade from any style to any other is a straight line.
 
-use crate::{
-    kernels::{NetworkShape, StyleParameters},
-    stylize::Palette,
-};
+use crate::{kernels::StyleParameters, stylize::Palette};
 
 /// Which of the two networks paints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NetworkKind {
-    /// The network of 26 styles.
+    /// The network of the pack: of 26 styles, or a student.
     Pack,
     /// The network that takes its style from any picture.
     AnyPicture,
@@ -22,14 +19,6 @@ pub enum NetworkKind {
 impl NetworkKind {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Pack, Self::AnyPicture];
-
-    /// The network's shape.
-    pub fn shape(self) -> NetworkShape {
-        match self {
-            Self::Pack => NetworkShape::STYLE_PACK,
-            Self::AnyPicture => NetworkShape::ANY_PICTURE,
-        }
-    }
 }
 
 /// The weighted sum of some styles of one network.

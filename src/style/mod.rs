@@ -10,4 +10,4 @@ pub use any_picture::AnyPicture;
 pub use choice::{ChoiceError, StyleChoice};
 pub use gallery::{Gallery, StyleError};
 pub use mix::{NetworkKind, StyleMix};
-pub use pack::{Style, StylePack};
+pub use pack::{PackQuality, Style, StylePack};

@@ -1,13 +1,64 @@
-//! A style pack: one network and, for each of its styles, the scales and shifts of its normalisations.
+//! A style pack: one network and, for each of its styles, the scales and shifts of its normalisations. There is the one
+//! of 26 styles, its students ([`StudentFile`]), and whatever student a user has trained, in a file of its own.
+
+use std::{fmt, fs, path::Path, str::FromStr};
 
 use safetensors::SafeTensors;
 
 use super::StyleChoice;
 use crate::{
     kernels::{NetworkShape, StyleParameters, TransformWeights},
-    models::{ModelError, ModelStore, NEUTRAL_STYLE, STYLE_PACK},
-    nn::weights::{floats, transform_weights},
+    models::{FINE_PACK, ModelError, ModelStore, NEUTRAL_STYLE, STYLE_PACK, SWIFT_PACK},
+    nn::{
+        student_file::{NEUTRAL, StudentFile},
+        weights::{floats, transform_weights},
+    },
 };
+
+/// Which of the shipped packs paints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PackQuality {
+    /// The student that is several times cheaper.
+    Swift,
+    /// The student that is nearer to the reference.
+    Fine,
+    /// The network of 26 styles itself.
+    Reference,
+}
+
+impl PackQuality {
+    /// Its file.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Swift => SWIFT_PACK,
+            Self::Fine => FINE_PACK,
+            Self::Reference => STYLE_PACK,
+        }
+    }
+}
+
+impl fmt::Display for PackQuality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Swift => "swift",
+            Self::Fine => "fine",
+            Self::Reference => "reference",
+        })
+    }
+}
+
+impl FromStr for PackQuality {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "swift" => Ok(Self::Swift),
+            "fine" => Ok(Self::Fine),
+            "reference" => Ok(Self::Reference),
+            other => Err(format!("'{other}' is none of swift, fine, reference")),
+        }
+    }
+}
 
 /// A style of a pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +86,80 @@ pub struct StylePack {
     styles: Vec<Style>,
     network: TransformWeights,
     parameters: Vec<StyleParameters>,
-    neutral: StyleParameters,
+    neutral: Option<StyleParameters>,
+    origin: String,
 }
 
 impl StylePack {
+    /// Loads a shipped pack from `store`.
+    ///
+    /// # Errors
+    /// When it is not shipped, or its file is missing, damaged or holds something else.
+    pub fn load_quality(store: &ModelStore, quality: PackQuality) -> Result<Self, ModelError> {
+        if quality == PackQuality::Reference {
+            return Self::load(store);
+        }
+        let pack = Self::student(&store.read(quality.file())?, quality.file(), |name| {
+            let known = store.manifest().styles.list.iter();
+            known.into_iter().find(|s| s.name == name).map(|s| Style {
+                name: s.name.clone(),
+                description: s.description.clone(),
+                aliases: s.aliases.clone(),
+            })
+        })?;
+        Ok(Self {
+            origin: quality.to_string(),
+            ..pack
+        })
+    }
+
+    /// Opens a student that somebody trained.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no student.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let bytes = fs::read(path).map_err(|source| ModelError::UnreadablePack {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::student(&bytes, &path.display().to_string(), |_| None)
+    }
+
+    /// A student out of `file`; `known` describes its styles.
+    fn student(
+        bytes: &[u8],
+        file: &str,
+        known: impl Fn(&str) -> Option<Style>,
+    ) -> Result<Self, ModelError> {
+        let content = |reason: String| ModelError::Content {
+            file: file.to_owned(),
+            reason,
+        };
+        let student = StudentFile::parse(bytes).map_err(content)?;
+        let network = student.network().map_err(content)?;
+        let rows = student.parameters().map_err(content)?;
+        let (mut styles, mut parameters, mut neutral) = (Vec::new(), Vec::new(), None);
+        for (name, row) in student.styles.into_iter().zip(rows) {
+            if name == NEUTRAL {
+                neutral = Some(row);
+                continue;
+            }
+            styles.push(known(&name).unwrap_or_else(|| Style {
+                description: format!("of {file}"),
+                name,
+                aliases: Vec::new(),
+            }));
+            parameters.push(row);
+        }
+        Ok(Self {
+            styles,
+            network,
+            parameters,
+            neutral,
+            origin: file.to_owned(),
+        })
+    }
+
     /// Loads the default pack from `store`.
     ///
     /// # Errors
@@ -77,8 +198,14 @@ impl StylePack {
             styles,
             network,
             parameters,
-            neutral,
+            neutral: Some(neutral),
+            origin: PackQuality::Reference.to_string(),
         })
+    }
+
+    /// What it is: `reference`, `swift`, `fine` or the path of a file.
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// The styles, in the order of their numbers.
@@ -92,9 +219,10 @@ impl StylePack {
     }
 
     /// The style that paints a picture as it is, as well as the network can: what a style of strength 0 is. The network
-    /// does not see a picture's brightness and contrast, so each colour's mean and deviation have to be given back.
-    pub fn neutral(&self) -> &StyleParameters {
-        &self.neutral
+    /// does not see a picture's brightness and contrast, so each colour's mean and deviation have to be given back. A
+    /// pack may have none.
+    pub fn neutral(&self) -> Option<&StyleParameters> {
+        self.neutral.as_ref()
     }
 
     /// The scales and shifts of `choice`: the weighted sum of those of its styles.

@@ -1,7 +1,7 @@
 //! One pass of a feed-forward network per picture, or of two whose paintings are mixed.
 //!
-//! A style below full strength is drawn towards the style that changes nothing. For the network of 26 styles that is the
-//! pack's neutral style; for the network that takes its style from a picture it is the style of the picture that is
+//! A style below full strength is drawn towards the style that changes nothing. For a pack that is its neutral style (of
+//! one that has none the painting is mixed with the picture instead); for the network that takes its style from a picture it is the style of the picture that is
 //! painted (Ghiasi et al. 2017). The latter is asked for seldom and followed slowly, or it would flicker.
 
 use std::sync::Arc;
@@ -118,7 +118,10 @@ impl FeedForward {
             return Ok(Some(style));
         }
         let own = match kind {
-            NetworkKind::Pack => self.gallery.pack().neutral(),
+            NetworkKind::Pack => match self.gallery.pack().neutral() {
+                Some(neutral) => neutral,
+                None => return Ok(Some(style)),
+            },
             NetworkKind::AnyPicture => self.content_style(picture)?,
         };
         Ok(Some(mix(own, &style, strength)))
@@ -229,18 +232,18 @@ impl Stylizer for FeedForward {
             };
             network.paint(&style, picture, &mut self.second)?;
             if strength < 1.0 {
-                restore_contrast(picture.rgb(), &mut self.second, 1.0 - strength);
+                if kind == NetworkKind::Pack && self.gallery.pack().neutral().is_none() {
+                    mix_pictures(&mut self.second, picture.rgb(), 1.0 - strength);
+                } else {
+                    restore_contrast(picture.rgb(), &mut self.second, 1.0 - strength);
+                }
             }
             let share = self.settings.style.share(kind);
             total += share;
             if share >= total {
                 std::mem::swap(&mut sum, &mut self.second);
             } else {
-                let weight = (256.0 * share / total).round() as i32;
-                for (sum, &second) in sum.iter_mut().zip(&self.second) {
-                    let from = i32::from(*sum);
-                    *sum = (from + (((i32::from(second) - from) * weight + 128) >> 8)) as u8;
-                }
+                mix_pictures(&mut sum, &self.second, share / total);
             }
         }
         if total > 0.0 {
@@ -265,6 +268,15 @@ impl Stylizer for FeedForward {
 
     fn set_finish(&mut self, finish: Finish) {
         self.settings.match_colors = finish.colors() == Colors::Match;
+    }
+}
+
+/// Draws one picture towards another.
+fn mix_pictures(picture: &mut [u8], other: &[u8], share: f32) {
+    let weight = (256.0 * share).round() as i32;
+    for (value, &other) in picture.iter_mut().zip(other) {
+        let from = i32::from(*value);
+        *value = (from + (((i32::from(other) - from) * weight + 128) >> 8)) as u8;
     }
 }
 

@@ -1,10 +1,10 @@
 //! Where a film cuts to another scene.
 //!
-//! Strokes carried over a cut would smear one scene into the next, and a false cut shows as one frame of flicker. Two
+//! Strokes carried over a cut would smear one scene into the next, and a false cut shows as one frame of flicker. Three
 //! cues must agree. *Flow consistency*: between unrelated pictures the two directions of the flow contradict each other
 //! nearly everywhere. *Colours*: the histogram jumps. A flash jumps in its colours but flow, which looks at structure,
-//! follows it; a pan too fast for flow keeps its colours; a fade does neither from one frame to the next. A cut does
-//! both.
+//! mostly follows it; a pan too fast for flow keeps its colours; a fade does neither from one frame to the next. *Layout*:
+//! where a flash is so bright that flow fails too, light and dark still lie where they lay. A cut fails all three.
 
 use super::flow::Motion;
 use crate::frame::Picture;
@@ -23,6 +23,13 @@ const CONSISTENT: f32 = 0.4;
 /// the same street 0.2 once.
 const RECOLOURED: [f32; 2] = [0.12, 0.3];
 
+/// Correlation of the layouts from which they are the same scene. In a film of 35 shots of twelve clips cuts had up to
+/// 0.57, a flash that flow did not survive 0.94.
+const ALIKE: f32 = 0.8;
+
+/// Cells of a layout, across and down.
+const CELLS: [usize; 2] = [32, 18];
+
 /// Weight of the newest frame in what is usual.
 const NEWEST: f32 = 0.4;
 
@@ -35,6 +42,8 @@ pub struct Cues {
     pub recoloured: f32,
     /// What that share was of late.
     pub usual: f32,
+    /// Correlation of the coarse distribution of light, −1..1.
+    pub alike: f32,
 }
 
 impl Cues {
@@ -42,18 +51,21 @@ impl Cues {
     #[must_use]
     pub fn is_cut(&self) -> bool {
         let jump = (2.0 * self.usual).clamp(RECOLOURED[0], RECOLOURED[1]);
-        self.consistency < CONSISTENT && self.recoloured > jump
+        self.consistency < CONSISTENT && self.recoloured > jump && self.alike < ALIKE
     }
 }
 
 /// Finds cuts, one picture after the other.
 #[derive(Debug, Default)]
 pub struct SceneCuts {
-    before: Option<Histogram>,
+    before: Option<(Histogram, Layout)>,
     usual: f32,
 }
 
 type Histogram = Box<[f32; BINS * BINS * BINS]>;
+
+/// Luma of each cell, less the mean of all.
+type Layout = [f32; CELLS[0] * CELLS[1]];
 
 impl SceneCuts {
     /// Whether `picture` starts another scene, `motion` being that from the picture of the call before.
@@ -63,9 +75,8 @@ impl SceneCuts {
 
     /// What [`SceneCuts::push`] decides by; `None` for a first picture.
     pub fn cues(&mut self, picture: &Picture, motion: Option<&Motion>) -> Option<Cues> {
-        let now = histogram(picture);
-        let before = self.before.replace(now)?;
-        let now = self.before.as_ref()?;
+        let (before, layout_before) = self.before.replace((histogram(picture), layout(picture)))?;
+        let (now, layout_now) = self.before.as_ref()?;
         let recoloured = 0.5
             * before
                 .iter()
@@ -76,6 +87,7 @@ impl SceneCuts {
             consistency: motion?.consistency(),
             recoloured,
             usual: self.usual,
+            alike: correlation(&layout_before, layout_now),
         };
         self.usual = if cues.is_cut() {
             0.0
@@ -120,6 +132,38 @@ fn histogram(picture: &Picture) -> Histogram {
         *count /= pixels;
     }
     counts
+}
+
+/// Mean luma of the cells of a picture, less the mean of all; a cell that no counted pixel falls into is 0.
+fn layout(picture: &Picture) -> Layout {
+    let (width, height) = (picture.width(), picture.height());
+    let mut sums = [[0.0_f32; 2]; CELLS[0] * CELLS[1]];
+    let lines = picture.rgb().chunks_exact(3 * width).enumerate();
+    for (y, line) in lines.step_by(STEP) {
+        let row = y * CELLS[1] / height * CELLS[0];
+        for (x, rgb) in line.chunks_exact(3).enumerate().step_by(STEP) {
+            let sum = &mut sums[row + x * CELLS[0] / width];
+            sum[0] += f32::from(rgb[0]) + 2.0 * f32::from(rgb[1]) + f32::from(rgb[2]);
+            sum[1] += 1.0;
+        }
+    }
+    let counted = sums.iter().filter(|[_, count]| *count > 0.0);
+    let (total, cells) = counted.fold((0.0, 0.0_f32), |(total, cells), [sum, count]| {
+        (total + sum / count, cells + 1.0)
+    });
+    let mean = total / cells.max(1.0);
+    sums.map(|[sum, count]| if count > 0.0 { sum / count - mean } else { 0.0 })
+}
+
+/// Correlation of two layouts, −1..1; 0 if one of them is even.
+fn correlation(a: &Layout, b: &Layout) -> f32 {
+    let product = |a: &Layout, b: &Layout| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let scale = (product(a, a) * product(b, b)).sqrt();
+    if scale > 0.0 {
+        product(a, b) / scale
+    } else {
+        0.0
+    }
 }
 
 #[cfg(test)]
@@ -176,6 +220,31 @@ mod tests {
             }
         }
         (frames, cuts)
+    }
+
+    #[test]
+    fn a_flash_that_flow_does_not_survive_is_no_cut() {
+        let photo = photo("coffee.jpg");
+        let pictures = [0, 130, 60, 0].map(|light| view(&photo, 40, 60, light));
+        let lost = crate::temporal::flow::Flow {
+            width: SIZE.0,
+            height: SIZE.1,
+            u: vec![0.0; SIZE.0 * SIZE.1],
+            v: vec![0.0; SIZE.0 * SIZE.1],
+        };
+        let motion = Motion {
+            backward: lost.clone(),
+            forward: lost,
+            consistent: vec![0; SIZE.0 * SIZE.1],
+            boundary: vec![0; SIZE.0 * SIZE.1],
+            confidence: vec![0.0; SIZE.0 * SIZE.1],
+        };
+        let mut cuts = SceneCuts::default();
+        for (t, picture) in pictures.iter().enumerate() {
+            let cues = cuts.cues(picture, Some(&motion));
+            assert!(cues.is_none_or(|cues| !cues.is_cut()), "{t}: {cues:?}");
+            assert!(t != 1 || cues.is_some_and(|cues| cues.recoloured > 0.3));
+        }
     }
 
     #[test]

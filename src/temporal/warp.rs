@@ -80,7 +80,22 @@ pub(crate) trait Taps {
         stride: usize,
         rows: &[f32; TAPS],
         columns: &[f32; TAPS],
-    ) -> [f32; 1];
+    ) -> f32;
+
+    /// Four such sums at once.
+    ///
+    /// # Safety
+    /// As for [`Taps::single`].
+    #[inline(always)]
+    unsafe fn four(
+        first: [*const f32; 4],
+        stride: usize,
+        rows: [&[f32; TAPS]; 4],
+        columns: [&[f32; TAPS]; 4],
+    ) -> [f32; 4] {
+        // SAFETY: as for this function.
+        std::array::from_fn(|i| unsafe { Self::single(first[i], stride, rows[i], columns[i]) })
+    }
 
     /// The same for pixels of two numbers.
     ///
@@ -130,9 +145,10 @@ impl Taps for Plain {
         stride: usize,
         rows: &[f32; TAPS],
         columns: &[f32; TAPS],
-    ) -> [f32; 1] {
+    ) -> f32 {
         // SAFETY: as the trait requires.
-        unsafe { Self::sum(first, stride, rows, columns) }
+        let [sum] = unsafe { Self::sum(first, stride, rows, columns) };
+        sum
     }
 
     #[inline(always)]
@@ -162,19 +178,34 @@ mod x86 {
             stride: usize,
             rows: &[f32; TAPS],
             columns: &[f32; TAPS],
-        ) -> [f32; 1] {
+        ) -> f32 {
             // SAFETY: as the trait requires.
             unsafe {
-                // Two sums, or each addition would wait for the one before.
-                let mut sums = [_mm256_setzero_ps(); 2];
-                for (i, weight) in rows.iter().enumerate() {
-                    let row = _mm256_loadu_ps(first.add(i * stride));
-                    sums[i % 2] = _mm256_fmadd_ps(row, _mm256_set1_ps(*weight), sums[i % 2]);
-                }
-                let across = _mm256_add_ps(sums[0], sums[1]);
-                let four = fold(_mm256_mul_ps(across, _mm256_loadu_ps(columns.as_ptr())));
+                let four = fold(weighted(first, stride, rows, columns));
                 let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-                [_mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))]
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn four(
+            first: [*const f32; 4],
+            stride: usize,
+            rows: [&[f32; TAPS]; 4],
+            columns: [&[f32; TAPS]; 4],
+        ) -> [f32; 4] {
+            // SAFETY: as the trait requires.
+            unsafe {
+                // Written out: a closure would not be compiled for these instructions.
+                let a = weighted(first[0], stride, rows[0], columns[0]);
+                let b = weighted(first[1], stride, rows[1], columns[1]);
+                let c = weighted(first[2], stride, rows[2], columns[2]);
+                let d = weighted(first[3], stride, rows[3], columns[3]);
+                // Neighbours added twice: each half has a part of all four sums.
+                let halves = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+                let mut sums = [0.0; 4];
+                _mm_storeu_ps(sums.as_mut_ptr(), fold(halves));
+                sums
             }
         }
 
@@ -213,9 +244,20 @@ mod x86 {
             stride: usize,
             rows: &[f32; TAPS],
             columns: &[f32; TAPS],
-        ) -> [f32; 1] {
+        ) -> f32 {
             // SAFETY: AVX-512 comes with AVX2 and FMA; the rest is as the trait requires.
             unsafe { Avx2::single(first, stride, rows, columns) }
+        }
+
+        #[inline(always)]
+        unsafe fn four(
+            first: [*const f32; 4],
+            stride: usize,
+            rows: [&[f32; TAPS]; 4],
+            columns: [&[f32; TAPS]; 4],
+        ) -> [f32; 4] {
+            // SAFETY: AVX-512 comes with AVX2 and FMA; the rest is as the trait requires.
+            unsafe { Avx2::four(first, stride, rows, columns) }
         }
 
         #[inline(always)]
@@ -239,6 +281,30 @@ mod x86 {
                     _mm512_extractf32x8_ps::<1>(sum),
                 ))
             }
+        }
+    }
+
+    /// The block's columns, summed over its rows and weighted.
+    ///
+    /// # Safety
+    /// As for [`Taps::single`], with AVX2 and FMA.
+    #[inline(always)]
+    unsafe fn weighted(
+        first: *const f32,
+        stride: usize,
+        rows: &[f32; TAPS],
+        columns: &[f32; TAPS],
+    ) -> __m256 {
+        // SAFETY: as for this function.
+        unsafe {
+            // Two sums, or each addition would wait for the one before.
+            let mut sums = [_mm256_setzero_ps(); 2];
+            for (i, weight) in rows.iter().enumerate() {
+                let row = _mm256_loadu_ps(first.add(i * stride));
+                sums[i % 2] = _mm256_fmadd_ps(row, _mm256_set1_ps(*weight), sums[i % 2]);
+            }
+            let across = _mm256_add_ps(sums[0], sums[1]);
+            _mm256_mul_ps(across, _mm256_loadu_ps(columns.as_ptr()))
         }
     }
 
@@ -270,6 +336,30 @@ mod x86 {
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512};
 
+/// Where the 8×8 pixels around a position are, found for many positions at once.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Place {
+    /// Index of the first pixel, or [`Place::EDGE`] or [`Place::NONE`].
+    first: u32,
+    /// Weights of columns, and 256 times those of rows.
+    steps: u32,
+}
+
+impl Place {
+    /// The block reaches beyond the picture.
+    const EDGE: u32 = u32::MAX - 1;
+    /// There is nothing to look up.
+    pub(crate) const NONE: Self = Self {
+        first: u32::MAX,
+        steps: 0,
+    };
+
+    #[inline(always)]
+    fn inside(self) -> bool {
+        self.first < Self::EDGE
+    }
+}
+
 /// A picture of `LANES` (1 or 2) numbers a pixel, 2 pixels or more on each side.
 #[derive(Clone, Copy)]
 pub(crate) struct Sampler<'a, const LANES: usize> {
@@ -285,6 +375,7 @@ impl<'a, const LANES: usize> Sampler<'a, LANES> {
     pub(crate) fn new(pixels: &'a [f32], width: usize, height: usize) -> Self {
         const { assert!(LANES == 1 || LANES == 2) };
         assert!(pixels.len() == LANES * width * height && width > 1 && height > 1);
+        assert!(width * height < Place::EDGE as usize);
         Self {
             pixels,
             width,
@@ -293,49 +384,90 @@ impl<'a, const LANES: usize> Sampler<'a, LANES> {
         }
     }
 
-    /// The value at (`x`, `y`), in pixels from the centre of the first.
+    /// Finds the pixels around (`x`, `y`), in pixels from the centre of the first.
+    #[inline(always)]
+    pub(crate) fn place(&self, x: f32, y: f32) -> Place {
+        const BEFORE: i32 = TAPS as i32 / 2 - 1;
+        let along = |position: f32, size: usize| {
+            let inside = position.max(0.0).min((size - 1) as f32);
+            // SAFETY: between 0 and the size, and no NaN, which `max` has replaced. (The checked conversion does not
+            // become vector instructions.)
+            let before = unsafe { inside.to_int_unchecked::<i32>() }.min(size as i32 - 2);
+            let behind = (inside - before as f32) * STEPS as f32 + 0.5;
+            // SAFETY: as above: `behind` is between 0 and STEPS + 0.5.
+            let step = unsafe { behind.to_int_unchecked::<i32>() };
+            let first = before - BEFORE;
+            let fits = (first >= 0) & (first <= size as i32 - TAPS as i32);
+            (first, step, fits)
+        };
+        let (column, across, fits_across) = along(x, self.width);
+        let (row, down, fits_down) = along(y, self.height);
+        let first = row * self.width as i32 + column;
+        Place {
+            first: if fits_across & fits_down {
+                first as u32
+            } else {
+                Place::EDGE
+            },
+            steps: (across | down << 8) as u32,
+        }
+    }
+
+    /// The value at (`x`, `y`), whose `place` is given; nothing where there is nothing to look up.
     ///
     /// # Safety
-    /// The processor has the instructions of `T`.
+    /// The processor has the instructions of `T`, and `place` is one of this picture.
     #[inline(always)]
-    pub(crate) unsafe fn at<T: Taps>(&self, x: f32, y: f32) -> [f32; LANES] {
-        let (x, fx) = split(x, self.width);
-        let (y, fy) = split(y, self.height);
-        let nearest = |fraction: f32| ((fraction * STEPS as f32 + 0.5) as usize).min(STEPS);
-        let (fx, fy) = (nearest(fx), nearest(fy));
-        const BEFORE: usize = TAPS / 2 - 1;
-        const BEHIND: usize = TAPS / 2;
-        if x >= BEFORE && x + BEHIND < self.width && y >= BEFORE && y + BEHIND < self.height {
-            let first = LANES * ((y - BEFORE) * self.width + x - BEFORE);
-            let (stride, rows) = (LANES * self.width, &self.weights.single[fy]);
-            let mut value = [0.0; LANES];
-            // SAFETY: the block around (x, y) is inside the picture, as was just seen; instructions as promised.
-            unsafe {
-                let first = self.pixels.as_ptr().add(first);
-                if LANES == 1 {
-                    let columns = &self.weights.single[fx];
-                    value.copy_from_slice(&T::single(first, stride, rows, columns));
-                } else {
-                    let columns = &self.weights.double[fx];
-                    value.copy_from_slice(&T::double(first, stride, rows, columns));
-                }
-            }
-            return value;
+    pub(crate) unsafe fn at<T: Taps>(&self, place: Place, x: f32, y: f32) -> Option<[f32; LANES]> {
+        if !place.inside() {
+            return (place.first == Place::EDGE).then(|| self.at_the_edge(x, y));
         }
-        self.at_the_edge(x, y, fx, fy)
+        let stride = LANES * self.width;
+        let mut value = [0.0; LANES];
+        // SAFETY: the block is inside the picture; instructions as promised.
+        unsafe {
+            let (first, rows, steps) = self.block(place);
+            if LANES == 1 {
+                value[0] = T::single(first, stride, rows, &self.weights.single[steps]);
+            } else {
+                let pair = T::double(first, stride, rows, &self.weights.double[steps]);
+                value.copy_from_slice(&pair);
+            }
+        }
+        Some(value)
+    }
+
+    /// First number, weights of rows, index of the weights of columns.
+    ///
+    /// # Safety
+    /// `place` is inside this picture.
+    #[inline(always)]
+    unsafe fn block(&self, place: Place) -> (*const f32, &'static [f32; TAPS], usize) {
+        // SAFETY: `place` found the first pixel inside, and its steps are at most STEPS.
+        unsafe {
+            let first = self.pixels.as_ptr().add(LANES * place.first as usize);
+            let rows = self
+                .weights
+                .single
+                .get_unchecked((place.steps >> 8) as usize);
+            (first, rows, (place.steps & 255) as usize)
+        }
     }
 
     /// As [`Sampler::at`], where the block reaches beyond the picture: its edge is repeated.
     #[cold]
     #[inline(never)]
-    fn at_the_edge(&self, x: usize, y: usize, fx: usize, fy: usize) -> [f32; LANES] {
+    fn at_the_edge(&self, x: f32, y: f32) -> [f32; LANES] {
+        let (x, fx) = split(x, self.width);
+        let (y, fy) = split(y, self.height);
+        let nearest = |fraction: f32| ((fraction * STEPS as f32 + 0.5) as usize).min(STEPS);
         let inside = |at: usize, tap: usize, size: usize| {
             (at + tap).saturating_sub(TAPS / 2 - 1).min(size - 1)
         };
         let mut sum = [0.0; LANES];
-        for (i, wy) in self.weights.single[fy].iter().enumerate() {
+        for (i, wy) in self.weights.single[nearest(fy)].iter().enumerate() {
             let row = inside(y, i, self.height) * self.width;
-            for (j, wx) in self.weights.single[fx].iter().enumerate() {
+            for (j, wx) in self.weights.single[nearest(fx)].iter().enumerate() {
                 let pixel = &self.pixels[LANES * (row + inside(x, j, self.width))..];
                 for (sum, value) in sum.iter_mut().zip(pixel) {
                     *sum += wy * wx * value;
@@ -343,6 +475,34 @@ impl<'a, const LANES: usize> Sampler<'a, LANES> {
             }
         }
         sum
+    }
+}
+
+impl Sampler<'_, 1> {
+    /// Four values at once, if all their blocks are inside the picture.
+    ///
+    /// # Safety
+    /// As for [`Sampler::at`].
+    #[inline(always)]
+    pub(crate) unsafe fn four<T: Taps>(&self, places: &[Place; 4]) -> Option<[f32; 4]> {
+        let [a, b, c, d] = places;
+        if !(a.inside() & b.inside() & c.inside() & d.inside()) {
+            return None;
+        }
+        // SAFETY: the blocks are inside the picture; instructions as promised.
+        unsafe {
+            let (a, b) = (self.block(places[0]), self.block(places[1]));
+            let (c, d) = (self.block(places[2]), self.block(places[3]));
+            let (first, rows) = ([a.0, b.0, c.0, d.0], [a.1, b.1, c.1, d.1]);
+            let weights = &self.weights.single;
+            let columns = [
+                weights.get_unchecked(a.2),
+                weights.get_unchecked(b.2),
+                weights.get_unchecked(c.2),
+                weights.get_unchecked(d.2),
+            ];
+            Some(T::four(first, self.width, rows, columns))
+        }
     }
 }
 
@@ -384,20 +544,45 @@ mod tests {
         x: f32,
         y: f32,
     ) -> Vec<[f32; LANES]> {
+        let place = sampler.place(x, y);
         // SAFETY: each is asked only where its instructions are.
         unsafe {
-            let mut values = vec![sampler.at::<Plain>(x, y)];
+            let mut values = vec![sampler.at::<Plain>(place, x, y)];
             #[cfg(target_arch = "x86_64")]
             {
                 use crate::kernels::InstructionSet;
                 if InstructionSet::Avx2.is_available() {
-                    values.push(sampler.at::<Avx2>(x, y));
+                    values.push(sampler.at::<Avx2>(place, x, y));
                 }
                 if InstructionSet::Avx512.is_available() {
-                    values.push(sampler.at::<Avx512>(x, y));
+                    values.push(sampler.at::<Avx512>(place, x, y));
                 }
             }
-            values
+            values.into_iter().flatten().collect()
+        }
+    }
+
+    /// Four at once are the same as one by one.
+    fn four_by_four(sampler: &Sampler<'_, 1>, x: f32, y: f32) -> bool {
+        let at = |i: usize| (x + 0.3 * i as f32, y - 0.2 * i as f32);
+        let places = std::array::from_fn(|i| sampler.place(at(i).0, at(i).1));
+        // SAFETY: asked only where the instructions are.
+        unsafe {
+            let one = |i: usize| sampler.at::<Plain>(places[i], at(i).0, at(i).1);
+            let same = |four: Option<[f32; 4]>| {
+                let values = four.into_iter().flatten().enumerate();
+                four.is_some()
+                    && values
+                        .map(|(i, value)| (value - one(i).map_or(f32::NAN, |[one]| one)).abs())
+                        .all(|apart| apart < 1e-2)
+            };
+            #[cfg(target_arch = "x86_64")]
+            if crate::kernels::InstructionSet::Avx2.is_available()
+                && !same(sampler.four::<Avx2>(&places))
+            {
+                return false;
+            }
+            same(sampler.four::<Plain>(&places))
         }
     }
 
@@ -419,6 +604,7 @@ mod tests {
             };
             let pixels = pictures(40, 30, value);
             for (x, y) in [(13.0, 14.0), (13.25, 14.75), (17.5, 12.5), (20.125, 9.0)] {
+                assert!(four_by_four(&Sampler::new(&pixels[0], 40, 30), x, y));
                 for got in all(&pixels, (40, 30), x, y) {
                     let wanted = value(x, y);
                     assert!(

@@ -14,7 +14,7 @@ mod settings;
 mod tests;
 
 pub use kept::{forget_paintings, kept_paintings};
-pub use objective::{LossWeights, Losses};
+pub use objective::{LossWeights, Losses, layers};
 pub use settings::{Method, OptimizeSettings, Quality};
 
 use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Instant};
@@ -34,13 +34,13 @@ use kept::KeptPaintings;
 use objective::{Anchor, Objective, StyleTarget};
 
 /// Sizes that are painted one after the other, with the iterations of each in those of full size.
-const LEVELS: [(f64, f64); 3] = [(0.25, 3.0), (0.5, 1.5), (1.0, 1.0)];
+const LEVELS: [(f64, f64); 3] = [(0.25, 2.0), (0.5, 1.0), (1.0, 1.0)];
 
 /// The same for a picture that starts from the painting before: what was uncovered is found at the small sizes.
-const NEXT_LEVELS: [(f64, f64); 3] = [(0.25, 1.5), (0.5, 0.75), (1.0, 1.0)];
+const NEXT_LEVELS: [(f64, f64); 3] = [(0.25, 1.5), (0.5, 1.5), (1.0, 1.0)];
 
-/// Sizes under this are skipped: relu5_1 would have hardly a pixel.
-const LEAST_LEVEL_SIDE: f64 = 64.0;
+/// Sizes under this are skipped: what is smaller than a stroke would be lost, and faces are the first to go.
+const LEAST_LEVEL_SIDE: f64 = 80.0;
 
 /// Steps that L-BFGS remembers.
 const HISTORY: usize = 10;
@@ -83,7 +83,6 @@ pub struct Optimize {
     network: Arc<LossNetwork>,
     tape: Tape,
     settings: OptimizeSettings,
-    weights: LossWeights,
     styles: Vec<(Size, StyleTarget)>,
     film: Film,
     watch: Option<Watch>,
@@ -99,7 +98,6 @@ impl Optimize {
         Self {
             network: Arc::new(weights.on_processor(settings.pooling)),
             tape: Tape::default(),
-            weights: settings.weights(),
             film: Film::new(settings.threads),
             settings,
             styles: Vec::new(),
@@ -137,7 +135,12 @@ impl Optimize {
             (Canvas::new(picture, size), *weight)
         });
         let pictures: Vec<_> = pictures.collect();
-        let target = StyleTarget::new(&self.network, &mut self.tape, &self.weights, &pictures);
+        let target = StyleTarget::new(
+            &self.network,
+            &mut self.tape,
+            &self.settings.losses,
+            &pictures,
+        );
         self.styles.push((size, target));
     }
 
@@ -160,7 +163,7 @@ impl Optimize {
         let mut objective = Objective::new(
             &self.network,
             &mut self.tape,
-            &self.weights,
+            &self.settings.losses,
             style,
             &target,
             anchors,
@@ -222,8 +225,10 @@ impl Optimize {
             .collect()
     }
 
-    fn paint_first(&mut self, content: &Picture) -> Canvas {
+    /// The painting of a picture on its own, and whether the watch let it be completed.
+    fn paint_first(&mut self, content: &Picture) -> (Canvas, bool) {
         let begun = Instant::now();
+        let mut complete = true;
         let (height, width) = (content.height(), content.width());
         let mut canvas = Canvas::default();
         for (scale, share) in self.levels(&LEVELS, height.min(width)) {
@@ -233,16 +238,18 @@ impl Optimize {
                 false => canvas.resized(size),
             };
             let rule = self.rule(share * self.settings.iterations as f64, begun);
-            if !self.descend(content, &mut canvas, &[], (scale, rule)) {
+            complete = self.descend(content, &mut canvas, &[], (scale, rule));
+            if !complete {
                 break;
             }
         }
-        canvas.resized(Size::of(height, width))
+        (canvas.resized(Size::of(height, width)), complete)
     }
 
-    /// Paints a picture that continues a film, held to what `anchors` (at full size) show.
-    fn paint_next(&mut self, content: &Picture, anchors: &[Anchor]) -> Canvas {
+    /// The same of a picture that continues a film, held to what `anchors` (at full size) show.
+    fn paint_next(&mut self, content: &Picture, anchors: &[Anchor]) -> (Canvas, bool) {
         let begun = Instant::now();
+        let mut complete = true;
         let (height, width) = (content.height(), content.width());
         let full = Size::of(height, width);
         let mut coarser: Option<Canvas> = None;
@@ -255,13 +262,15 @@ impl Optimize {
             };
             let mut canvas = film::start(&anchors, elsewhere);
             let rule = self.rule(share * self.settings.next_iterations as f64, begun);
-            let goes_on = self.descend(content, &mut canvas, &anchors, (scale, rule));
+            complete = self.descend(content, &mut canvas, &anchors, (scale, rule));
             coarser = Some(canvas);
-            if !goes_on {
+            if !complete {
                 break;
             }
         }
-        coarser.map_or_else(|| Canvas::new(content, full), |canvas| canvas.resized(full))
+        let canvas =
+            coarser.map_or_else(|| Canvas::new(content, full), |canvas| canvas.resized(full));
+        (canvas, complete)
     }
 }
 
@@ -271,7 +280,7 @@ impl Stylizer for Optimize {
         if width.min(height) < MIN_SIDE {
             return Err(StylizeError::TooSmall { width, height });
         }
-        if self.settings.steadiness <= 0.0 {
+        if self.settings.losses.temporal <= 0.0 {
             self.film.reset();
         }
         let anchors = self.film.anchors(picture, Size::of(height, width));
@@ -286,13 +295,14 @@ impl Stylizer for Optimize {
         let painting = match kept {
             Some(painting) => painting,
             None => {
-                let canvas = if anchors.is_empty() {
+                let (canvas, complete) = if anchors.is_empty() {
                     self.paint_first(picture)
                 } else {
                     self.paint_next(picture, &anchors)
                 };
                 let painting = canvas.to_picture();
-                if let Some(place) = place {
+                // One that was broken off is not what --resume should find.
+                if let Some(place) = place.filter(|_| complete) {
                     KeptPaintings::store(&place, &painting)?;
                 }
                 painting

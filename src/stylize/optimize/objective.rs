@@ -11,7 +11,7 @@ use crate::{
         LossNetwork, Tape, add_gram_gradient, add_out_of_range, add_total_variation,
         add_weighted_difference, gram_matrix,
     },
-    nn::vgg::{from_input, to_input},
+    nn::vgg::{from_input, layer_number, to_input},
 };
 
 use super::canvas::Canvas;
@@ -35,6 +35,30 @@ pub struct LossWeights {
     pub content_layers: Vec<(usize, f32)>,
     /// Layers that style is compared in, with their shares.
     pub style_layers: Vec<(usize, f32)>,
+}
+
+impl Default for LossWeights {
+    /// What was found to paint every surface and to keep faces, from 200 pixels on. The last convolutions of a block make
+    /// strokes, the first ones a maze of lines; those of the fourth block and after lose faces (`benches/optimize.md`).
+    fn default() -> Self {
+        Self {
+            content: 1.0,
+            style: 10.0,
+            variation: 6.0,
+            temporal: 100.0,
+            content_layers: layers(&[("relu4_2", 1.0)]),
+            style_layers: layers(&[("relu1_1", 0.6), ("relu2_2", 0.2), ("relu3_3", 0.2)]),
+        }
+    }
+}
+
+/// Layers of VGG-16 by their names, such as `relu4_2`, with their shares; names that are no layers are left out.
+#[must_use]
+pub fn layers(names: &[(&str, f32)]) -> Vec<(usize, f32)> {
+    names
+        .iter()
+        .filter_map(|&(name, share)| Some((layer_number(name)?, share)))
+        .collect()
 }
 
 /// The loss and its terms, each with its weight.

@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use super::LossWeights;
-use crate::{frame::Picture, kernels::Pooling, nn::vgg::layer_number};
+use crate::{frame::Picture, kernels::Pooling};
 
 /// How the loss is brought down.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,9 +52,9 @@ impl Quality {
     #[must_use]
     pub fn iterations(self) -> usize {
         match self {
-            Self::Draft => 15,
-            Self::Good => 50,
-            Self::Best => 200,
+            Self::Draft => 10,
+            Self::Good => 30,
+            Self::Best => 120,
         }
     }
 }
@@ -66,10 +66,8 @@ pub struct OptimizeSettings {
     pub styles: Vec<(Picture, f32)>,
     /// Size of the style's strokes: at 1 the style picture is brought to as many pixels as the painting has.
     pub style_scale: f32,
-    /// Weight of the style in multiples of the usual one.
-    pub style_weight: f32,
-    /// Weight of the painting before, in multiples of the usual one.
-    pub steadiness: f32,
+    /// What is minimised.
+    pub losses: LossWeights,
     /// Steps at full size.
     pub iterations: usize,
     /// Steps at full size, of a picture that starts from the one before.
@@ -96,8 +94,7 @@ impl OptimizeSettings {
         Self {
             styles,
             style_scale: 1.0,
-            style_weight: 1.0,
-            steadiness: 1.0,
+            losses: LossWeights::default(),
             iterations,
             next_iterations: iterations.div_ceil(5),
             budget: None,
@@ -106,30 +103,6 @@ impl OptimizeSettings {
             method: Method::Lbfgs,
             pooling: Pooling::Average,
             threads: 2,
-        }
-    }
-
-    /// What each term of the loss counts.
-    pub(super) fn weights(&self) -> LossWeights {
-        let layers = |names: &[(&str, f32)]| {
-            names
-                .iter()
-                .filter_map(|&(name, share)| Some((layer_number(name)?, share)))
-                .collect()
-        };
-        LossWeights {
-            content: 1.0,
-            style: 5.0 * self.style_weight,
-            variation: 2.0,
-            temporal: 100.0 * self.steadiness,
-            content_layers: layers(&[("relu4_2", 1.0)]),
-            style_layers: layers(&[
-                ("relu1_1", 0.2),
-                ("relu2_1", 0.2),
-                ("relu3_1", 0.2),
-                ("relu4_1", 0.2),
-                ("relu5_1", 0.2),
-            ]),
         }
     }
 }

@@ -37,8 +37,19 @@ fn settings() -> OptimizeSettings {
     OptimizeSettings {
         iterations: 8,
         next_iterations: 3,
-        style_weight: 4.0,
+        losses: losses(20.0),
         ..OptimizeSettings::new(vec![(picture(0, 3.0), 1.0)], Quality::Draft)
+    }
+}
+
+/// All blocks of the network take part.
+fn losses(style: f32) -> LossWeights {
+    let names = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"];
+    LossWeights {
+        style,
+        variation: 2.0,
+        style_layers: layers(&names.map(|name| (name, 0.2))),
+        ..LossWeights::default()
     }
 }
 
@@ -69,7 +80,7 @@ fn difference(a: &Picture, b: &Picture, shift: usize) -> f64 {
 fn the_gradient_of_all_terms_is_that_of_finite_differences() {
     let (weights, settings) = (weights(), settings());
     let network = weights.on_processor(Pooling::Average);
-    let loss_weights = settings.weights();
+    let loss_weights = settings.losses;
     let size = Size::scaled(64, 96, 0.5);
     let painting = [(Canvas::new(&picture(0, 3.0), size), 1.0)];
     let style = StyleTarget::new(&network, &mut Tape::default(), &loss_weights, &painting);
@@ -143,7 +154,10 @@ fn a_film_is_steadier_than_its_frames_alone_until_it_cuts() {
         &mut Optimize::new(
             &weights(),
             OptimizeSettings {
-                steadiness: 0.0,
+                losses: LossWeights {
+                    temporal: 0.0,
+                    ..losses(20.0)
+                },
                 ..settings()
             },
         ),
@@ -182,9 +196,22 @@ fn kept_paintings_are_taken_up_and_others_are_not() {
     frames.dedup();
     assert_eq!(frames, [1, 2]);
     let other = OptimizeSettings {
-        style_weight: 8.0,
+        losses: losses(40.0),
         ..settings()
     };
     assert!(film(&mut painter(other), &[0])[0] != whole[0]);
     assert_eq!(count(), 4);
+}
+
+#[test]
+fn a_painting_that_was_broken_off_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("film.frames");
+    let watch = Box::new(|step: &Step<'_>| step.frame == 0 || step.iteration < 2);
+    let painter = Optimize::new(&weights(), settings()).keeping(kept.clone());
+    let broken = film(&mut painter.watched(watch), &[0, 2]);
+    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1);
+    let mut again = Optimize::new(&weights(), settings()).keeping(kept);
+    let whole = film(&mut again, &[0, 2]);
+    assert!(whole[0] == broken[0] && whole[1] != broken[1]);
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::temporal::warp::{Avx2, Avx512};
 use crate::{
     kernels::InstructionSet,
-    temporal::warp::{Plain, Sampler, Taps},
+    temporal::warp::{Place, Plain, Sampler, Taps},
 };
 
 /// Difference of luma (0..255) between history and painting at which they count as half the same stroke and half another.
@@ -59,16 +59,20 @@ pub(super) struct Scratch {
     kept: Vec<f32>,
     /// Painting less blend.
     gone: Vec<f32>,
+    /// Where the history of each pixel is.
+    places: Vec<Place>,
 }
 
 impl Scratch {
     /// Takes the width of the pictures.
     pub(super) fn fit(&mut self, width: usize) {
-        for row in [&mut self.trust, &mut self.renewal, &mut self.gone] {
+        for row in [&mut self.trust, &mut self.renewal] {
             row.resize(width, 0.0);
         }
         self.vertical.resize(width.div_ceil(2), 0.0);
+        self.gone.resize(2 * width.div_ceil(2), 0.0);
         self.kept.resize(2 * width, 0.0);
+        self.places.resize(width, Place::NONE);
     }
 }
 
@@ -138,7 +142,7 @@ unsafe fn join<T: Taps>(first: usize, past: Past<'_>, rows: Rows<'_>, scratch: &
         let painting = &painting_colour[half..][..2 * narrow];
         let blend = &mut blend_colour[half..][..2 * narrow];
         // SAFETY: as for this function.
-        unsafe { join_colour::<T>((first + i) / 2, past, painting, blend, lost, &scratch.kept) };
+        unsafe { join_colour::<T>((first + i) / 2, past, painting, blend, lost, scratch) };
     }
     let low = height.div_ceil(2);
     for (x, [luma, blue, red]) in lost.iter_mut().enumerate() {
@@ -169,22 +173,45 @@ unsafe fn join_luma<T: Taps>(
         renewal,
         kept,
         gone,
+        places,
     } = scratch;
     double::<1, 2>(past.trust, width.div_ceil(2), low, y, vertical, trust);
     past.renewal.row(y, CELL, renewal);
     let sampler = Sampler::<1>::new(past.luma, width, past.height);
     let (right_edge, bottom_edge) = ((width - 1) as f32, (past.height - 1) as f32);
     let [u, v] = past.flow.map(|flow| &flow[y * width..][..width]);
-    let looked_up = blend.iter_mut().zip(trust.iter_mut()).zip(painting);
-    for (column, (((old, trust), &new), (&u, &v))) in looked_up.zip(u.iter().zip(v)).enumerate() {
-        let (x, y) = (column as f32 + u, y as f32 + v);
+    let at = |column: usize| (column as f32 + u[column], y as f32 + v[column]);
+    for (column, (place, trust)) in places.iter_mut().zip(trust.iter_mut()).enumerate() {
+        let (x, y) = at(column);
         let inside = (x >= 0.0) & (x <= right_edge) & (y >= 0.0) & (y <= bottom_edge);
         // Newly uncovered, or from outside: there is nothing to look up.
-        if inside & (*trust > 0.0) {
-            // SAFETY: as for this function.
-            [*old] = unsafe { sampler.at::<T>(x, y) };
+        let seen = inside & (*trust > 0.0);
+        *trust = if seen { *trust } else { 0.0 };
+        *place = if seen {
+            sampler.place(x, y)
         } else {
-            (*old, *trust) = (new, 0.0);
+            Place::NONE
+        };
+    }
+    let (fours, rest) = places.as_chunks::<4>();
+    let columns = blend
+        .chunks_mut(4)
+        .zip(fours.iter().map(|four| &four[..]).chain([rest]));
+    for (i, (old, places)) in columns.enumerate() {
+        // SAFETY: the places are the sampler's; as for this function.
+        unsafe {
+            if let Ok(four) = <&[Place; 4]>::try_from(places)
+                && let Some(four) = sampler.four::<T>(four)
+            {
+                old.copy_from_slice(&four);
+                continue;
+            }
+            for (j, (old, &place)) in old.iter_mut().zip(places).enumerate() {
+                let (x, y) = at(4 * i + j);
+                *old = sampler
+                    .at::<T>(place, x, y)
+                    .map_or(painting[4 * i + j], |[old]| old);
+            }
         }
     }
     let kept = &mut kept[y % 2 * width..][..width];
@@ -199,12 +226,24 @@ unsafe fn join_luma<T: Taps>(
         *gone = *kept * apart;
         *blend = new - *gone;
     }
-    for (cell, gone) in lost.iter_mut().zip(gone.chunks(CELL)) {
+    for (cell, gone) in lost.iter_mut().zip(gone[..width].chunks(CELL)) {
         cell[0] += gone.iter().sum::<f32>();
     }
 }
 
-/// Joins row `y` of colour, as `kept`, the share of the history in the two rows of luma, says; adds to `lost`.
+/// Sums of 2×2 numbers of two rows; of an odd row the last number counts twice.
+#[inline(always)]
+fn sum_pairs(rows: [&[f32]; 2], factor: f32, sums: &mut [f32]) {
+    let [a, b] = rows.map(<[f32]>::as_chunks::<2>);
+    for (sum, (a, b)) in sums.iter_mut().zip(a.0.iter().zip(b.0)) {
+        *sum = factor * (a[0] + a[1] + b[0] + b[1]);
+    }
+    if let (Some(last), [a], [b]) = (sums.last_mut(), a.1, b.1) {
+        *last = factor * 2.0 * (a + b);
+    }
+}
+
+/// Joins row `y` of colour, as the share of the history in the two rows of luma says; adds to `lost`.
 ///
 /// # Safety
 /// The processor has the instructions of `T`.
@@ -215,26 +254,39 @@ unsafe fn join_colour<T: Taps>(
     painting: &[f32],
     blend: &mut [f32],
     lost: &mut [[f32; 3]],
-    kept: &[f32],
+    scratch: &mut Scratch,
 ) {
     let width = past.width;
-    let sampler = Sampler::<2>::new(past.colour, width.div_ceil(2), past.height.div_ceil(2));
+    let narrow = width.div_ceil(2);
+    let sampler = Sampler::<2>::new(past.colour, narrow, past.height.div_ceil(2));
     let rows = [2 * y, (2 * y + 1).min(past.height - 1)];
-    let flow = past
+    let [u, v] = past
         .flow
         .map(|flow| rows.map(|y| &flow[y * width..][..width]));
-    let kept = [&kept[..width], &kept[width..][..width]];
+    let (above, below) = scratch.kept.split_at(width);
+    let shares = &mut scratch.vertical[..narrow];
+    sum_pairs([above, below], 0.25, shares);
+    // Half the mean motion: pixels are twice as large here.
+    let (x, row) = scratch.gone.split_at_mut(narrow);
+    sum_pairs(u, 0.125, x);
+    sum_pairs(v, 0.125, row);
+    for (column, (x, v)) in x.iter_mut().zip(row.iter_mut()).enumerate() {
+        *x += column as f32;
+        *v += y as f32;
+    }
+    let places = &mut scratch.places[..narrow];
+    for ((place, &x), &y) in places.iter_mut().zip(x.iter()).zip(row.iter()) {
+        *place = sampler.place(x, y);
+    }
     let pixels = blend.as_chunks_mut::<2>().0.iter_mut();
-    for (column, (blend, &new)) in pixels.zip(painting.as_chunks::<2>().0).enumerate() {
-        let (left, right) = (2 * column, (2 * column + 1).min(width - 1));
-        let sum = |rows: [&[f32]; 2]| rows.iter().map(|row| row[left] + row[right]).sum::<f32>();
-        let share = 0.25 * sum(kept);
-        *blend = new;
-        if share > 0.0 {
-            // Half the mean motion: pixels are twice as large here.
-            let [u, v] = flow.map(|rows| 0.125 * sum(rows));
-            // SAFETY: as for this function.
-            let old = unsafe { sampler.at::<T>(column as f32 + u, y as f32 + v) };
+    let pixels = pixels.zip(painting.as_chunks::<2>().0).zip(shares.iter());
+    let found = places.iter().zip(x.iter()).zip(row.iter());
+    for (column, (((blend, new), &share), ((&place, &x), &y))) in pixels.zip(found).enumerate() {
+        *blend = *new;
+        // SAFETY: the place is the sampler's; as for this function.
+        if share > 0.0
+            && let Some(old) = unsafe { sampler.at::<T>(place, x, y) }
+        {
             let cell = &mut lost[2 * column / CELL];
             for lane in 0..2 {
                 let gone = share * (new[lane] - old[lane]);

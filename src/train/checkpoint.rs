@@ -1,0 +1,246 @@
+//! A training's state in a file, and the network that it has made so far in another.
+//!
+//! Both are safetensors files. They are written here rather than by its crate because that one puts the header's entries in
+//! an order that changes from run to run, and the same training shall give the same file.
+
+use super::adam::State;
+use super::network::Shape;
+use crate::kernels::KernelError;
+use crate::nn::student_file::StudentFile;
+use safetensors::SafeTensors;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// What can go wrong around a training.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A file cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A checkpoint cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A checkpoint holds something else than this training needs.
+    #[error("{}: {reason}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The teacher cannot paint.
+    #[error("the teacher cannot paint")]
+    Teacher(#[from] KernelError),
+}
+
+/// A state and what it belongs to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// What the student looks like.
+    pub shape: Shape,
+    /// The seed it was started with.
+    pub seed: u64,
+    /// Weights and what the optimizer remembers.
+    pub state: State,
+}
+
+/// What a checkpoint says it is.
+const CHECKPOINT: &str = "allaprima-training-1";
+const TENSORS: [&str; 4] = ["parameters", "average", "mean", "square"];
+
+impl Checkpoint {
+    /// Writes the state: under another name first, then renamed, so that there is always a whole file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
+        let state = &self.state;
+        let values = [
+            &state.parameters,
+            &state.average,
+            &state.mean,
+            &state.square,
+        ];
+        let tensors = TENSORS
+            .iter()
+            .zip(values)
+            .map(|(name, values)| ((*name).to_owned(), vec![values.len()], values.clone()))
+            .collect::<Vec<_>>();
+        let metadata = [
+            ("format", CHECKPOINT.to_owned()),
+            ("config", config(&self.shape).to_string()),
+            ("seed", self.seed.to_string()),
+            ("steps", state.steps.to_string()),
+            ("seconds", state.seconds.to_string()),
+        ];
+        write(path, &metadata, &tensors)
+    }
+
+    /// Reads a state.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds no training of a student of this shape.
+    pub fn load(path: &Path, shape: &Shape) -> Result<Self, TrainError> {
+        let content = |reason: String| TrainError::Content {
+            path: path.to_owned(),
+            reason,
+        };
+        let bytes = std::fs::read(path).map_err(|source| TrainError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| content(e.to_string()))?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| content(e.to_string()))?;
+        let texts = header.metadata().clone().unwrap_or_default();
+        let text = |key: &str| texts.get(key).map(String::as_str).unwrap_or_default();
+        if text("format") != CHECKPOINT {
+            return Err(content("it is no checkpoint of a training".into()));
+        }
+        if text("config") != config(shape).to_string() {
+            let reason = format!(
+                "it was started with another network ({}): give the same options again",
+                text("config")
+            );
+            return Err(content(reason));
+        }
+        let number = |key: &str| {
+            text(key)
+                .parse::<f64>()
+                .map_err(|_| content(format!("it does not say its {key}")))
+        };
+        let length = shape.layers().1;
+        let values = |name: &str| {
+            let tensor = file.tensor(name).map_err(|e| content(e.to_string()))?;
+            if tensor.data().len() != 4 * length {
+                return Err(content(format!("its {name} are not those of this network")));
+            }
+            let floats = tensor.data().chunks_exact(4);
+            Ok(floats
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect::<Vec<f32>>())
+        };
+        Ok(Self {
+            shape: *shape,
+            seed: number("seed")? as u64,
+            state: State {
+                steps: number("steps")? as u64,
+                seconds: number("seconds")?,
+                parameters: values("parameters")?,
+                average: values("average")?,
+                mean: values("mean")?,
+                square: values("square")?,
+            },
+        })
+    }
+
+    /// Writes the network of the averaged weights, with its styles' `names` and a note on how it was trained.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save_student(
+        &self,
+        path: &Path,
+        names: &[String],
+        training: &Value,
+    ) -> Result<(), TrainError> {
+        let values = &self.state.average;
+        let styles = self.shape.styles;
+        let mut tensors = BTreeMap::new();
+        for layer in self.shape.layers().0 {
+            let (inputs, outputs) = layer.channels;
+            let mut weight = Vec::with_capacity(9 * inputs * outputs);
+            for (output, input) in (0..outputs * inputs).map(|n| (n / inputs, n % inputs)) {
+                weight.extend((0..9).map(|tap| values[layer.weight(output, input, tap)]));
+            }
+            let name = &layer.name;
+            tensors.insert(format!("{name}.weight"), weight);
+            let normed = layer.normed;
+            let at = (0..styles * normed).map(|n| layer.norm(n / normed, n % normed));
+            let (scale, shift) = at.map(|at| (values[at.0], values[at.1])).unzip();
+            tensors.insert(format!("{name}.scale"), scale);
+            tensors.insert(format!("{name}.shift"), shift);
+        }
+        let file = StudentFile {
+            config: self.shape.config,
+            styles: names.to_vec(),
+            training: training.clone(),
+            tensors,
+        };
+        let bytes = file.to_bytes().map_err(|reason| TrainError::Content {
+            path: path.to_owned(),
+            reason,
+        })?;
+        replace(path, &bytes)
+    }
+}
+
+fn config(shape: &Shape) -> Value {
+    json!({"network": shape.config, "styles": shape.styles})
+}
+
+/// Writes a safetensors file by another name, then renames it.
+fn write(
+    path: &Path,
+    metadata: &[(&str, String)],
+    tensors: &[(String, Vec<usize>, Vec<f32>)],
+) -> Result<(), TrainError> {
+    let mut header = Map::new();
+    header.insert(
+        "__metadata__".into(),
+        metadata
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), Value::from(value.as_str())))
+            .collect::<Map<_, _>>()
+            .into(),
+    );
+    let mut end = 0;
+    for (name, dims, values) in tensors {
+        let start = end;
+        end += 4 * values.len();
+        header.insert(
+            name.clone(),
+            json!({"dtype": "F32", "shape": dims, "data_offsets": [start, end]}),
+        );
+    }
+    let mut text = Value::Object(header).to_string();
+    while text.len() % 8 != 0 {
+        text.push(' ');
+    }
+    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    for (_, _, values) in tensors {
+        bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    replace(path, &bytes)
+}
+
+/// Writes a file by another name, then renames it, so that there is always a whole one.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    let failed = |source| TrainError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut file =
+        tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}

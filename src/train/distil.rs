@@ -1,0 +1,499 @@
+//! The student's training: what one step sees, and what it makes of it.
+
+use super::adam::State;
+use super::loss::{Comparison, OCTAVES, Terms, Weights, compare_pair};
+use super::network::{Shape, Tape, turned_weights};
+use super::photos::{Photos, Views};
+use super::random::Random;
+use crate::kernels::{
+    KernelError, Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights,
+};
+use rayon::prelude::*;
+use std::time::Duration;
+
+/// The network that is learned from.
+#[derive(Clone, Debug)]
+pub struct Teacher {
+    /// Its convolutions.
+    pub network: TransformWeights,
+    /// What its styles are called.
+    pub names: Vec<String>,
+    /// Its styles, in the order of the student's.
+    pub styles: Vec<StyleParameters>,
+}
+
+/// How long a training is, which is what its learning rate follows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Plan {
+    /// So many steps.
+    Steps(u64),
+    /// So much time.
+    Time(Duration),
+}
+
+/// What a training does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Of all random numbers.
+    pub seed: u64,
+    /// Pieces of photos per step.
+    pub batch: usize,
+    /// Sides of a piece in pixels, a multiple of 8 from 64 on.
+    pub crop: usize,
+    /// Largest learning rate.
+    pub rate: f32,
+    /// How much the difference of two views' paintings counts.
+    pub steadiness: f32,
+    /// How much each other difference counts.
+    pub weights: Weights,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            batch: 2,
+            crop: 192,
+            rate: 2e-3,
+            steadiness: 10.0,
+            weights: Weights {
+                colors: 1.0,
+                octaves: [0.6, 0.4, 0.3],
+                amount: [0.02; OCTAVES],
+            },
+        }
+    }
+}
+
+/// Part of the steps in which the learning rate rises.
+const WARM_UP: u64 = 100;
+/// The last step's learning rate, as a part of the largest.
+const LAST_RATE: f32 = 0.01;
+/// How often two styles are blended.
+const BLENDS: f32 = 0.15;
+
+/// What one step found, before it changed the weights; means over its batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Difference from the teacher.
+    pub terms: Terms,
+    /// Root of the mean square by which the paintings of two views differ.
+    pub flicker: f32,
+    /// Learning rate.
+    pub rate: f32,
+}
+
+/// How good the averaged weights are on photos that are not trained with.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Judgement {
+    /// Mean difference of the colours from the teacher's, 0..1.
+    pub difference: f32,
+    /// Detail per octave as a part of the teacher's, finest first.
+    pub detail: [f32; OCTAVES],
+    /// Root of the mean square by which two views' paintings differ, as a part of the teacher's.
+    pub flicker: f32,
+}
+
+/// What works on one piece at a time.
+struct Unit {
+    engine: TransformEngine,
+    tapes: [Tape; 2],
+    comparison: Comparison,
+    painted: Vec<f32>,
+    gradient: Vec<f32>,
+    report: Report,
+}
+
+/// A training on its way.
+pub struct Distillation {
+    shape: Shape,
+    settings: Settings,
+    teacher: Teacher,
+    photos: Photos,
+    state: State,
+    units: Vec<Unit>,
+    turned: Vec<f32>,
+}
+
+impl Distillation {
+    /// Starts from `state`, or from random weights.
+    ///
+    /// # Errors
+    /// When the teacher's weights do not fit together.
+    ///
+    /// # Panics
+    /// When the state is of another shape, or there are no photos.
+    pub fn new(
+        shape: Shape,
+        settings: Settings,
+        teacher: Teacher,
+        photos: Photos,
+        state: Option<State>,
+    ) -> Result<Self, KernelError> {
+        assert_eq!(shape.styles, teacher.styles.len());
+        assert!(!photos.is_empty());
+        let config = TransformConfig {
+            threads: 1,
+            precision: Precision::F32,
+            ..TransformConfig::default()
+        };
+        let units = (0..settings.batch).map(|_| {
+            Ok(Unit {
+                engine: TransformEngine::new(&teacher.network, config)?,
+                tapes: [Tape::new(&shape), Tape::new(&shape)],
+                comparison: Comparison::default(),
+                painted: Vec::new(),
+                gradient: Vec::new(),
+                report: Report::default(),
+            })
+        });
+        let units = units.collect::<Result<_, KernelError>>()?;
+        let state = state.unwrap_or_else(|| State::new(random_weights(&shape, settings.seed)));
+        assert_eq!(state.parameters.len(), shape.layers().1);
+        Ok(Self {
+            shape,
+            settings,
+            teacher,
+            photos,
+            state,
+            units,
+            turned: Vec::new(),
+        })
+    }
+
+    /// The weights and what the optimizer remembers.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What the student looks like.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The network that is learned from.
+    pub fn teacher(&self) -> &Teacher {
+        &self.teacher
+    }
+
+    /// What the training does.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Counts time that was spent, for a plan that is a time.
+    pub fn spend(&mut self, time: Duration) {
+        self.state.seconds += time.as_secs_f64();
+    }
+
+    /// How much of `plan` is done, 0..=1.
+    pub fn done(&self, plan: Plan) -> f32 {
+        match plan {
+            Plan::Steps(steps) => (self.state.steps as f64 / steps as f64).min(1.0) as f32,
+            Plan::Time(time) => (self.state.seconds / time.as_secs_f64()).min(1.0) as f32,
+        }
+    }
+
+    /// Makes one step of `plan`.
+    ///
+    /// # Errors
+    /// When the teacher cannot paint.
+    pub fn step(&mut self, plan: Plan) -> Result<Report, KernelError> {
+        let (settings, steps) = (self.settings, self.state.steps);
+        let cosine = 0.5 * (1.0 + (std::f32::consts::PI * self.done(plan)).cos());
+        let warm = ((steps + 1) as f32 / WARM_UP as f32).min(1.0);
+        let rate = settings.rate * warm * (LAST_RATE + (1.0 - LAST_RATE) * cosine);
+        turned_weights(&self.shape, &self.state.parameters, &mut self.turned);
+        let (parameters, turned) = (&self.state.parameters, &self.turned);
+        let (photos, teacher) = (&self.photos, &self.teacher);
+        self.units
+            .par_iter_mut()
+            .enumerate()
+            .try_for_each(|(index, unit)| {
+                let mut random = Random::new(settings.seed, [steps, index as u64 + 1]);
+                let turn = steps * settings.batch as u64 + index as u64;
+                let style = choose_style(&mut random, settings.seed, turn, teacher.styles.len());
+                let views = photos.views(&mut random, settings.crop);
+                unit.gradient.clear();
+                unit.gradient.resize(parameters.len(), 0.0);
+                unit.paint(teacher, &style, &views, settings.crop)?;
+                unit.learn(parameters, turned, &style, &views, &settings);
+                Ok::<_, KernelError>(())
+            })?;
+        let share = 1.0 / self.units.len() as f32;
+        let mut report = Report {
+            rate,
+            ..Report::default()
+        };
+        let (first, others) = self.units.split_at_mut(1);
+        let gradient = &mut first[0].gradient;
+        report.add(&first[0].report, share);
+        for unit in others {
+            report.add(&unit.report, share);
+            gradient
+                .iter_mut()
+                .zip(&unit.gradient)
+                .for_each(|(sum, value)| *sum += value);
+        }
+        gradient.iter_mut().for_each(|value| *value *= share);
+        self.state.step(gradient, rate);
+        report.flicker = report.flicker.sqrt();
+        Ok(report)
+    }
+
+    /// Judges the averaged weights on a piece of each of `photos` in every style.
+    ///
+    /// # Errors
+    /// When the teacher cannot paint.
+    pub fn judge(&mut self, photos: &Photos) -> Result<Judgement, KernelError> {
+        let (settings, styles) = (self.settings, self.teacher.styles.len());
+        let (teacher, average) = (&self.teacher, &self.state.average);
+        let size = (settings.crop, settings.crop);
+        let share = self.units.len();
+        let sums = self.units.par_iter_mut().enumerate().map(|(index, unit)| {
+            let mut sum = [0.0_f32; 3 + OCTAVES];
+            for style in (index..styles).step_by(share) {
+                let mut random = Random::new(0, [style as u64, 0]);
+                let views = photos.views(&mut random, settings.crop);
+                let style = [(style, 1.0)];
+                let mut gradient = vec![0.0; 3 * size.0 * size.1];
+                let mut moved = views.clean.clone();
+                for (byte, value) in moved.iter_mut().zip(&views.seen[1]) {
+                    *byte = (value * 255.0 + 0.5) as u8;
+                }
+                unit.paint_rgb(teacher, &style, &moved, settings.crop)?;
+                let moved = std::mem::take(&mut unit.painted);
+                unit.paint(teacher, &style, &views, settings.crop)?;
+                for (tape, view) in unit.tapes.iter_mut().zip(&views.seen) {
+                    tape.forward(average, &style, view, size);
+                }
+                let terms = unit.comparison.compare(
+                    unit.tapes[0].output(),
+                    &unit.painted,
+                    size,
+                    &settings.weights,
+                    &mut gradient,
+                );
+                let differ = |a: &[f32], b: &[f32]| {
+                    let [a, b] = overlap(a, b, views.moved, settings.crop);
+                    compare_pair((&a, &mut a.clone()), (&b, &mut b.clone()), 0.0)
+                };
+                let own = differ(unit.tapes[0].output(), unit.tapes[1].output());
+                let other = differ(&unit.painted, &moved);
+                let found = [terms.colors, own, other].into_iter().chain(terms.amount);
+                sum.iter_mut()
+                    .zip(found)
+                    .for_each(|(sum, value)| *sum += value);
+            }
+            Ok(sum)
+        });
+        let sums = sums.collect::<Result<Vec<_>, KernelError>>()?;
+        let mean = |at: usize| sums.iter().map(|sum| sum[at]).sum::<f32>() / styles as f32;
+        Ok(Judgement {
+            difference: mean(0),
+            flicker: (mean(1) / mean(2).max(1e-9)).sqrt(),
+            detail: std::array::from_fn(|octave| mean(3 + octave)),
+        })
+    }
+
+    /// Paints an RGB picture, whose sides are multiples of 4, with the averaged weights and by the teacher.
+    ///
+    /// # Errors
+    /// When the teacher cannot paint it.
+    pub fn paint(
+        &mut self,
+        rgb: &[u8],
+        (height, width): (usize, usize),
+        style: &[(usize, f32)],
+    ) -> Result<[Vec<u8>; 2], KernelError> {
+        let unit = &mut self.units[0];
+        unit.engine.set_style(&blend(&self.teacher, style))?;
+        let mut taught = vec![0; rgb.len()];
+        unit.engine.paint(rgb, width, height, &mut taught)?;
+        let seen: Vec<f32> = rgb.iter().map(|value| f32::from(*value) / 255.0).collect();
+        let painted = unit.tapes[0].forward(&self.state.average, style, &seen, (height, width));
+        let bytes = painted.iter().map(|value| (value * 255.0 + 0.5) as u8);
+        Ok([bytes.collect(), taught])
+    }
+}
+
+impl Report {
+    fn add(&mut self, other: &Self, share: f32) {
+        let (sum, terms) = (&mut self.terms, &other.terms);
+        sum.colors += share * terms.colors;
+        sum.total += share * terms.total;
+        for octave in 0..OCTAVES {
+            sum.octaves[octave] += share * terms.octaves[octave];
+            sum.amount[octave] += share * terms.amount[octave];
+        }
+        self.flicker += share * other.flicker;
+    }
+}
+
+impl Unit {
+    /// The target of the first view, to `painted`.
+    fn paint(
+        &mut self,
+        teacher: &Teacher,
+        style: &[(usize, f32)],
+        views: &Views,
+        side: usize,
+    ) -> Result<(), KernelError> {
+        self.paint_rgb(teacher, style, &views.clean, side)
+    }
+
+    fn paint_rgb(
+        &mut self,
+        teacher: &Teacher,
+        style: &[(usize, f32)],
+        rgb: &[u8],
+        side: usize,
+    ) -> Result<(), KernelError> {
+        self.engine.set_style(&blend(teacher, style))?;
+        self.painted.resize(rgb.len(), 0.0);
+        self.engine.paint_f32(rgb, side, side, &mut self.painted)
+    }
+
+    /// The gradient of one piece.
+    fn learn(
+        &mut self,
+        parameters: &[f32],
+        turned: &[f32],
+        style: &[(usize, f32)],
+        views: &Views,
+        settings: &Settings,
+    ) {
+        let (side, size) = (settings.crop, (settings.crop, settings.crop));
+        for (tape, view) in self.tapes.iter_mut().zip(&views.seen) {
+            tape.forward(parameters, style, view, size);
+        }
+        let [first, second] = [self.tapes[0].output(), self.tapes[1].output()];
+        let mut gradient = vec![0.0; first.len()];
+        let weights = &settings.weights;
+        let terms = self
+            .comparison
+            .compare(first, &self.painted, size, weights, &mut gradient);
+        // Where both views show the same, the second has the same target, and the first as another.
+        let [a, b] = overlap(first, second, views.moved, side);
+        let [target, _] = overlap(&self.painted, second, views.moved, side);
+        let common = overlap_size(views.moved, side);
+        let (mut gradient_a, mut gradient_b) = (vec![0.0; a.len()], vec![0.0; b.len()]);
+        let moved_terms = self
+            .comparison
+            .compare(&b, &target, common, weights, &mut gradient_b);
+        let flicker = compare_pair(
+            (&a, &mut gradient_a),
+            (&b, &mut gradient_b),
+            settings.steadiness,
+        );
+        let mut second_gradient = vec![0.0; gradient.len()];
+        let (row, column) = views.moved;
+        add_rectangle(
+            &gradient_a,
+            common.1,
+            (row.max(0), column.max(0)),
+            side,
+            &mut gradient,
+        );
+        let corner = ((-row).max(0), (-column).max(0));
+        add_rectangle(&gradient_b, common.1, corner, side, &mut second_gradient);
+        self.tapes[0].backward(turned, &gradient, &mut self.gradient);
+        self.tapes[1].backward(turned, &second_gradient, &mut self.gradient);
+        self.report = Report {
+            terms,
+            flicker,
+            rate: 0.0,
+        };
+        self.report.terms.total += moved_terms.total + settings.steadiness * flicker;
+    }
+}
+
+/// The teacher's numbers for a blend of its styles.
+fn blend(teacher: &Teacher, style: &[(usize, f32)]) -> StyleParameters {
+    let mut sum = teacher.styles[style[0].0].clone();
+    let mix = |sum: &mut [f32], part: &dyn Fn(&StyleParameters) -> &Vec<f32>| {
+        sum.fill(0.0);
+        for &(row, weight) in style {
+            for (sum, value) in sum.iter_mut().zip(part(&teacher.styles[row])) {
+                *sum += weight * value;
+            }
+        }
+    };
+    mix(&mut sum.scale, &|style| &style.scale);
+    mix(&mut sum.shift, &|style| &style.shift);
+    sum
+}
+
+/// The style of a turn: all in random order, again and again; sometimes blended with another.
+fn choose_style(random: &mut Random, seed: u64, turn: u64, styles: usize) -> Vec<(usize, f32)> {
+    let (round, place) = (turn / styles as u64, (turn % styles as u64) as usize);
+    let mut order: Vec<usize> = (0..styles).collect();
+    Random::new(seed, [round, 0]).shuffle(&mut order);
+    let style = order[place];
+    if styles < 2 || random.unit() >= BLENDS {
+        return vec![(style, 1.0)];
+    }
+    let other = (style + 1 + random.below(styles - 1)) % styles;
+    let weight = random.unit();
+    vec![(style, weight), (other, 1.0 - weight)]
+}
+
+/// Weights by He et al. 2015, those of the four pixels of a block equal (Aitken et al. 2017); styles of scale 1, shift 0.
+fn random_weights(shape: &Shape, seed: u64) -> Vec<f32> {
+    let (layers, length) = shape.layers();
+    let mut parameters = vec![0.0; length];
+    let mut random = Random::new(seed, [u64::MAX, 0]);
+    for layer in layers {
+        let (inputs, outputs) = layer.channels;
+        let bound = (6.0 / (9 * inputs) as f32).sqrt();
+        for (input, tap) in (0..9 * inputs).map(|n| (n / 9, n % 9)) {
+            for channel in 0..layer.normed {
+                let value = random.between(-bound, bound);
+                for output in (channel..outputs).step_by(layer.normed) {
+                    parameters[layer.weight(output, input, tap)] = value;
+                }
+            }
+        }
+        for (style, channel) in
+            (0..shape.styles * layer.normed).map(|n| (n / layer.normed, n % layer.normed))
+        {
+            parameters[layer.norm(style, channel).0] = 1.0;
+        }
+    }
+    parameters
+}
+
+fn overlap_size((row, column): (isize, isize), side: usize) -> (usize, usize) {
+    (side - row.unsigned_abs(), side - column.unsigned_abs())
+}
+
+/// What two pictures of `[side][side][3]` both show, where the second begins at a pixel of the first.
+fn overlap(a: &[f32], b: &[f32], moved: (isize, isize), side: usize) -> [Vec<f32>; 2] {
+    let (height, width) = overlap_size(moved, side);
+    let cut = |picture: &[f32], row: isize, column: isize| {
+        let (top, left) = (row.max(0) as usize, column.max(0) as usize);
+        let mut part = Vec::with_capacity(3 * height * width);
+        for y in top..top + height {
+            part.extend_from_slice(&picture[3 * (y * side + left)..][..3 * width]);
+        }
+        part
+    };
+    [cut(a, moved.0, moved.1), cut(b, -moved.0, -moved.1)]
+}
+
+/// Adds a part that [`overlap`] cut out at that corner.
+fn add_rectangle(
+    part: &[f32],
+    width: usize,
+    (top, left): (isize, isize),
+    side: usize,
+    picture: &mut [f32],
+) {
+    let (top, left) = (top as usize, left as usize);
+    for (y, row) in part.chunks_exact(3 * width).enumerate() {
+        let start = 3 * ((top + y) * side + left);
+        for (sum, value) in picture[start..start + 3 * width].iter_mut().zip(row) {
+            *sum += value;
+        }
+    }
+}

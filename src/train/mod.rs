@@ -1,0 +1,25 @@
+//! Training networks of our own, on the processor.
+//!
+//! A *student* is a network several times cheaper than the one of 26 styles, and learns to paint what that one (its
+//! *teacher*) paints: pieces of photos are painted by the teacher, and the student's weights follow the gradient of the
+//! difference (Hinton et al. 2015 call this distillation). Each piece is seen twice, as two frames of a film would show it,
+//! and both times the target is the painting of the undisturbed piece, moved along: what flickers in the teacher's painting
+//! is no part of the target, and the two paintings are held together besides.
+//!
+//! [`Distillation`] makes steps, [`Checkpoint`] is its state in a file. A step needs nothing but the state and its own
+//! number, so a training that was interrupted goes on exactly where it was.
+
+mod adam;
+mod checkpoint;
+mod distil;
+mod loss;
+mod network;
+mod normalise;
+mod photos;
+mod random;
+
+pub use checkpoint::{Checkpoint, TrainError};
+pub use distil::{Distillation, Judgement, Plan, Report, Settings, Teacher};
+pub use loss::{Comparison, OCTAVES, Terms, Weights};
+pub use network::{BLOCK, Layer, Shape, Tape, turned_weights};
+pub use photos::{LONGEST_SIDE, Photos};

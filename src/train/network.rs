@@ -1,0 +1,360 @@
+//! The student network with every gradient, over plain slices.
+//!
+//! The family is fixed (see [`Shape`]), so no graph has to be recorded: [`Tape::forward`] keeps each layer's padded input
+//! and raw output, [`Tape::backward`] walks the same layers from the end. Planes are `[row][column][channel]` with channels
+//! filled up to a multiple of 16 by zeros, which stay zero in training because their gradients are. A tape belongs to one
+//! picture and one thread; parameters are one flat vector that all tapes read.
+
+use super::normalise::{
+    add_to_plane, fold, gated_sums, gather, moments, normalise, normalise_back, pad, place, spread,
+};
+use crate::kernels::{CHANNEL_STEP, TAPS, add_valid_weight_gradient, convolve_valid, turn_weights};
+use crate::nn::student_net::{StudentConfig, Upsampling};
+
+/// The picture is taken apart into blocks of this many pixels a side.
+pub const BLOCK: usize = 4;
+
+/// What a student looks like: of [`StudentConfig`] those that expand by pixel shuffle alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// The network.
+    pub config: StudentConfig,
+    /// Styles: rows of each normalisation's scales and shifts.
+    pub styles: usize,
+}
+
+/// One convolution with its normalisation, and where its numbers lie in the flat vector.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// As tensors of the file are named.
+    pub name: String,
+    /// Input and output channels of the convolution.
+    pub channels: (usize, usize),
+    /// Whether the outputs become blocks of 2×2 pixels.
+    pub shuffle: bool,
+    /// Channels of the normalisation.
+    pub normed: usize,
+    /// Whether ReLU follows.
+    relu: bool,
+    /// Pixels of the picture per pixel of the convolution, along a side.
+    shrink: usize,
+    /// Input and output channels of the convolution as they are stored.
+    stored: (usize, usize),
+    weights: usize,
+    scale: usize,
+    shift: usize,
+}
+
+impl Layer {
+    fn table(&self) -> usize {
+        TAPS * self.stored.0 * self.stored.1
+    }
+
+    /// Index of a weight, by output and input channel and tap (row by row).
+    pub fn weight(&self, output: usize, input: usize, tap: usize) -> usize {
+        self.weights + (tap * self.stored.0 + input) * self.stored.1 + output
+    }
+
+    /// Indices of a style's scale and shift of a channel.
+    pub fn norm(&self, style: usize, channel: usize) -> (usize, usize) {
+        let at = style * self.normed + channel;
+        (self.scale + at, self.shift + at)
+    }
+
+    /// Rows and columns of the convolution and of the normalisation, of a picture of that size.
+    fn sizes(&self, (height, width): (usize, usize)) -> [(usize, usize); 2] {
+        let (rows, columns) = (height / self.shrink, width / self.shrink);
+        let grown = if self.shuffle { 2 } else { 1 };
+        [(rows, columns), (rows * grown, columns * grown)]
+    }
+}
+
+impl Shape {
+    /// Whether this student can be trained here.
+    ///
+    /// # Errors
+    /// A sentence that says why not.
+    pub fn check(&self) -> Result<(), String> {
+        self.config.check()?;
+        if self.config.upsampling != [Upsampling::Shuffle; 2] || self.config.refine.is_some() {
+            return Err("only students that expand by pixel shuffle alone are trained".into());
+        }
+        Ok(())
+    }
+
+    /// The layers in network order, and how many numbers they have together.
+    pub fn layers(&self) -> (Vec<Layer>, usize) {
+        let mut end = 0;
+        let layers = self.config.layers().into_iter().map(|layer| {
+            let channels = (layer.in_channels, layer.weight_shape()[0]);
+            let stored = (
+                channels.0.next_multiple_of(CHANNEL_STEP),
+                channels.1.next_multiple_of(CHANNEL_STEP),
+            );
+            let normed = layer.out_channels;
+            let weights = end;
+            let scale = weights + TAPS * stored.0 * stored.1;
+            let shift = scale + self.styles * normed;
+            end = shift + self.styles * normed;
+            Layer {
+                channels,
+                shuffle: layer.upsampling.is_some(),
+                normed,
+                relu: layer.relu,
+                shrink: if layer.name == "expand.1" { 2 } else { BLOCK },
+                name: layer.name,
+                stored,
+                weights,
+                scale,
+                shift,
+            }
+        });
+        (layers.collect(), end)
+    }
+}
+
+/// What one layer keeps of its forward pass.
+#[derive(Default)]
+struct Kept {
+    /// Padded.
+    input: Vec<f32>,
+    /// What is normalised.
+    raw: Vec<f32>,
+    mean: Vec<f32>,
+    /// One over the standard deviation.
+    inverse: Vec<f32>,
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+/// The forward pass of one picture, kept for its gradient.
+pub struct Tape {
+    layers: Vec<Layer>,
+    size: (usize, usize),
+    kept: Vec<Kept>,
+    style: Vec<(usize, f32)>,
+    /// `[height][width][3]`, 0..1.
+    output: Vec<f32>,
+    plane: Vec<f32>,
+    trunk: Vec<f32>,
+    gradient: Vec<f32>,
+    back: Vec<f32>,
+}
+
+/// Zeros of that length in memory that is used again.
+fn cleared(values: &mut Vec<f32>, length: usize) {
+    values.clear();
+    values.resize(length, 0.0);
+}
+
+impl Tape {
+    /// A tape for networks of this shape.
+    pub fn new(shape: &Shape) -> Self {
+        let (layers, _) = shape.layers();
+        Self {
+            kept: layers.iter().map(|_| Kept::default()).collect(),
+            layers,
+            size: (0, 0),
+            style: Vec::new(),
+            output: Vec::new(),
+            plane: Vec::new(),
+            trunk: Vec::new(),
+            gradient: Vec::new(),
+            back: Vec::new(),
+        }
+    }
+
+    /// What [`Tape::forward`] painted last: `[height][width][3]`, 0..1; nothing of use after [`Tape::backward`].
+    pub fn output(&self) -> &[f32] {
+        &self.output
+    }
+
+    /// Paints `picture`, `[height][width][3]` with values 0..1 and sides that are multiples of 4 and 8 or more, in a blend
+    /// of styles (row, weight). Returns `[height][width][3]`, 0..1.
+    ///
+    /// # Panics
+    /// When the size does not fit.
+    pub fn forward(
+        &mut self,
+        parameters: &[f32],
+        style: &[(usize, f32)],
+        picture: &[f32],
+        (height, width): (usize, usize),
+    ) -> &[f32] {
+        assert_eq!(
+            (picture.len(), height % BLOCK, width % BLOCK),
+            (3 * height * width, 0, 0)
+        );
+        self.size = (height, width);
+        self.style = style.to_vec();
+        let last = self.layers.len() - 1;
+        let quarter = self.layers[0].sizes(self.size)[0];
+        let block = self.layers[0].channels.0;
+        self.plane.resize(quarter.0 * quarter.1 * block, 0.0);
+        unshuffle(picture, (height, width), &mut self.plane);
+        pad(
+            &self.plane,
+            quarter,
+            (block, block),
+            &mut self.kept[0].input,
+        );
+        for layer in 0..=last {
+            self.convolve(parameters, layer);
+            if layer == last {
+                break;
+            }
+            let size = self.layers[layer].sizes(self.size)[1];
+            let normed = self.layers[layer].normed;
+            if layer > 0 && layer % 2 == 0 && layer + 1 < last {
+                add_to_plane(&self.kept[layer - 1].input, size, normed, &mut self.plane);
+            }
+            let stored = self.layers[layer + 1].stored.0;
+            let input = &mut self.kept[layer + 1].input;
+            pad(&self.plane, size, (normed, stored), input);
+        }
+        self.output.clear();
+        let logistic = self.plane.iter().map(|value| 1.0 / (1.0 + (-value).exp()));
+        self.output.extend(logistic);
+        &self.output
+    }
+
+    /// Convolution, normalisation and ReLU of a layer, to `plane`.
+    fn convolve(&mut self, parameters: &[f32], layer: usize) {
+        let shape = &self.layers[layer];
+        let [size, made] = shape.sizes(self.size);
+        let kept = &mut self.kept[layer];
+        let (stored, normed) = (shape.stored.1, shape.normed);
+        let weights = &parameters[shape.weights..][..shape.table()];
+        kept.raw.resize(made.0 * made.1 * normed, 0.0);
+        if shape.shuffle {
+            self.back.resize(size.0 * size.1 * stored, 0.0);
+            convolve_valid(weights, shape.stored, &kept.input, size, &mut self.back);
+            spread(&self.back, size, (stored, normed), &mut kept.raw);
+        } else {
+            convolve_valid(weights, shape.stored, &kept.input, size, &mut kept.raw);
+        }
+        cleared(&mut kept.mean, normed);
+        cleared(&mut kept.inverse, normed);
+        moments(&kept.raw, &mut kept.mean, &mut kept.inverse);
+        cleared(&mut kept.scale, normed);
+        cleared(&mut kept.shift, normed);
+        for &(row, weight) in &self.style {
+            for channel in 0..normed {
+                let (scale, shift) = shape.norm(row, channel);
+                kept.scale[channel] += weight * parameters[scale];
+                kept.shift[channel] += weight * parameters[shift];
+            }
+        }
+        self.plane.resize(kept.raw.len(), 0.0);
+        normalise(
+            &kept.raw,
+            &kept.mean,
+            &kept.inverse,
+            &kept.scale,
+            &kept.shift,
+            shape.relu,
+            &mut self.plane,
+        );
+    }
+
+    /// Adds to `gradients` those of the parameters, from `upstream`, the gradient of what [`Tape::forward`] returned. The
+    /// `turned` weights are [`turned_weights`] of the same parameters.
+    ///
+    /// # Panics
+    /// When a length does not fit.
+    pub fn backward(&mut self, turned: &[f32], upstream: &[f32], gradients: &mut [f32]) {
+        assert_eq!(upstream.len(), self.output.len());
+        let last = self.layers.len() - 1;
+        self.plane.clear();
+        let values = self.output.iter().zip(upstream);
+        let gradient = values.map(|(value, gradient)| value * (1.0 - value) * gradient);
+        self.plane.extend(gradient);
+        for layer in (0..=last).rev() {
+            let residual = layer > 0 && layer + 1 < last;
+            if residual && layer % 2 == 0 {
+                self.trunk.clone_from(&self.plane);
+            }
+            self.layer_back(layer, turned, gradients);
+            if residual && layer % 2 == 1 {
+                for (value, trunk) in self.plane.iter_mut().zip(&self.trunk) {
+                    *value += trunk;
+                }
+            }
+        }
+    }
+
+    /// From the gradient of a layer's output in `plane` to that of its input.
+    fn layer_back(&mut self, layer: usize, turned: &[f32], gradients: &mut [f32]) {
+        let shape = &self.layers[layer];
+        let size = shape.sizes(self.size)[0];
+        let ((ins, outs), normed) = (shape.stored, shape.normed);
+        let kept = &self.kept[layer];
+        let (mut shift, mut scale) = (vec![0.0; normed], vec![0.0; normed]);
+        gated_sums(
+            &kept.raw,
+            &kept.mean,
+            &kept.inverse,
+            &kept.scale,
+            &kept.shift,
+            shape.relu,
+            &mut self.plane,
+            &mut shift,
+            &mut scale,
+        );
+        for &(row, weight) in &self.style {
+            for channel in 0..normed {
+                let at = shape.norm(row, channel);
+                gradients[at.0] += weight * scale[channel];
+                gradients[at.1] += weight * shift[channel];
+            }
+        }
+        normalise_back(
+            &kept.raw,
+            &kept.mean,
+            &kept.inverse,
+            &kept.scale,
+            &shift,
+            &scale,
+            &mut self.plane,
+        );
+        if shape.shuffle {
+            cleared(&mut self.back, size.0 * size.1 * outs);
+            gather(&self.plane, size, (outs, normed), &mut self.back);
+            std::mem::swap(&mut self.plane, &mut self.back);
+        }
+        cleared(&mut self.gradient, (size.0 + 4) * (size.1 + 4) * outs);
+        place(&self.plane, size, outs, &mut self.gradient);
+        let sums = &mut gradients[shape.weights..][..shape.table()];
+        add_valid_weight_gradient(&kept.input, &self.gradient, shape.stored, size, sums);
+        if layer == 0 {
+            return;
+        }
+        let padded = (size.0 + 2, size.1 + 2);
+        self.back.resize(padded.0 * padded.1 * ins, 0.0);
+        let weights = &turned[shape.weights..][..shape.table()];
+        convolve_valid(weights, (outs, ins), &self.gradient, padded, &mut self.back);
+        let channels = shape.channels.0;
+        self.plane.resize(size.0 * size.1 * channels, 0.0);
+        fold(&mut self.back, size, (ins, channels), &mut self.plane);
+    }
+}
+
+/// The weights of all layers as their input gradients need them, at the same places in a flat vector.
+pub fn turned_weights(shape: &Shape, parameters: &[f32], turned: &mut Vec<f32>) {
+    turned.resize(parameters.len(), 0.0);
+    for layer in shape.layers().0 {
+        let table = layer.weights..layer.weights + layer.table();
+        turn_weights(&parameters[table.clone()], layer.stored, &mut turned[table]);
+    }
+}
+
+/// Takes `picture`, `[height][width][3]`, apart into blocks: `[row][column][row of the block][column of the block][3]`.
+fn unshuffle(picture: &[f32], (height, width): (usize, usize), plane: &mut [f32]) {
+    let (run, block) = (3 * BLOCK, 3 * BLOCK * BLOCK);
+    for (y, row) in picture.chunks_exact(3 * width).enumerate().take(height) {
+        let line = &mut plane[y / BLOCK * (width / BLOCK) * block..][..width / BLOCK * block];
+        for (values, pixel) in row.chunks_exact(run).zip(line.chunks_exact_mut(block)) {
+            pixel[y % BLOCK * run..][..run].copy_from_slice(values);
+        }
+    }
+}

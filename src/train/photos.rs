@@ -1,0 +1,161 @@
+//! Photos to train with, and what a random piece of one looks like to the network: cut out, scaled, mirrored, in another
+//! light, and once more as the next frame of a film would show it (moved by whole pixels, a little brighter or darker, with
+//! noise of its own).
+
+use super::random::Random;
+use crate::frame::Picture;
+use image::{RgbImage, imageops};
+
+/// Photos are kept with this longest side at most.
+pub const LONGEST_SIDE: usize = 1000;
+
+/// Furthest move between the two views, in pixels.
+const REACH: usize = 8;
+
+/// Photos of sufficient size.
+pub struct Photos {
+    pictures: Vec<RgbImage>,
+}
+
+/// Two views of one piece of a photo.
+pub struct Views {
+    /// The first view without noise: RGB rows.
+    pub clean: Vec<u8>,
+    /// Both as the network sees them, `[side][side][3]`, 0..1.
+    pub seen: [Vec<f32>; 2],
+    /// The pixel (row, column) of the first view that is the second's first, in both possibly negative.
+    pub moved: (isize, isize),
+}
+
+impl Photos {
+    /// Keeps these pictures; of those larger than needed a smaller copy.
+    pub fn new(pictures: impl IntoIterator<Item = Picture>) -> Self {
+        let pictures = pictures.into_iter().filter_map(|picture| {
+            let (width, height) = (picture.width() as u32, picture.height() as u32);
+            RgbImage::from_raw(width, height, picture.into_rgb())
+        });
+        Self {
+            pictures: pictures.collect(),
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.pictures.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.pictures.is_empty()
+    }
+
+    /// A random piece of a random photo, `side` pixels wide and high.
+    pub fn views(&self, random: &mut Random, side: usize) -> Views {
+        let canvas_side = side + 2 * REACH;
+        let canvas = self.piece(random, canvas_side);
+        let moved = match random.below(4) {
+            0 => (0, 0),
+            _ => {
+                let mut step = || random.below(2 * REACH + 1) as isize - REACH as isize;
+                (step(), step())
+            }
+        };
+        let rows = |top: isize, left: isize| {
+            let (top, left) = (
+                (top + REACH as isize) as usize,
+                (left + REACH as isize) as usize,
+            );
+            let canvas = &canvas;
+            (0..side).flat_map(move |y| {
+                let start = ((top + y) * canvas_side + left) * 3;
+                canvas[start..start + side * 3].iter().copied()
+            })
+        };
+        let clean: Vec<u8> = rows(0, 0).collect();
+        let seen = |rgb: &[u8], gain: f32, noise: f32, random: &mut Random| {
+            let values = rgb.iter().map(|value| {
+                let value = f32::from(*value) / 255.0 * gain;
+                let disturbed = match noise > 0.0 {
+                    true => value + noise * random.normal(),
+                    false => value,
+                };
+                disturbed.clamp(0.0, 1.0)
+            });
+            values.collect::<Vec<f32>>()
+        };
+        // Half of the first views are as clean as the one that the target is painted from.
+        let mut noise = || (random.unit() - 0.5).max(0.0) * 0.06;
+        let noises = [noise(), noise()];
+        let gain = random.between(0.97, 1.03);
+        let first = seen(&clean, 1.0, noises[0], random);
+        let second: Vec<u8> = rows(moved.0, moved.1).collect();
+        let second = seen(&second, gain, noises[1], random);
+        Views {
+            clean,
+            seen: [first, second],
+            moved,
+        }
+    }
+
+    /// A random piece of a random photo, brought to `side` × `side`: RGB rows.
+    fn piece(&self, random: &mut Random, side: usize) -> Vec<u8> {
+        let photo = &self.pictures[random.below(self.pictures.len())];
+        let (width, height) = (photo.width() as f32, photo.height() as f32);
+        // Pieces stretch by a fifth at most, and are magnified by a third at most.
+        let stretch = random.between(0.9, 1.1);
+        let (across, down) = (stretch, 1.0 / stretch);
+        let largest = (width / across).min(height / down);
+        let smallest = (side as f32 * 0.75).min(largest);
+        let length = smallest * (largest / smallest).powf(random.unit());
+        let (w, h) = ((length * across).min(width), (length * down).min(height));
+        let left = random.between(0.0, width - w) as u32;
+        let top = random.between(0.0, height - h) as u32;
+        let view = imageops::crop_imm(photo, left, top, w as u32, h as u32);
+        let piece = imageops::resize(
+            &view.to_image(),
+            side as u32,
+            side as u32,
+            imageops::FilterType::Triangle,
+        );
+        let mut rgb = piece.into_raw();
+        if random.below(2) == 1 {
+            mirror(&mut rgb, side);
+        }
+        relight(&mut rgb, random);
+        rgb
+    }
+}
+
+fn mirror(rgb: &mut [u8], side: usize) {
+    for row in rgb.chunks_exact_mut(side * 3) {
+        for x in 0..side / 2 {
+            for c in 0..3 {
+                row.swap(x * 3 + c, (side - 1 - x) * 3 + c);
+            }
+        }
+    }
+}
+
+/// Another exposure, contrast, white balance and saturation.
+fn relight(rgb: &mut [u8], random: &mut Random) {
+    let gamma = random.between(-0.3, 0.3).exp();
+    let contrast = random.between(0.75, 1.2);
+    let middle = random.between(0.4, 0.6);
+    let gains = [(); 3].map(|()| random.between(-0.08, 0.08).exp());
+    let saturation = random.between(0.6, 1.3);
+    let tables = gains.map(|gain| {
+        let mut table = [0.0_f32; 256];
+        for (value, entry) in table.iter_mut().enumerate() {
+            let light = (value as f32 / 255.0).powf(gamma) * gain;
+            *entry = 255.0 * (middle + (light - middle) * contrast);
+        }
+        table
+    });
+    for pixel in rgb.chunks_exact_mut(3) {
+        let lit = [0, 1, 2].map(|c| tables[c][usize::from(pixel[c])]);
+        let grey = 0.299 * lit[0] + 0.587 * lit[1] + 0.114 * lit[2];
+        for (value, lit) in pixel.iter_mut().zip(lit) {
+            *value = (grey + (lit - grey) * saturation).round().clamp(0.0, 255.0) as u8;
+        }
+    }
+}
