@@ -4,6 +4,7 @@
 //! runs on [`crate::kernels`] instead, which is checked against this.
 
 pub mod depthwise;
+pub mod elementwise;
 pub mod layers;
 pub mod losses;
 pub mod optimizers;

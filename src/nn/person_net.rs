@@ -10,7 +10,11 @@ use candle_core::{DType, Device, Result, Tensor};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
-use super::{depthwise::DepthwiseConvolution, weights::floats};
+use super::{
+    depthwise::DepthwiseConvolution,
+    elementwise::{Activation, Joint, join},
+    weights::floats,
+};
 
 /// Side of the picture that is looked at and of the answer, in pixels.
 pub const SIDE: usize = 256;
@@ -111,8 +115,8 @@ impl PersonNet {
             };
             let first = input(0)?;
             let value = match op {
-                Op::Multiply => first.broadcast_mul(input(1)?)?,
-                Op::Add => first.broadcast_add(input(1)?)?,
+                Op::Multiply => join(first, input(1)?, Joint::Multiply, Activation::Identity)?,
+                Op::Add => join(first, input(1)?, Joint::Add, Activation::Identity)?,
                 op => op.apply(first)?,
             };
             values.insert(*out, value);
@@ -184,8 +188,8 @@ impl Op {
     fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let (_, channels, height, width) = x.dims4()?;
         match self {
-            Self::Relu => x.relu(),
-            Self::HardSwish => ((x + 3.0)?.clamp(0f32, 6f32)? * x)? / 6.0,
+            Self::Relu => Activation::Relu.apply(x),
+            Self::HardSwish => Activation::HardSwish.apply(x),
             // The logistic function by tanh, which every device has.
             Self::Sigmoid => (((x * 0.5)?.tanh()? + 1.0)? * 0.5)?.contiguous(),
             Self::Multiply | Self::Add => Ok(x.clone()),
@@ -198,8 +202,8 @@ impl Op {
             } if weight.dim(2)? == 1 => {
                 let flat = x.contiguous()?.reshape((channels, height * width))?;
                 let y = weight.reshape((weight.dim(0)?, channels))?.matmul(&flat)?;
-                y.reshape((1, weight.dim(0)?, height, width))?
-                    .broadcast_add(bias)
+                let y = y.reshape((1, weight.dim(0)?, height, width))?;
+                join(&y, bias, Joint::Add, Activation::Identity)
             }
             Self::Convolution {
                 weight,
@@ -208,12 +212,16 @@ impl Op {
             } => {
                 let all = weight.dim(2)? - stride;
                 let (before, after) = (all / 2, all - all / 2);
-                x.pad_with_zeros(2, before, after)?
+                let y = x
+                    .pad_with_zeros(2, before, after)?
                     .pad_with_zeros(3, before, after)?
-                    .conv2d(weight, 0, *stride, 1, 1)?
-                    .broadcast_add(bias)
+                    .conv2d(weight, 0, *stride, 1, 1)?;
+                join(&y, bias, Joint::Add, Activation::Identity)
             }
-            Self::Depthwise { convolution, bias } => convolution.forward(x)?.broadcast_add(bias),
+            Self::Depthwise { convolution, bias } => {
+                let y = convolution.forward(x)?;
+                join(&y, bias, Joint::Add, Activation::Identity)
+            }
             Self::Spread { weight, bias } => {
                 let flat = x.contiguous()?.reshape((channels, height * width))?;
                 let blocks = weight.matmul(&flat)?.reshape((2, 2, height, width))?;

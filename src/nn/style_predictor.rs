@@ -8,7 +8,11 @@
 use candle_core::{DType, Device, Result, Tensor};
 use safetensors::SafeTensors;
 
-use super::{depthwise::DepthwiseConvolution, weights::floats};
+use super::{
+    depthwise::DepthwiseConvolution,
+    elementwise::{Activation, Joint, join},
+    weights::floats,
+};
 
 /// Side of the picture that is looked at, in pixels.
 pub const INPUT_SIDE: usize = 256;
@@ -34,7 +38,7 @@ const HEAD: usize = 1280;
 struct Pointwise {
     /// O×I.
     weight: Tensor,
-    /// O×1.
+    /// 1×O×1×1.
     bias: Tensor,
 }
 
@@ -106,37 +110,37 @@ impl StylePredictor {
         let x = Tensor::from_slice(rgb, (1, INPUT_SIDE, INPUT_SIDE, 3), &self.device)?;
         let x = (x.permute((0, 3, 1, 2))?.to_dtype(DType::F32)? / 255.0)?.contiguous()?;
         let x = x.pad_with_zeros(2, 0, 1)?.pad_with_zeros(3, 0, 1)?;
-        let mut x = relu6(
-            &x.conv2d(&self.stem, 0, 2, 1, 1)?
-                .broadcast_add(&self.stem_bias)?,
-        )?;
+        let x = x.conv2d(&self.stem, 0, 2, 1, 1)?;
+        let mut x = join(&x, &self.stem_bias, Joint::Add, Activation::Relu6)?;
         for block in &self.blocks {
             let mut y = match &block.expand {
-                Some(expand) => relu6(&expand.forward(&x)?)?,
+                Some(expand) => expand.forward(&x, Activation::Relu6)?,
                 None => x.clone(),
             };
             y = block.depthwise.forward(&y)?;
-            y = relu6(&y.broadcast_add(&block.depthwise_bias)?)?;
-            y = block.project.forward(&y)?;
-            x = if block.skip { (x + y)? } else { y };
+            y = join(&y, &block.depthwise_bias, Joint::Add, Activation::Relu6)?;
+            y = block.project.forward(&y, Activation::Identity)?;
+            x = if block.skip {
+                join(&x, &y, Joint::Add, Activation::Identity)?
+            } else {
+                y
+            };
         }
-        let x = relu6(&self.head.forward(&x)?)?;
+        let x = self.head.forward(&x, Activation::Relu6)?;
         let mean = x.mean_keepdim(3)?.mean_keepdim(2)?;
-        self.style.forward(&mean)?.flatten_all()?.to_vec1()
+        let numbers = self.style.forward(&mean, Activation::Identity)?;
+        numbers.flatten_all()?.to_vec1()
     }
 }
 
 impl Pointwise {
-    fn forward(&self, x_nchw: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x_nchw: &Tensor, activation: Activation) -> Result<Tensor> {
         let (_, channels, height, width) = x_nchw.dims4()?;
         let flat = x_nchw.reshape((channels, height * width))?;
-        let y = self.weight.matmul(&flat)?.broadcast_add(&self.bias)?;
-        y.reshape((1, y.dim(0)?, height, width))
+        let y = self.weight.matmul(&flat)?;
+        let y = y.reshape((1, y.dim(0)?, height, width))?;
+        join(&y, &self.bias, Joint::Add, activation)
     }
-}
-
-fn relu6(x: &Tensor) -> Result<Tensor> {
-    x.clamp(0f32, 6f32)
 }
 
 struct Load<'a> {
@@ -167,14 +171,11 @@ impl Load<'_> {
             &format!("{layer}.weight"),
             &[out_channels, in_channels, 1, 1],
         )?;
-        let bias = self.tensor(&format!("{layer}.bias"), &[out_channels])?;
         Ok(Pointwise {
             weight: weight
                 .reshape((out_channels, in_channels))
                 .map_err(|error| error.to_string())?,
-            bias: bias
-                .reshape((out_channels, 1))
-                .map_err(|error| error.to_string())?,
+            bias: self.bias(layer, out_channels)?,
         })
     }
 }
