@@ -202,6 +202,14 @@ impl Distillation {
         let (settings, steps) = (self.settings, self.state.steps);
         let cosine = 0.5 * (1.0 + (std::f32::consts::PI * self.done(plan)).cos());
         let warm = ((steps + 1) as f32 / WARM_UP as f32).min(1.0);
+        // Early on the cheapest detail is a pattern; later it is what the teacher paints.
+        let mut settings = settings;
+        let late = self.done(plan).powi(2);
+        settings
+            .weights
+            .amount
+            .iter_mut()
+            .for_each(|weight| *weight *= late);
         let rate = settings.rate * warm * (LAST_RATE + (1.0 - LAST_RATE) * cosine);
         turned_weights(&self.shape, &self.state.parameters, &mut self.turned);
         let (parameters, turned) = (&self.state.parameters, &self.turned);

@@ -2,7 +2,8 @@
 //!
 //! The mean difference (L1) of the colours alone leaves a student soft: where it cannot know a brush stroke's place, the
 //! median of all of them is the cheapest answer. So the same difference is taken of each octave of detail too, and the
-//! *amount* of detail of each octave is compared apart from its place. Octaves are differences of one picture smoothed
+//! *amount* of detail of each octave is compared too, in squares of 32 pixels (in all of the picture together, a fine
+//! pattern in flat areas would pass for detail). Octaves are differences of one picture smoothed
 //! more and more by (1 2 1)/4 at distances of 1, 2, 4 … pixels ("à trous"; nothing is left out, so no octave has a grid).
 //! Borders are mirrored with the edge repeated, which makes each smoothing its own transpose.
 
@@ -18,7 +19,7 @@ pub struct Weights {
     pub colors: f32,
     /// Difference of each octave.
     pub octaves: [f32; OCTAVES],
-    /// Squared logarithm of how much more detail of an octave there is.
+    /// Squared logarithm of how much more detail of an octave there is, place by place.
     pub amount: [f32; OCTAVES],
 }
 
@@ -36,7 +37,9 @@ pub struct Terms {
 }
 
 /// Least amount of detail that is told from none, of 0..1.
-const LEAST_DETAIL: f32 = 1e-3;
+const LEAST_DETAIL: f32 = 4e-3;
+/// Pixels along a side of the squares in which amounts of detail are compared.
+const SQUARE: usize = 32;
 
 /// Room for the octaves of two pictures.
 #[derive(Default)]
@@ -73,21 +76,35 @@ impl Comparison {
         terms.total = weights.colors * terms.colors;
         for octave in 0..OCTAVES {
             let (own, other) = (&self.student.bands[octave], &self.target.bands[octave]);
-            let nothing = [];
             terms.octaves[octave] = mean_difference(own, other);
-            let amounts = [own, other].map(|band| mean_magnitude(band, &nothing) + LEAST_DETAIL);
-            terms.amount[octave] = amounts[0] / amounts[1];
-            let log = terms.amount[octave].ln();
-            terms.total += weights.octaves[octave] * terms.octaves[octave]
-                + weights.amount[octave] * log * log;
-            let slope = 2.0 * weights.amount[octave] * log / amounts[0] / count;
+            let totals = [own, other].map(|band| mean_magnitude(band, &[]) + LEAST_DETAIL);
+            terms.amount[octave] = totals[0] / totals[1];
+            terms.total += weights.octaves[octave] * terms.octaves[octave];
+            let [own_amounts, other_amounts] = [own, other].map(|band| amounts(band, size));
+            let share = weights.amount[octave] / own_amounts.len() as f32;
+            let across = size.1.div_ceil(SQUARE);
+            let slopes: Vec<f32> = own_amounts
+                .iter()
+                .zip(&other_amounts)
+                .enumerate()
+                .map(|(square, (own, other))| {
+                    let log = ((own + LEAST_DETAIL) / (other + LEAST_DETAIL)).ln();
+                    terms.total += share * log * log;
+                    let count = values_of_square(square, across, size);
+                    2.0 * share * log / (own + LEAST_DETAIL) / count as f32
+                })
+                .collect();
             let per_value = weights.octaves[octave] / count;
-            band_gradient(
-                &mut self.student.bands[octave],
-                &self.target.bands[octave],
-                per_value,
-                slope,
-            );
+            let line = 3 * size.1;
+            let rows = self.student.bands[octave].chunks_exact_mut(line);
+            let targets = self.target.bands[octave].chunks_exact(line);
+            for (y, (row, target)) in rows.zip(targets).enumerate() {
+                let slopes = &slopes[y / SQUARE * across..][..across];
+                let parts = row.chunks_mut(3 * SQUARE).zip(target.chunks(3 * SQUARE));
+                for ((part, target), slope) in parts.zip(slopes) {
+                    band_gradient(part, target, per_value, *slope);
+                }
+            }
         }
         // From the last octave to the first: what an octave's smoothing passed on comes back through the same smoothing.
         let back = &mut self.student.smooth;
@@ -114,6 +131,31 @@ impl Octaves {
             subtract(band, &self.smooth);
         }
     }
+}
+
+/// Values of one of the squares, `across` in a row, of a picture.
+fn values_of_square(square: usize, across: usize, (height, width): (usize, usize)) -> usize {
+    let rows = SQUARE.min(height - square / across * SQUARE);
+    let columns = SQUARE.min(width - square % across * SQUARE);
+    3 * rows * columns
+}
+
+/// Mean magnitude of a band in each square.
+fn amounts(band: &[f32], size: (usize, usize)) -> Vec<f32> {
+    let (down, across) = (size.0.div_ceil(SQUARE), size.1.div_ceil(SQUARE));
+    let mut sums = vec![0.0; down * across];
+    for (y, row) in band.chunks_exact(3 * size.1).enumerate() {
+        let squares = &mut sums[y / SQUARE * across..][..across];
+        for (part, square) in row.chunks(3 * SQUARE).zip(squares) {
+            let mut sum = [0.0];
+            magnitude(part, &[], &mut sum);
+            *square += sum[0];
+        }
+    }
+    for (square, sum) in sums.iter_mut().enumerate() {
+        *sum /= values_of_square(square, across, size) as f32;
+    }
+    sums
 }
 
 fn mean_difference(a: &[f32], b: &[f32]) -> f32 {
@@ -234,4 +276,93 @@ pub fn compare_pair(
         *gradient_b -= slope * difference;
     }
     sum / a.len() as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::random::Random;
+
+    /// The total's derivative by single values, by differences small enough that hardly any sign changes.
+    #[test]
+    fn the_gradient_is_that_of_the_total() {
+        let (height, width) = (17, 22);
+        let mut random = Random::new(1, [0, 0]);
+        let mut picture =
+            || -> Vec<f32> { (0..height * width * 3).map(|_| random.unit()).collect() };
+        let (mut student, target) = (picture(), picture());
+        for weights in [
+            Weights {
+                colors: 1.0,
+                octaves: [0.0; OCTAVES],
+                amount: [0.0; OCTAVES],
+            },
+            Weights {
+                colors: 0.0,
+                octaves: [0.7, 0.5, 0.3],
+                amount: [0.0; OCTAVES],
+            },
+            Weights {
+                colors: 0.0,
+                octaves: [0.0; OCTAVES],
+                amount: [2.0, 1.0, 3.0],
+            },
+        ] {
+            let mut comparison = Comparison::default();
+            let mut gradient = vec![0.0; student.len()];
+            let total = |student: &[f32], comparison: &mut Comparison| {
+                let mut unused = vec![0.0; student.len()];
+                comparison
+                    .compare(student, &target, (height, width), &weights, &mut unused)
+                    .total
+            };
+            comparison.compare(&student, &target, (height, width), &weights, &mut gradient);
+            // Along the gradient and across it: a step of the whole picture is measured more exactly than one of a value.
+            let length = gradient.iter().map(|g| g * g).sum::<f32>();
+            let step = 1e-4 / length.sqrt();
+            let before = student.clone();
+            let mut at = |sign: f32| {
+                for ((value, before), g) in student.iter_mut().zip(&before).zip(&gradient) {
+                    *value = before + sign * step * g;
+                }
+                f64::from(total(&student, &mut comparison))
+            };
+            let slope = (at(1.0) - at(-1.0)) / (2.0 * f64::from(step));
+            student = before;
+            assert!(
+                (slope / f64::from(length) - 1.0).abs() < 0.05,
+                "{weights:?}: {slope} {length}"
+            );
+        }
+    }
+
+    #[test]
+    fn more_detail_than_the_target_has_is_seen_as_such() {
+        let mut random = Random::new(2, [0, 0]);
+        let target: Vec<f32> = (0..32 * 32 * 3).map(|_| random.unit()).collect();
+        let student: Vec<f32> = target.iter().map(|value| 2.0 * value).collect();
+        let mut gradient = vec![0.0; target.len()];
+        let weights = Weights {
+            colors: 1.0,
+            octaves: [1.0; OCTAVES],
+            amount: [0.0; OCTAVES],
+        };
+        let terms =
+            Comparison::default().compare(&student, &target, (32, 32), &weights, &mut gradient);
+        assert!(
+            terms
+                .amount
+                .iter()
+                .all(|amount| (amount - 2.0).abs() < 0.05),
+            "{terms:?}"
+        );
+    }
+
+    #[test]
+    fn a_pair_pulls_both_towards_each_other() {
+        let (a, b) = ([0.5, 0.25], [0.25, 0.25]);
+        let (mut of_a, mut of_b) = ([0.0; 2], [0.0; 2]);
+        let found = compare_pair((&a, &mut of_a), (&b, &mut of_b), 3.0);
+        assert_eq!((found, of_a, of_b), (0.03125, [0.75, 0.0], [-0.75, 0.0]));
+    }
 }

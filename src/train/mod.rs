@@ -17,7 +17,10 @@ mod network;
 mod normalise;
 mod photos;
 mod random;
+#[cfg(test)]
+mod tests;
 
+pub use adam::State;
 pub use checkpoint::{Checkpoint, TrainError};
 pub use distil::{Distillation, Judgement, Plan, Report, Settings, Teacher};
 pub use loss::{Comparison, OCTAVES, Terms, Weights};

@@ -284,9 +284,8 @@ unsafe fn join_colour<T: Taps>(
     for (column, (((blend, new), &share), ((&place, &x), &y))) in pixels.zip(found).enumerate() {
         *blend = *new;
         // SAFETY: the place is the sampler's; as for this function.
-        if share > 0.0
-            && let Some(old) = unsafe { sampler.at::<T>(place, x, y) }
-        {
+        let old = unsafe { sampler.at::<T>(if share > 0.0 { place } else { Place::NONE }, x, y) };
+        if let Some(old) = old {
             let cell = &mut lost[2 * column / CELL];
             for lane in 0..2 {
                 let gone = share * (new[lane] - old[lane]);

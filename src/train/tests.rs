@@ -1,0 +1,169 @@
+//! Trainings of a few steps, with a teacher of two styles and photos made of noise.
+
+use super::photos::{Photos, Views};
+use super::random::Random;
+use super::*;
+use crate::frame::Picture;
+use crate::models::ModelStore;
+use crate::nn::student_file::StudentFile;
+use crate::nn::student_net::StudentConfig;
+use crate::style::{StyleChoice, StylePack};
+
+const SHAPE: Shape = Shape {
+    config: StudentConfig {
+        width: 16,
+        blocks: 1,
+        ..StudentConfig::SWIFT
+    },
+    styles: 2,
+};
+const SETTINGS: fn() -> Settings = || Settings {
+    crop: 64,
+    ..Settings::default()
+};
+
+/// Pictures of soft spots.
+fn photos() -> Photos {
+    let picture = |seed: u64| {
+        let mut random = Random::new(seed, [0, 0]);
+        let (width, height) = (140, 110);
+        let spots: Vec<[f32; 6]> = (0..12)
+            .map(|_| {
+                let place = [random.between(0.0, 140.0), random.between(0.0, 110.0)];
+                let size = random.between(6.0, 30.0);
+                [
+                    place[0],
+                    place[1],
+                    size,
+                    random.unit(),
+                    random.unit(),
+                    random.unit(),
+                ]
+            })
+            .collect();
+        let mut rgb = Vec::new();
+        for (y, x) in (0..width * height).map(|n| (n / width, n % width)) {
+            let mut color = [0.3_f32; 3];
+            for spot in &spots {
+                let distance = (x as f32 - spot[0]).hypot(y as f32 - spot[1]) / spot[2];
+                let weight = (-distance * distance).exp();
+                for c in 0..3 {
+                    color[c] += weight * (spot[3 + c] - color[c]);
+                }
+            }
+            rgb.extend(color.map(|value| (value * 255.0) as u8));
+        }
+        Picture::new(width, height, rgb).unwrap()
+    };
+    Photos::new((1..4).map(picture))
+}
+
+fn training(state: Option<State>) -> Distillation {
+    let pack = StylePack::load(&ModelStore::embedded().unwrap()).unwrap();
+    let styles = [3, 9].map(|n| pack.parameters(&StyleChoice::single(n)));
+    let teacher = Teacher {
+        network: pack.network().clone(),
+        names: ["first", "second"].map(String::from).to_vec(),
+        styles: styles.to_vec(),
+    };
+    Distillation::new(SHAPE, SETTINGS(), teacher, photos(), state).unwrap()
+}
+
+#[test]
+fn an_interrupted_training_ends_as_one_that_was_not() {
+    let plan = Plan::Steps(6);
+    let mut whole = training(None);
+    (0..6).for_each(|_| drop(whole.step(plan).unwrap()));
+    let mut first = training(None);
+    (0..3).for_each(|_| drop(first.step(plan).unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("student.checkpoint");
+    let checkpoint = Checkpoint {
+        shape: SHAPE,
+        seed: 1,
+        state: first.state().clone(),
+    };
+    checkpoint.save(&path).unwrap();
+    let loaded = Checkpoint::load(&path, &SHAPE).unwrap();
+    assert_eq!(loaded, checkpoint);
+    let mut second = training(Some(loaded.state));
+    (0..3).for_each(|_| drop(second.step(plan).unwrap()));
+    assert_eq!(second.state(), whole.state());
+    assert_eq!(second.done(plan), 1.0);
+}
+
+#[test]
+fn a_student_learns_and_its_file_is_read() {
+    let mut training = training(None);
+    let before = training.judge(&photos()).unwrap();
+    let plan = Plan::Steps(150);
+    (0..150).for_each(|_| drop(training.step(plan).unwrap()));
+    let after = training.judge(&photos()).unwrap();
+    assert!(
+        after.difference < 0.6 * before.difference,
+        "{before:?} {after:?}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("student.safetensors");
+    let checkpoint = Checkpoint {
+        shape: SHAPE,
+        seed: 1,
+        state: training.state().clone(),
+    };
+    let names = ["first".to_owned(), "second".to_owned()];
+    let note = serde_json::json!({"steps": 150});
+    checkpoint.save_student(&path, &names, &note).unwrap();
+    let file = StudentFile::parse(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(
+        (file.config, file.styles, file.training),
+        (SHAPE.config, names.to_vec(), note)
+    );
+}
+
+#[test]
+fn a_checkpoint_of_another_network_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("student.checkpoint");
+    let length = SHAPE.layers().1;
+    let checkpoint = Checkpoint {
+        shape: SHAPE,
+        seed: 1,
+        state: State::new(vec![0.5; length]),
+    };
+    checkpoint.save(&path).unwrap();
+    let other = Shape { styles: 3, ..SHAPE };
+    let error = Checkpoint::load(&path, &other).unwrap_err().to_string();
+    assert!(error.contains("another network"), "{error}");
+    std::fs::write(&path, b"nothing of the kind").unwrap();
+    assert!(Checkpoint::load(&path, &SHAPE).is_err());
+}
+
+#[test]
+fn the_second_view_is_the_first_moved() {
+    let photos = photos();
+    let side = 64;
+    let (mut moves, mut apart, mut misplaced) = (0, 0.0, 0.0);
+    for turn in 0..20 {
+        let Views { seen, moved, .. } = photos.views(&mut Random::new(7, [turn, 0]), side);
+        if moved == (0, 0) {
+            continue;
+        }
+        moves += 1;
+        let differ = |(row, column): (isize, isize)| {
+            let (mut sum, mut count) = (0.0, 0);
+            for (y, x) in (8..side - 8).flat_map(|y| (8..side - 8).map(move |x| (y, x))) {
+                let (other_y, other_x) = (y as isize - row, x as isize - column);
+                let other = (other_y as usize * side + other_x as usize) * 3;
+                sum += (seen[0][(y * side + x) * 3] - seen[1][other]).abs();
+                count += 1;
+            }
+            sum / count as f32
+        };
+        apart += differ(moved);
+        misplaced += differ((-moved.0, -moved.1));
+    }
+    assert!(
+        moves > 5 && apart * 2.0 < misplaced,
+        "{moves}: {apart} {misplaced}"
+    );
+}
