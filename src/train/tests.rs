@@ -69,17 +69,19 @@ fn training(state: Option<State>) -> Distillation {
     Distillation::new(SHAPE, SETTINGS(), teacher, photos(), state).unwrap()
 }
 
+fn make(training: &mut Distillation, steps: usize, plan: Plan) {
+    for _ in 0..steps {
+        training.step(plan).unwrap();
+    }
+}
+
 #[test]
 fn an_interrupted_training_ends_as_one_that_was_not() {
     let plan = Plan::Steps(6);
     let mut whole = training(None);
-    for _ in 0..6 {
-        whole.step(plan).unwrap();
-    }
+    make(&mut whole, 6, plan);
     let mut first = training(None);
-    for _ in 0..3 {
-        first.step(plan).unwrap();
-    }
+    make(&mut first, 3, plan);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("student.checkpoint");
     let checkpoint = Checkpoint {
@@ -91,9 +93,7 @@ fn an_interrupted_training_ends_as_one_that_was_not() {
     let loaded = Checkpoint::load(&path, &SHAPE).unwrap();
     assert_eq!(loaded, checkpoint);
     let mut second = training(Some(loaded.state));
-    for _ in 0..3 {
-        second.step(plan).unwrap();
-    }
+    make(&mut second, 3, plan);
     assert_eq!(second.state(), whole.state());
     assert_eq!(second.done(plan), 1.0);
 }
@@ -103,9 +103,7 @@ fn a_student_learns_and_its_file_is_read() {
     let mut training = training(None);
     let before = training.judge(&photos()).unwrap();
     let plan = Plan::Steps(150);
-    for _ in 0..150 {
-        training.step(plan).unwrap();
-    }
+    make(&mut training, 150, plan);
     let after = training.judge(&photos()).unwrap();
     assert!(
         after.difference < 0.6 * before.difference,
