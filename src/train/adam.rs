@@ -37,8 +37,8 @@ impl State {
         }
     }
 
-    /// One step against `gradient`.
-    pub fn step(&mut self, gradient: &[f32], rate: f32) {
+    /// One step against `gradient`, of `rate` times what each parameter has in `rates`.
+    pub fn step(&mut self, gradient: &[f32], rates: &[f32], rate: f32) {
         self.steps += 1;
         let steps = self.steps.min(1 << 20) as i32;
         let rate = rate / (1.0 - MEAN_DECAY.powi(steps));
@@ -46,6 +46,7 @@ impl State {
         let keep = AVERAGE_DECAY.min((1.0 + steps as f32) / (10.0 + steps as f32));
         update(
             gradient,
+            rates,
             &mut self.mean,
             &mut self.square,
             &mut self.parameters,
@@ -60,6 +61,7 @@ impl State {
 vectorised! {
     fn update(
         gradient: &[f32],
+        rates: &[f32],
         mean: &mut [f32],
         square: &mut [f32],
         parameters: &mut [f32],
@@ -68,12 +70,12 @@ vectorised! {
         root: f32,
         keep: f32,
     ) {
-        for ((((gradient, mean), square), parameter), average) in
-            gradient.iter().zip(mean).zip(square).zip(parameters).zip(average)
+        for (((((gradient, own), mean), square), parameter), average) in
+            gradient.iter().zip(rates).zip(mean).zip(square).zip(parameters).zip(average)
         {
             *mean = MEAN_DECAY * *mean + (1.0 - MEAN_DECAY) * gradient;
             *square = SQUARE_DECAY * *square + (1.0 - SQUARE_DECAY) * gradient * gradient;
-            *parameter -= rate * *mean / (square.sqrt() / root + EPSILON);
+            *parameter -= rate * own * *mean / (square.sqrt() / root + EPSILON);
             *average = keep * *average + (1.0 - keep) * *parameter;
         }
     }

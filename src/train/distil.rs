@@ -71,6 +71,8 @@ const WARM_UP: u64 = 100;
 const LAST_RATE: f32 = 0.01;
 /// How often two styles are blended.
 const BLENDS: f32 = 0.15;
+/// Learning rate of a style's numbers as a part of the weights', which every step changes and not only its own styles'.
+const STYLE_RATE: f32 = 4.0;
 
 /// What one step found, before it changed the weights; means over its batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -113,6 +115,8 @@ pub struct Distillation {
     state: State,
     units: Vec<Unit>,
     turned: Vec<f32>,
+    /// Each parameter's learning rate as a part of the common one.
+    rates: Vec<f32>,
 }
 
 impl Distillation {
@@ -158,6 +162,7 @@ impl Distillation {
             state,
             units,
             turned: Vec::new(),
+            rates: rates(&shape),
         })
     }
 
@@ -244,7 +249,7 @@ impl Distillation {
                 .for_each(|(sum, value)| *sum += value);
         }
         gradient.iter_mut().for_each(|value| *value *= share);
-        self.state.step(gradient, rate);
+        self.state.step(gradient, &self.rates, rate);
         report.flicker = report.flicker.sqrt();
         Ok(report)
     }
@@ -469,6 +474,19 @@ fn random_weights(shape: &Shape, seed: u64) -> Vec<f32> {
         }
     }
     parameters
+}
+
+fn rates(shape: &Shape) -> Vec<f32> {
+    let (layers, length) = shape.layers();
+    let mut rates = vec![1.0; length];
+    for layer in layers {
+        for style in 0..shape.styles {
+            for (scale, shift) in (0..layer.normed).map(|channel| layer.norm(style, channel)) {
+                (rates[scale], rates[shift]) = (STYLE_RATE, STYLE_RATE);
+            }
+        }
+    }
+    rates
 }
 
 fn overlap_size((row, column): (isize, isize), side: usize) -> (usize, usize) {
