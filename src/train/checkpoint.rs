@@ -110,7 +110,8 @@ impl Checkpoint {
         if text("format") != CHECKPOINT {
             return Err(content("it is no checkpoint of a training".into()));
         }
-        if text("config") != config(shape).to_string() {
+        let expected = config(shape).to_string();
+        if text("config") != expected {
             let reason = format!(
                 "it was started with another network ({}): give the same options again",
                 text("config")
@@ -217,7 +218,7 @@ fn write(
         );
     }
     let mut text = Value::Object(header).to_string();
-    while text.len() % 8 != 0 {
+    while !text.len().is_multiple_of(8) {
         text.push(' ');
     }
     let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
