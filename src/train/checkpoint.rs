@@ -110,7 +110,8 @@ impl Checkpoint {
         if text("format") != CHECKPOINT {
             return Err(content("it is no checkpoint of a training".into()));
         }
-        if text("config") != config(shape) {
+        let expected = config(shape).to_string();
+        if text("config") != expected {
             let reason = format!(
                 "it was started with another network ({}): give the same options again",
                 text("config")
