@@ -80,8 +80,8 @@ pub struct TrainArgs {
     )]
     pub learning_rate: f32,
 
-    /// Pieces of photos per step, each seen twice
-    #[arg(long, value_name = "N", default_value = "2", value_parser = value_parser!(u8).range(1..=64), help_heading = "Training")]
+    /// Pieces of photos per step
+    #[arg(long, value_name = "N", default_value = "4", value_parser = value_parser!(u8).range(1..=64), help_heading = "Training")]
     pub batch: u8,
 
     /// Sides of these pieces in pixels, a multiple of 8

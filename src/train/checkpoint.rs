@@ -162,10 +162,10 @@ impl Checkpoint {
         let styles = self.shape.styles;
         let mut tensors = BTreeMap::new();
         for layer in self.shape.layers().0 {
-            let (inputs, outputs) = layer.channels;
-            let mut weight = Vec::with_capacity(9 * inputs * outputs);
+            let ((inputs, outputs), taps) = (layer.channels, layer.taps);
+            let mut weight = Vec::with_capacity(taps * inputs * outputs);
             for (output, input) in (0..outputs * inputs).map(|n| (n / inputs, n % inputs)) {
-                weight.extend((0..9).map(|tap| values[layer.weight(output, input, tap)]));
+                weight.extend((0..taps).map(|tap| values[layer.weight(output, input, tap)]));
             }
             let name = &layer.name;
             tensors.insert(format!("{name}.weight"), weight);

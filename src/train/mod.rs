@@ -2,7 +2,7 @@
 //!
 //! A *student* is a network several times cheaper than the one of 26 styles, and learns to paint what that one (its
 //! *teacher*) paints: pieces of photos are painted by the teacher, and the student's weights follow the gradient of the
-//! difference (Hinton et al. 2015 call this distillation). Each piece is seen twice, as two frames of a film would show it,
+//! difference (Hinton et al. 2015 call this distillation). Later on each piece is seen twice, as two frames of a film would show it,
 //! and both times the target is the painting of the undisturbed piece, moved along: what flickers in the teacher's painting
 //! is no part of the target, and the two paintings are held together besides.
 //!
@@ -24,5 +24,5 @@ pub use adam::State;
 pub use checkpoint::{Checkpoint, TrainError};
 pub use distil::{Distillation, Judgement, Plan, Report, Settings, Teacher};
 pub use loss::{Comparison, OCTAVES, Terms, Weights};
-pub use network::{BLOCK, Layer, Shape, Tape, turned_weights};
+pub use network::{BLOCK, Convolutions, Layer, Shape, Tape};
 pub use photos::{LONGEST_SIDE, Photos};

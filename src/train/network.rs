@@ -9,12 +9,12 @@ use super::normalise::{
     add_to_plane, fold, gated_sums, gather, moments, normalise, normalise_back, pad, place, spread,
 };
 use crate::kernels::{CHANNEL_STEP, TAPS, add_valid_weight_gradient, convolve_valid, turn_weights};
-use crate::nn::student_net::{StudentConfig, Upsampling};
+use crate::nn::student_net::{StudentConfig, Upsampling, source_tap};
 
 /// The picture is taken apart into blocks of this many pixels a side.
 pub const BLOCK: usize = 4;
 
-/// What a student looks like: of [`StudentConfig`] those that expand by pixel shuffle alone.
+/// What a student looks like: of [`StudentConfig`] those without a refining layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// The network.
@@ -28,31 +28,70 @@ pub struct Shape {
 pub struct Layer {
     /// As tensors of the file are named.
     pub name: String,
-    /// Input and output channels of the convolution.
+    /// Input and output channels of the kernel, as they are in the file.
     pub channels: (usize, usize),
-    /// Whether the outputs become blocks of 2×2 pixels.
-    pub shuffle: bool,
+    /// Taps of the kernel: 9, or 25 behind nearest upsampling.
+    pub taps: usize,
+    /// How the outputs become blocks of 2×2 pixels, if they do.
+    upsampling: Option<Upsampling>,
     /// Channels of the normalisation.
     pub normed: usize,
     /// Whether ReLU follows.
     relu: bool,
     /// Pixels of the picture per pixel of the convolution, along a side.
     shrink: usize,
-    /// Input and output channels of the convolution as they are stored.
+    /// Input and output channels of the 3×3 convolution that is computed.
     stored: (usize, usize),
+    /// Where its weights begin among those of all layers.
+    table: usize,
     weights: usize,
     scale: usize,
     shift: usize,
 }
 
 impl Layer {
-    fn table(&self) -> usize {
-        TAPS * self.stored.0 * self.stored.1
+    fn table(&self) -> std::ops::Range<usize> {
+        self.table..self.table + TAPS * self.stored.0 * self.stored.1
+    }
+
+    /// Whether the parameters are those of a kernel behind nearest upsampling, which is folded before it is used.
+    fn is_folded(&self) -> bool {
+        self.upsampling == Some(Upsampling::Nearest)
+    }
+
+    /// Output channels as they are stored.
+    fn kernel_outputs(&self) -> usize {
+        if self.is_folded() {
+            self.normed
+        } else {
+            self.stored.1
+        }
+    }
+
+    /// The kernel's weights among the parameters.
+    fn kernel(&self) -> std::ops::Range<usize> {
+        self.weights..self.weights + self.taps * self.stored.0 * self.kernel_outputs()
     }
 
     /// Index of a weight, by output and input channel and tap (row by row).
     pub fn weight(&self, output: usize, input: usize, tap: usize) -> usize {
-        self.weights + (tap * self.stored.0 + input) * self.stored.1 + output
+        self.weights + (tap * self.stored.0 + input) * self.kernel_outputs() + output
+    }
+
+    /// Calls `each` with every pair of a kernel's run of output channels and the run of the 3×3 table that it is part
+    /// of, both as offsets: a tap of 5×5 falls on one tap of each of the four pixels' 3×3 kernels.
+    fn folds(&self, mut each: impl FnMut(usize, usize)) {
+        let (inputs, outputs) = self.stored;
+        for (tap, pixel) in (0..25).flat_map(|tap| (0..4).map(move |pixel| (tap, pixel))) {
+            let source = source_tap(pixel / 2, tap / 5) * 3 + source_tap(pixel % 2, tap % 5);
+            for input in 0..inputs {
+                let run = (tap * inputs + input) * self.normed;
+                each(
+                    run,
+                    (source * inputs + input) * outputs + pixel * self.normed,
+                );
+            }
+        }
     }
 
     /// Indices of a style's scale and shift of a channel.
@@ -64,7 +103,7 @@ impl Layer {
     /// Rows and columns of the convolution and of the normalisation, of a picture of that size.
     fn sizes(&self, (height, width): (usize, usize)) -> [(usize, usize); 2] {
         let (rows, columns) = (height / self.shrink, width / self.shrink);
-        let grown = if self.shuffle { 2 } else { 1 };
+        let grown = if self.upsampling.is_some() { 2 } else { 1 };
         [(rows, columns), (rows * grown, columns * grown)]
     }
 }
@@ -76,40 +115,78 @@ impl Shape {
     /// A sentence that says why not.
     pub fn check(&self) -> Result<(), String> {
         self.config.check()?;
-        if self.config.upsampling != [Upsampling::Shuffle; 2] || self.config.refine.is_some() {
-            return Err("only students that expand by pixel shuffle alone are trained".into());
+        if self.config.refine.is_some() {
+            return Err("only students without a refining layer are trained".into());
         }
         Ok(())
     }
 
     /// The layers in network order, and how many numbers they have together.
     pub fn layers(&self) -> (Vec<Layer>, usize) {
-        let mut end = 0;
+        let (mut end, mut tables) = (0, 0);
         let layers = self.config.layers().into_iter().map(|layer| {
-            let channels = (layer.in_channels, layer.weight_shape()[0]);
-            let stored = (
-                channels.0.next_multiple_of(CHANNEL_STEP),
-                channels.1.next_multiple_of(CHANNEL_STEP),
-            );
+            let shape = layer.weight_shape();
             let normed = layer.out_channels;
-            let weights = end;
-            let scale = weights + TAPS * stored.0 * stored.1;
-            let shift = scale + self.styles * normed;
-            end = shift + self.styles * normed;
-            Layer {
-                channels,
-                shuffle: layer.upsampling.is_some(),
+            let computed = normed * if layer.upsampling.is_some() { 4 } else { 1 };
+            let mut made = Layer {
+                channels: (layer.in_channels, shape[0]),
+                taps: shape[2] * shape[3],
+                upsampling: layer.upsampling,
                 normed,
                 relu: layer.relu,
                 shrink: if layer.name == "expand.1" { 2 } else { BLOCK },
                 name: layer.name,
-                stored,
-                weights,
-                scale,
-                shift,
-            }
+                stored: (
+                    layer.in_channels.next_multiple_of(CHANNEL_STEP),
+                    computed.next_multiple_of(CHANNEL_STEP),
+                ),
+                table: tables,
+                weights: end,
+                scale: 0,
+                shift: 0,
+            };
+            tables = made.table().end;
+            made.scale = made.kernel().end;
+            made.shift = made.scale + self.styles * normed;
+            end = made.shift + self.styles * normed;
+            made
         });
         (layers.collect(), end)
+    }
+}
+
+/// The parameters of a step as the convolutions need them.
+#[derive(Default)]
+pub struct Convolutions {
+    parameters: Vec<f32>,
+    /// The 3×3 convolution of each layer, `[tap][input][output]`.
+    tables: Vec<f32>,
+    /// The same for the gradients of the inputs.
+    turned: Vec<f32>,
+}
+
+impl Convolutions {
+    /// Takes over `parameters` of networks of that shape.
+    pub fn update(&mut self, shape: &Shape, parameters: &[f32]) {
+        self.parameters.clear();
+        self.parameters.extend_from_slice(parameters);
+        let layers = shape.layers().0;
+        let length = layers.last().map_or(0, |layer| layer.table().end);
+        cleared(&mut self.tables, length);
+        self.turned.resize(length, 0.0);
+        for layer in layers {
+            let (kernel, table) = (&parameters[layer.kernel()], &mut self.tables[layer.table()]);
+            if layer.is_folded() {
+                layer.folds(|run, to| {
+                    let values = &kernel[run..run + layer.normed];
+                    let sums = table[to..].iter_mut().zip(values);
+                    sums.for_each(|(sum, value)| *sum += value);
+                });
+            } else {
+                table.copy_from_slice(kernel);
+            }
+            turn_weights(table, layer.stored, &mut self.turned[layer.table()]);
+        }
     }
 }
 
@@ -139,6 +216,7 @@ pub struct Tape {
     trunk: Vec<f32>,
     gradient: Vec<f32>,
     back: Vec<f32>,
+    sums: Vec<f32>,
 }
 
 /// Zeros of that length in memory that is used again.
@@ -161,6 +239,7 @@ impl Tape {
             trunk: Vec::new(),
             gradient: Vec::new(),
             back: Vec::new(),
+            sums: Vec::new(),
         }
     }
 
@@ -176,7 +255,7 @@ impl Tape {
     /// When the size does not fit.
     pub fn forward(
         &mut self,
-        parameters: &[f32],
+        weights: &Convolutions,
         style: &[(usize, f32)],
         picture: &[f32],
         (height, width): (usize, usize),
@@ -199,7 +278,7 @@ impl Tape {
             &mut self.kept[0].input,
         );
         for layer in 0..=last {
-            self.convolve(parameters, layer);
+            self.convolve(weights, layer);
             if layer == last {
                 break;
             }
@@ -219,14 +298,14 @@ impl Tape {
     }
 
     /// Convolution, normalisation and ReLU of a layer, to `plane`.
-    fn convolve(&mut self, parameters: &[f32], layer: usize) {
+    fn convolve(&mut self, weights: &Convolutions, layer: usize) {
         let shape = &self.layers[layer];
         let [size, made] = shape.sizes(self.size);
         let kept = &mut self.kept[layer];
         let (stored, normed) = (shape.stored.1, shape.normed);
-        let weights = &parameters[shape.weights..][..shape.table()];
+        let (parameters, weights) = (&weights.parameters, &weights.tables[shape.table()]);
         kept.raw.resize(made.0 * made.1 * normed, 0.0);
-        if shape.shuffle {
+        if shape.upsampling.is_some() {
             self.back.resize(size.0 * size.1 * stored, 0.0);
             convolve_valid(weights, shape.stored, &kept.input, size, &mut self.back);
             spread(&self.back, size, (stored, normed), &mut kept.raw);
@@ -257,12 +336,12 @@ impl Tape {
         );
     }
 
-    /// Adds to `gradients` those of the parameters, from `upstream`, the gradient of what [`Tape::forward`] returned. The
-    /// `turned` weights are [`turned_weights`] of the same parameters.
+    /// Adds to `gradients` those of the parameters, from `upstream`, the gradient of what [`Tape::forward`] returned, with
+    /// the same weights.
     ///
     /// # Panics
     /// When a length does not fit.
-    pub fn backward(&mut self, turned: &[f32], upstream: &[f32], gradients: &mut [f32]) {
+    pub fn backward(&mut self, weights: &Convolutions, upstream: &[f32], gradients: &mut [f32]) {
         assert_eq!(upstream.len(), self.output.len());
         let last = self.layers.len() - 1;
         self.plane.clear();
@@ -274,7 +353,7 @@ impl Tape {
             if residual && layer % 2 == 0 {
                 self.trunk.clone_from(&self.plane);
             }
-            self.layer_back(layer, turned, gradients);
+            self.layer_back(layer, weights, gradients);
             if residual && layer % 2 == 1 {
                 for (value, trunk) in self.plane.iter_mut().zip(&self.trunk) {
                     *value += trunk;
@@ -284,7 +363,7 @@ impl Tape {
     }
 
     /// From the gradient of a layer's output in `plane` to that of its input.
-    fn layer_back(&mut self, layer: usize, turned: &[f32], gradients: &mut [f32]) {
+    fn layer_back(&mut self, layer: usize, weights: &Convolutions, gradients: &mut [f32]) {
         let shape = &self.layers[layer];
         let size = shape.sizes(self.size)[0];
         let ((ins, outs), normed) = (shape.stored, shape.normed);
@@ -317,34 +396,35 @@ impl Tape {
             &scale,
             &mut self.plane,
         );
-        if shape.shuffle {
+        if shape.upsampling.is_some() {
             cleared(&mut self.back, size.0 * size.1 * outs);
             gather(&self.plane, size, (outs, normed), &mut self.back);
             std::mem::swap(&mut self.plane, &mut self.back);
         }
         cleared(&mut self.gradient, (size.0 + 4) * (size.1 + 4) * outs);
         place(&self.plane, size, outs, &mut self.gradient);
-        let sums = &mut gradients[shape.weights..][..shape.table()];
-        add_valid_weight_gradient(&kept.input, &self.gradient, shape.stored, size, sums);
+        let own = &mut gradients[shape.kernel()];
+        if shape.is_folded() {
+            cleared(&mut self.sums, shape.table().len());
+            let sums = &mut self.sums;
+            add_valid_weight_gradient(&kept.input, &self.gradient, shape.stored, size, sums);
+            shape.folds(|run, from| {
+                let values = own[run..run + normed].iter_mut().zip(&sums[from..]);
+                values.for_each(|(sum, value)| *sum += value);
+            });
+        } else {
+            add_valid_weight_gradient(&kept.input, &self.gradient, shape.stored, size, own);
+        }
         if layer == 0 {
             return;
         }
         let padded = (size.0 + 2, size.1 + 2);
         self.back.resize(padded.0 * padded.1 * ins, 0.0);
-        let weights = &turned[shape.weights..][..shape.table()];
+        let weights = &weights.turned[shape.table()];
         convolve_valid(weights, (outs, ins), &self.gradient, padded, &mut self.back);
         let channels = shape.channels.0;
         self.plane.resize(size.0 * size.1 * channels, 0.0);
         fold(&mut self.back, size, (ins, channels), &mut self.plane);
-    }
-}
-
-/// The weights of all layers as their input gradients need them, at the same places in a flat vector.
-pub fn turned_weights(shape: &Shape, parameters: &[f32], turned: &mut Vec<f32>) {
-    turned.resize(parameters.len(), 0.0);
-    for layer in shape.layers().0 {
-        let table = layer.weights..layer.weights + layer.table();
-        turn_weights(&parameters[table.clone()], layer.stored, &mut turned[table]);
     }
 }
 
@@ -370,6 +450,7 @@ mod tests {
     const SHAPE: Shape = Shape {
         config: StudentConfig {
             blocks: 2,
+            upsampling: [Upsampling::Shuffle, Upsampling::Nearest],
             ..StudentConfig::SWIFT
         },
         styles: 3,
@@ -391,10 +472,11 @@ mod tests {
                 let variable = Var::from_tensor(&tensor).unwrap();
                 tensors.insert(format!("{}.{name}", layer.name), variable);
             };
-            let weights = (0..outputs * inputs * 9)
-                .map(|n| layer.weight(n / 9 / inputs, n / 9 % inputs, n % 9))
+            let (taps, side) = (layer.taps, layer.taps.isqrt());
+            let weights = (0..outputs * inputs * taps)
+                .map(|n| layer.weight(n / taps / inputs, n / taps % inputs, n % taps))
                 .collect();
-            fill("weight", &[outputs, inputs, 3, 3], weights, -0.1, 0.1);
+            fill("weight", &[outputs, inputs, side, side], weights, -0.1, 0.1);
             let rows = |which: fn((usize, usize)) -> usize| {
                 let at = 0..SHAPE.styles * layer.normed;
                 at.map(|n| which(layer.norm(n / layer.normed, n % layer.normed)))
@@ -418,13 +500,13 @@ mod tests {
         let style = [(2, 0.75), (0, 0.25)];
 
         let mut tape = Tape::new(&SHAPE);
+        let mut weights = Convolutions::default();
+        weights.update(&SHAPE, &parameters);
         let actual = tape
-            .forward(&parameters, &style, &picture, (height, width))
+            .forward(&weights, &style, &picture, (height, width))
             .to_vec();
-        let mut turned = Vec::new();
-        turned_weights(&SHAPE, &parameters, &mut turned);
         let mut gradients = vec![0.0; parameters.len()];
-        tape.backward(&turned, &upstream, &mut gradients);
+        tape.backward(&weights, &upstream, &mut gradients);
 
         let tensors = variables
             .iter()
@@ -467,8 +549,9 @@ mod tests {
                 let variable = &variables[&format!("{}.{what}", layer.name)];
                 rows(store.get(variable).unwrap())
             };
-            let own: Vec<f32> = (0..outputs * inputs * 9)
-                .map(|n| gradients[layer.weight(n / 9 / inputs, n / 9 % inputs, n % 9)])
+            let taps = layer.taps;
+            let own: Vec<f32> = (0..outputs * inputs * taps)
+                .map(|n| gradients[layer.weight(n / taps / inputs, n / taps % inputs, n % taps)])
                 .collect();
             close(
                 &format!("{} weight", layer.name),
