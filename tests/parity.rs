@@ -279,8 +279,8 @@ fn people_are_where_mediapipe_sees_them() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/person.safetensors");
     let golden = AnyGolden(fs::read(path).unwrap());
     let bytes = ModelStore::embedded().unwrap().read(PERSON).unwrap();
-    let net = PersonNet::new(&bytes, &Device::Cpu).unwrap();
-    let mask = net.forward(&golden.bytes("input.256x256")).unwrap();
+    let net = PersonNet::new(&bytes).unwrap();
+    let mask = net.forward(&golden.bytes("input.256x256"));
     let thin: Vec<f32> = mask
         .chunks_exact(256)
         .step_by(2)

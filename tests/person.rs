@@ -12,7 +12,6 @@ use allaprima::{
     source::Sizing,
     stylize::{MaskSource, Region},
 };
-use candle_core::Device;
 
 const FRAMES: usize = 24;
 const STEP: usize = 4;
@@ -62,7 +61,7 @@ fn flicker(masks: &[Vec<u8>]) -> f64 {
 #[test]
 fn the_mask_follows_a_person_and_hardly_flickers() {
     let bytes = ModelStore::embedded().unwrap().read(PERSON).unwrap();
-    let net = Arc::new(PersonNet::new(&bytes, &Device::Cpu).unwrap());
+    let net = Arc::new(PersonNet::new(&bytes).unwrap());
     let film = film();
     let mut region = Region::new(MaskSource::Person(net.clone()), false);
     let mut times = Vec::new();

@@ -159,7 +159,7 @@ pub struct Painter {
 /// The part of the picture that the options ask to paint, for other painters than [`Painter`]; `start` is where a film
 /// of masks starts, in seconds.
 pub fn region(args: &PaintArgs, store: &ModelStore, start: Option<f64>) -> Result<Option<Region>> {
-    let Some(mask) = Mask::open(args, store, &Device::Cpu)? else {
+    let Some(mask) = Mask::open(args, store)? else {
         return Ok(None);
     };
     Mask { start, ..mask }.region().map(Some)
@@ -176,13 +176,13 @@ struct Mask {
 }
 
 impl Mask {
-    fn open(args: &PaintArgs, store: &ModelStore, device: &Device) -> Result<Option<Self>> {
+    fn open(args: &PaintArgs, store: &ModelStore) -> Result<Option<Self>> {
         let Some(path) = &args.mask else {
             return Ok(None);
         };
         let person = if path.as_os_str() == "person" {
             let bytes = store.read(PERSON)?;
-            let net = PersonNet::new(&bytes, device).map_err(|reason| ModelError::Content {
+            let net = PersonNet::new(&bytes).map_err(|reason| ModelError::Content {
                 file: PERSON.into(),
                 reason,
             })?;
@@ -296,7 +296,7 @@ impl Painter {
             choice,
             ..
         } = styles;
-        let mask = Mask::open(args, gallery.store(), &device)?;
+        let mask = Mask::open(args, gallery.store())?;
         let background = match &args.background {
             Some(text) => Some(gallery.choose(text).map_err(of_style)?),
             None => None,

@@ -11,7 +11,10 @@ use std::{
 use allaprima::{
     frame::Picture,
     models::ModelStore,
-    nn::{student_file::NEUTRAL, student_net::StudentConfig},
+    nn::{
+        student_file::NEUTRAL,
+        student_net::{StudentConfig, Upsampling},
+    },
     picture_file::PictureFile,
     pipeline::Control,
     source::Sizing,
@@ -43,6 +46,10 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FOLDER")]
     pub data: PathBuf,
 
+    /// Only these of the 26 styles, by name
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub styles: Vec<String>,
+
     /// The network (.safetensors); beside it lie the checkpoint, a log, its plot and a preview
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
@@ -70,6 +77,10 @@ pub struct TrainArgs {
     /// Channels at half the picture's size: 8 or 16
     #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.detail, help_heading = "Network")]
     pub detail: usize,
+
+    /// How half and full size are reached: nearest or shuffle, with a comma between if not both are the same
+    #[arg(long, value_name = "HOW", default_value = "nearest", value_parser = parse_upsampling, help_heading = "Network")]
+    pub upsampling: [Upsampling; 2],
 
     /// Largest learning rate
     #[arg(
@@ -122,6 +133,16 @@ pub struct TrainArgs {
     pub overwrite: bool,
 }
 
+fn parse_upsampling(text: &str) -> Result<[Upsampling; 2], String> {
+    let one = |name: &str| match name.trim() {
+        "nearest" => Ok(Upsampling::Nearest),
+        "shuffle" => Ok(Upsampling::Shuffle),
+        _ => Err("write nearest or shuffle, or two of them with a comma between".to_owned()),
+    };
+    let (first, second) = text.split_once(',').unwrap_or((text, text));
+    Ok([one(first)?, one(second)?])
+}
+
 fn parse_minutes(text: &str) -> Result<f64, String> {
     let minutes = text.parse().ok();
     minutes
@@ -159,13 +180,14 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         }
     }
     let store = ModelStore::open(args.models.models.as_deref())?;
-    let teacher = teacher(&StylePack::load(&store)?);
+    let teacher = teacher(&StylePack::load(&store)?, &args.styles)?;
     let shape = Shape {
         config: StudentConfig {
             width: args.width,
             blocks: usize::from(args.blocks),
             detail: args.detail,
-            ..StudentConfig::SWIFT
+            upsampling: args.upsampling,
+            refine: None,
         },
         styles: teacher.styles.len(),
     };
@@ -210,16 +232,30 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     training.run(plan, &control)
 }
 
-/// The network of 26 styles, and as the last style the neutral one, if it has one.
-fn teacher(pack: &StylePack) -> Teacher {
-    let names = pack.styles().iter().map(|style| style.name.clone());
-    let styles = (0..pack.styles().len()).map(|n| pack.parameters(&StyleChoice::single(n)));
+/// The network of 26 styles, all of them or those named, and as the last style the neutral one, if it has one.
+fn teacher(pack: &StylePack, only: &[String]) -> Result<Teacher> {
+    let mut chosen: Vec<usize> = (0..pack.styles().len()).collect();
+    if !only.is_empty() {
+        let number = |name: &String| {
+            let found = pack.styles().iter().position(|style| style.name == *name);
+            found.ok_or_else(|| {
+                usage(anyhow!(
+                    "there is no style '{name}': see `allaprima styles`"
+                ))
+            })
+        };
+        chosen = only.iter().map(number).collect::<Result<_>>()?;
+    }
+    let names = chosen.iter().map(|n| pack.styles()[*n].name.clone());
+    let styles = chosen
+        .iter()
+        .map(|n| pack.parameters(&StyleChoice::single(*n)));
     let neutral = pack.neutral();
-    Teacher {
+    Ok(Teacher {
         network: pack.network().clone(),
         names: names.chain(neutral.map(|_| NEUTRAL.to_owned())).collect(),
         styles: styles.chain(neutral.cloned()).collect(),
-    }
+    })
 }
 
 /// The photos below a folder in the order of their names: those to train with, and those kept aside.

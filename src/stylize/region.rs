@@ -177,7 +177,7 @@ impl Region {
             }
             MaskSource::Person(net) => {
                 let small = self.scaler.scale(picture, (SIDE, SIDE)).map_err(refused)?;
-                follow(&mut self.likelihood, net.forward(small.rgb())?);
+                follow(&mut self.likelihood, net.forward(small.rgb()));
                 let grey = self.likelihood.iter().flat_map(|&p| [firm(p); 3]).collect();
                 let small = Picture::new(SIDE, SIDE, grey).unwrap_or(small);
                 plane(&upscale(&small, picture))

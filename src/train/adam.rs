@@ -1,4 +1,8 @@
 //! Adam (Kingma and Ba 2015) over one flat vector, with a running average of the weights.
+//!
+//! A parameter whose gradient is zero is left as it is, and so is what is remembered of it: of the styles' numbers only
+//! those of the few styles of a step have a gradient. Were the others moved on by what is left of their last gradients, and
+//! were those gradients forgotten meanwhile, a style would follow its latest picture and never settle.
 
 use crate::kernels::vectorised;
 
@@ -37,8 +41,8 @@ impl State {
         }
     }
 
-    /// One step against `gradient`, of `rate` times what each parameter has in `rates`.
-    pub fn step(&mut self, gradient: &[f32], rates: &[f32], rate: f32) {
+    /// One step of that `rate` against `gradient`.
+    pub fn step(&mut self, gradient: &[f32], rate: f32) {
         self.steps += 1;
         let steps = self.steps.min(1 << 20) as i32;
         let rate = rate / (1.0 - MEAN_DECAY.powi(steps));
@@ -46,7 +50,6 @@ impl State {
         let keep = AVERAGE_DECAY.min((1.0 + steps as f32) / (10.0 + steps as f32));
         update(
             gradient,
-            rates,
             &mut self.mean,
             &mut self.square,
             &mut self.parameters,
@@ -61,7 +64,6 @@ impl State {
 vectorised! {
     fn update(
         gradient: &[f32],
-        rates: &[f32],
         mean: &mut [f32],
         square: &mut [f32],
         parameters: &mut [f32],
@@ -70,12 +72,14 @@ vectorised! {
         root: f32,
         keep: f32,
     ) {
-        for (((((gradient, own), mean), square), parameter), average) in
-            gradient.iter().zip(rates).zip(mean).zip(square).zip(parameters).zip(average)
+        for ((((gradient, mean), square), parameter), average) in
+            gradient.iter().zip(mean).zip(square).zip(parameters).zip(average)
         {
-            *mean = MEAN_DECAY * *mean + (1.0 - MEAN_DECAY) * gradient;
-            *square = SQUARE_DECAY * *square + (1.0 - SQUARE_DECAY) * gradient * gradient;
-            *parameter -= rate * own * *mean / (square.sqrt() / root + EPSILON);
+            let (keep_mean, keep_square, moved) =
+                if *gradient == 0.0 { (1.0, 1.0, 0.0) } else { (MEAN_DECAY, SQUARE_DECAY, rate) };
+            *mean = keep_mean * *mean + (1.0 - keep_mean) * gradient;
+            *square = keep_square * *square + (1.0 - keep_square) * gradient * gradient;
+            *parameter -= moved * *mean / (square.sqrt() / root + EPSILON);
             *average = keep * *average + (1.0 - keep) * *parameter;
         }
     }

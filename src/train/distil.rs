@@ -74,8 +74,6 @@ const BLENDS: f32 = 0.15;
 /// How much of a training sees each piece once; then each is seen as two frames of a film would show it, which takes twice
 /// the time and teaches steadiness.
 const PAIRS_FROM: f32 = 0.6;
-/// Learning rate of a style's numbers as a part of the weights', which every step changes and not only its own styles'.
-const STYLE_RATE: f32 = 4.0;
 
 /// What one step found, before it changed the weights; means over its batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -118,8 +116,6 @@ pub struct Distillation {
     state: State,
     units: Vec<Unit>,
     convolutions: Convolutions,
-    /// Each parameter's learning rate as a part of the common one.
-    rates: Vec<f32>,
 }
 
 impl Distillation {
@@ -165,7 +161,6 @@ impl Distillation {
             state,
             units,
             convolutions: Convolutions::default(),
-            rates: rates(&shape),
         })
     }
 
@@ -219,7 +214,7 @@ impl Distillation {
             .iter_mut()
             .for_each(|weight| *weight *= late);
         let rate = settings.rate * warm * (LAST_RATE + (1.0 - LAST_RATE) * cosine);
-        let pairs = self.done(plan) >= PAIRS_FROM;
+        let pairs = self.done(plan) >= PAIRS_FROM && settings.steadiness > 0.0;
         self.convolutions
             .update(&self.shape, &self.state.parameters);
         let (length, convolutions) = (self.state.parameters.len(), &self.convolutions);
@@ -254,7 +249,7 @@ impl Distillation {
                 .for_each(|(sum, value)| *sum += value);
         }
         gradient.iter_mut().for_each(|value| *value *= share);
-        self.state.step(gradient, &self.rates, rate);
+        self.state.step(gradient, rate);
         report.flicker = report.flicker.sqrt();
         Ok(report)
     }
@@ -490,19 +485,6 @@ fn random_weights(shape: &Shape, seed: u64) -> Vec<f32> {
         }
     }
     parameters
-}
-
-fn rates(shape: &Shape) -> Vec<f32> {
-    let (layers, length) = shape.layers();
-    let mut rates = vec![1.0; length];
-    for layer in layers {
-        for style in 0..shape.styles {
-            for (scale, shift) in (0..layer.normed).map(|channel| layer.norm(style, channel)) {
-                (rates[scale], rates[shift]) = (STYLE_RATE, STYLE_RATE);
-            }
-        }
-    }
-    rates
 }
 
 fn overlap_size((row, column): (isize, isize), side: usize) -> (usize, usize) {
