@@ -1,0 +1,128 @@
+//! The options of `allaprima train`.
+
+use std::path::PathBuf;
+
+use allaprima::nn::student_net::{StudentConfig, Upsampling};
+use clap::value_parser;
+
+use crate::cli::{args::ModelArgs, settings};
+
+#[derive(Debug, clap::Args)]
+pub struct TrainArgs {
+    /// Train a small network to paint what the network of 26 styles paints
+    #[arg(long, required = true)]
+    pub distil: bool,
+
+    /// Folder of photos to train with (and in folders below it)
+    #[arg(long, value_name = "FOLDER")]
+    pub data: PathBuf,
+
+    /// Only these of the 26 styles, by name
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub styles: Vec<String>,
+
+    /// The network (.safetensors); beside it lie the checkpoint, a log, its plot and a preview
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+
+    /// Train this long, in minutes
+    #[arg(long, value_name = "MINUTES", default_value_t = 60.0, conflicts_with = "steps", value_parser = parse_minutes)]
+    pub minutes: f64,
+
+    /// Train so many steps: the same again gives the same file
+    #[arg(long, value_name = "STEPS", value_parser = value_parser!(u64).range(1..))]
+    pub steps: Option<u64>,
+
+    /// Go on from the checkpoint beside the output
+    #[arg(long)]
+    pub resume: bool,
+
+    /// Channels at a quarter of the picture's size: 16 or 32
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.width, help_heading = "Network")]
+    pub width: usize,
+
+    /// Residual blocks
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.blocks as u8, value_parser = value_parser!(u8).range(1..=16), help_heading = "Network")]
+    pub blocks: u8,
+
+    /// Channels at half the picture's size: 8 or 16
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.detail, help_heading = "Network")]
+    pub detail: usize,
+
+    /// How half and full size are reached: nearest or shuffle, with a comma between if not both are the same
+    #[arg(long, value_name = "HOW", default_value = "nearest", value_parser = parse_upsampling, help_heading = "Network")]
+    pub upsampling: [Upsampling; 2],
+
+    /// Largest learning rate
+    #[arg(
+        long,
+        value_name = "RATE",
+        default_value_t = 2e-3,
+        help_heading = "Training"
+    )]
+    pub learning_rate: f32,
+
+    /// Pieces of photos per step
+    #[arg(long, value_name = "N", default_value = "4", value_parser = value_parser!(u8).range(1..=64), help_heading = "Training")]
+    pub batch: u8,
+
+    /// Sides of these pieces in pixels, a multiple of 8
+    #[arg(long, value_name = "PIXELS", default_value_t = 192, value_parser = parse_crop, help_heading = "Training")]
+    pub crop: usize,
+
+    /// How much it counts that two frames of the same thing are painted alike
+    #[arg(
+        long,
+        value_name = "WEIGHT",
+        default_value_t = 10.0,
+        help_heading = "Training"
+    )]
+    pub steadiness: f32,
+
+    /// Seed of the random numbers
+    #[arg(
+        long,
+        value_name = "SEED",
+        default_value_t = 1,
+        help_heading = "Training"
+    )]
+    pub seed: u64,
+
+    #[command(flatten)]
+    pub models: ModelArgs,
+
+    /// Threads to train with [default: one per core]
+    #[arg(long, value_name = "N", value_parser = settings::parse_threads)]
+    pub threads: Option<usize>,
+
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Replace existing outputs
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+fn parse_upsampling(text: &str) -> Result<[Upsampling; 2], String> {
+    let one = |name: &str| match name.trim() {
+        "nearest" => Ok(Upsampling::Nearest),
+        "shuffle" => Ok(Upsampling::Shuffle),
+        _ => Err("write nearest or shuffle, or two of them with a comma between".to_owned()),
+    };
+    let (first, second) = text.split_once(',').unwrap_or((text, text));
+    Ok([one(first)?, one(second)?])
+}
+
+fn parse_minutes(text: &str) -> Result<f64, String> {
+    let minutes = text.parse().ok();
+    minutes
+        .filter(|minutes| (0.01..=100_000.0).contains(minutes))
+        .ok_or_else(|| "write minutes, from 0.01 to 100000".into())
+}
+
+fn parse_crop(text: &str) -> Result<usize, String> {
+    let side = text.parse().ok();
+    side.filter(|side| (64..=1024).contains(side) && side % 8 == 0)
+        .ok_or_else(|| "write a multiple of 8 from 64 to 1024".into())
+}
