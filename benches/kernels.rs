@@ -176,7 +176,10 @@ fn picture(width: usize, height: usize) -> Vec<u8> {
 /// The network of 26 styles and students of several shapes in turn, in the arithmetic that each chooses.
 fn students(threads: usize) {
     let student = |channels, blocks, detail, last_kernel: Option<usize>| NetworkShape {
-        entry: Entry::Unshuffle { channels },
+        entry: Entry::Unshuffle {
+            channels,
+            layers: 2,
+        },
         blocks,
         expand: [detail, if last_kernel.is_some() { 4 } else { 3 }],
         last_kernel,

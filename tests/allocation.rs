@@ -33,7 +33,10 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn a_warm_engine_allocates_nothing_and_stays_small() {
     let student = NetworkShape {
-        entry: Entry::Unshuffle { channels: 32 },
+        entry: Entry::Unshuffle {
+            channels: 32,
+            layers: 2,
+        },
         blocks: 2,
         expand: [8, 3],
         last_kernel: None,

@@ -308,6 +308,7 @@ fn students() -> Vec<(StudentFile, BTreeMap<String, Tensor>)> {
     let student = |(seed, (width, detail, upsampling, refine))| {
         let config = StudentConfig {
             width,
+            entry: 2,
             blocks: 2,
             detail,
             upsampling,

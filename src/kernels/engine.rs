@@ -165,6 +165,71 @@ impl TransformEngine {
         )
     }
 
+    /// What an RGB8 picture becomes before the first residual block, normalised and after ReLU, and behind the last one:
+    /// both `[height / 4][width / 4][channels]`.
+    ///
+    /// # Errors
+    /// As for [`TransformEngine::paint`].
+    ///
+    /// # Panics
+    /// When a side is no multiple of 4.
+    pub fn trunk(
+        &mut self,
+        rgb: &[u8],
+        width: usize,
+        height: usize,
+        [before, behind]: [&mut Vec<f32>; 2],
+    ) -> Result<(), KernelError> {
+        assert_eq!((width % 4, height % 4), (0, 0));
+        self.check_picture(rgb, width, height)?;
+        let style = self.style.take().ok_or(KernelError::NoStyle)?;
+        let plan = self.prepare(width, height);
+        let first = self.first_region.as_mut_ptr::<f32>();
+        let second = self.second_region.as_mut_ptr::<f32>();
+        let channels = self.network.shape.trunk();
+        let (pixels, values) = (plan.pixels(), plan.pixels() / 16 * channels);
+        // SAFETY: the four planes of the first region, as for painting.
+        let plane = |index: usize| unsafe { first.add(index * pixels * 2) };
+        let affine = self.enter(&plan, &style, rgb, (first, second, plane(3)));
+        // SAFETY: a plane holds so many values, and `enter` wrote these.
+        let raw = unsafe { std::slice::from_raw_parts(plane(3), values) };
+        let normalised = |(at, value): (usize, &f32), affine: &Affine| {
+            value * affine.scale[at % channels] + affine.shift[at % channels]
+        };
+        before.clear();
+        before.extend(
+            raw.iter()
+                .enumerate()
+                .map(|value| normalised(value, &affine).max(0.0)),
+        );
+        let (affine, trunk) = self.repaint(&plan, &style, affine);
+        // SAFETY: as above; `repaint` wrote both planes.
+        let (raw, trunk) = unsafe {
+            (
+                std::slice::from_raw_parts(plane(3), values),
+                std::slice::from_raw_parts(trunk, values),
+            )
+        };
+        behind.clear();
+        let sums = raw.iter().enumerate().zip(trunk);
+        behind.extend(sums.map(|(value, trunk)| normalised(value, &affine) + trunk));
+        self.plan = Some(plan);
+        self.style = Some(style);
+        Ok(())
+    }
+
+    fn check_picture(&self, rgb: &[u8], width: usize, height: usize) -> Result<(), KernelError> {
+        check_buffer("input", width, height, rgb.len())?;
+        if width.min(height) < MINIMUM_SIDE {
+            return Err(KernelError::TooSmall {
+                width,
+                height,
+                minimum: MINIMUM_SIDE,
+            });
+        }
+        Ok(())
+    }
+
     fn prepare(&mut self, width: usize, height: usize) -> Plan {
         if let Some(plan) = self.plan.take()
             && (plan.width, plan.height) == (width, height)
@@ -222,14 +287,7 @@ impl TransformEngine {
         height: usize,
         painting: Painting,
     ) -> Result<(), KernelError> {
-        check_buffer("input", width, height, rgb.len())?;
-        if width.min(height) < MINIMUM_SIDE {
-            return Err(KernelError::TooSmall {
-                width,
-                height,
-                minimum: MINIMUM_SIDE,
-            });
-        }
+        self.check_picture(rgb, width, height)?;
         let Some(style) = self.style.take() else {
             return Err(KernelError::NoStyle);
         };
@@ -261,32 +319,8 @@ impl TransformEngine {
 
         let affine = self.enter(plan, style, rgb, (first, second, plane(3)));
 
-        // Two trunks (used in turn) and the two outputs of a residual block.
-        let (quarter, deep) = (plan.plane(4).1, shape.trunk());
-        let (between, output) = (plane(2), plane(3));
-        let mut affine = affine;
-        let mut trunk: *mut f32 = std::ptr::null_mut();
-        for block in 0..shape.blocks {
-            let (next, layer) = (plane(block % 2), shape.residual() + 2 * block);
-            let source = TensorSource {
-                relu: block == 0,
-                trunk,
-                keep: next,
-                ..tensor(plan, output, 4, deep, affine)
-            };
-            let target = Target::Plain {
-                data: between,
-                width: quarter,
-            };
-            let inner = self.convolve(plan, style, layer, Source::Tensor(source), target);
-            let source = tensor(plan, between, 4, deep, inner);
-            let target = Target::Plain {
-                data: output,
-                width: quarter,
-            };
-            affine = self.convolve(plan, style, layer + 1, Source::Tensor(source), target);
-            trunk = next;
-        }
+        let (affine, trunk) = self.repaint(plan, style, affine);
+        let (quarter, deep, output) = (plan.plane(4).1, shape.trunk(), plane(3));
 
         let edge = match shape.layer(expanding).upsample {
             Some(Upsample::Nearest) => Edge::Clamp,
@@ -339,6 +373,45 @@ impl TransformEngine {
         });
     }
 
+    /// The residual blocks, from the fourth plane of the first region to that plane and the trunk that it is added to.
+    fn repaint(
+        &mut self,
+        plan: &Plan,
+        style: &StyleParameters,
+        mut affine: Affine,
+    ) -> (Affine, *mut f32) {
+        let (shape, pixels) = (self.network.shape, plan.pixels());
+        let first = self.first_region.as_mut_ptr::<f32>();
+        // SAFETY: the four planes of the first region, as `prepare` sized it.
+        let plane = |index: usize| unsafe { first.add(index * pixels * 2) };
+        // Two trunks (used in turn) and the two outputs of a residual block.
+        let (quarter, deep) = (plan.plane(4).1, shape.trunk());
+        let (between, output) = (plane(2), plane(3));
+        let mut trunk: *mut f32 = std::ptr::null_mut();
+        for block in 0..shape.blocks {
+            let (next, layer) = (plane(block % 2), shape.residual() + 2 * block);
+            let source = TensorSource {
+                relu: block == 0,
+                trunk,
+                keep: next,
+                ..tensor(plan, output, 4, deep, affine)
+            };
+            let target = Target::Plain {
+                data: between,
+                width: quarter,
+            };
+            let inner = self.convolve(plan, style, layer, Source::Tensor(source), target);
+            let source = tensor(plan, between, 4, deep, inner);
+            let target = Target::Plain {
+                data: output,
+                width: quarter,
+            };
+            affine = self.convolve(plan, style, layer + 1, Source::Tensor(source), target);
+            trunk = next;
+        }
+        (affine, trunk)
+    }
+
     /// From the picture to the trunk, in `output`; `first` and `second` are the regions, of which it takes what it needs.
     fn enter(
         &mut self,
@@ -359,7 +432,16 @@ impl TransformEngine {
                 row_map,
                 column_map,
             };
-            return self.convolve(plan, style, 0, Source::Blocks(picture), trunk);
+            if self.network.shape.residual() == 1 {
+                return self.convolve(plan, style, 0, Source::Blocks(picture), trunk);
+            }
+            let target = Target::Plain {
+                data: second,
+                width: plan.plane(4).1,
+            };
+            let affine = self.convolve(plan, style, 0, Source::Blocks(picture), target);
+            let source = tensor(plan, second, 4, self.network.shape.trunk(), affine);
+            return self.convolve(plan, style, 1, Source::Tensor(source), trunk);
         };
         let picture = PictureSource {
             rgb,

@@ -26,11 +26,13 @@ pub enum Entry {
         /// Whether the style normalises them.
         normalised: bool,
     },
-    /// Each block of 4×4 pixels is one pixel of 48 channels, `[row in the block][column in the block][colour]`, and one
-    /// 3×3 convolution makes so many of them. Such a network expands by pixel shuffle.
+    /// Each block of 4×4 pixels is one pixel of 48 channels, `[row in the block][column in the block][colour]`, and 3×3
+    /// convolutions make so many of them. Such a network expands by pixel shuffle.
     Unshuffle {
         /// Output channels.
         channels: usize,
+        /// How many convolutions, 1 or 2.
+        layers: usize,
     },
 }
 
@@ -125,7 +127,7 @@ impl NetworkShape {
     pub const fn residual(&self) -> usize {
         match self.entry {
             Entry::Contract { .. } => 3,
-            Entry::Unshuffle { .. } => 1,
+            Entry::Unshuffle { layers, .. } => layers,
         }
     }
 
@@ -139,7 +141,7 @@ impl NetworkShape {
     pub(crate) const fn trunk(&self) -> usize {
         match self.entry {
             Entry::Contract { channels, .. } => channels[2],
-            Entry::Unshuffle { channels } => channels,
+            Entry::Unshuffle { channels, .. } => channels,
         }
     }
 
@@ -162,7 +164,9 @@ impl NetworkShape {
                         (channels[layer], channels[layer - 1], 3)
                     }
                 }
-                Entry::Unshuffle { channels } => (channels, UNSHUFFLED, 3),
+                Entry::Unshuffle { channels, .. } => {
+                    (channels, if layer == 0 { UNSHUFFLED } else { channels }, 3)
+                }
             }
         } else if layer < expanding {
             relu = (layer - residual).is_multiple_of(2);
@@ -203,8 +207,10 @@ impl NetworkShape {
         let (residual, expanding) = (self.residual(), self.expanding());
         let unshuffled = matches!(self.entry, Entry::Unshuffle { .. });
         if layer < residual {
-            if unshuffled {
+            if unshuffled && layer == 0 {
                 "enter".into()
+            } else if unshuffled {
+                format!("enter.{layer}")
             } else {
                 format!("contract.{layer}")
             }

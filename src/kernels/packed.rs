@@ -78,7 +78,9 @@ impl PackedNetwork {
         let (first, first_units) = match shape.entry {
             Entry::Contract { .. } => fill_16_bits(&weights.layers()[0]),
             // The network was trained on 0..=1 and gets bytes.
-            Entry::Unshuffle { channels } => (weights.layers()[0].clone(), vec![255.0; channels]),
+            Entry::Unshuffle { channels, .. } => {
+                (weights.layers()[0].clone(), vec![255.0; channels])
+            }
         };
         let (last, before) = match shape.last_kernel {
             Some(_) => weights.layers().split_last().ok_or(KernelError::NoLayers)?,

@@ -288,19 +288,28 @@ fn mean_difference(
 
 const STUDENTS: [NetworkShape; 3] = [
     NetworkShape {
-        entry: Entry::Unshuffle { channels: 32 },
+        entry: Entry::Unshuffle {
+            channels: 32,
+            layers: 1,
+        },
         blocks: 2,
         expand: [8, 3],
         last_kernel: None,
     },
     NetworkShape {
-        entry: Entry::Unshuffle { channels: 32 },
+        entry: Entry::Unshuffle {
+            channels: 32,
+            layers: 2,
+        },
         blocks: 1,
         expand: [16, 4],
         last_kernel: Some(5),
     },
     NetworkShape {
-        entry: Entry::Unshuffle { channels: 16 },
+        entry: Entry::Unshuffle {
+            channels: 16,
+            layers: 2,
+        },
         blocks: 1,
         expand: [16, 3],
         last_kernel: None,

@@ -2,7 +2,7 @@
 //!
 //! A picture is cut into blocks of 4×4 pixels, each of which becomes one pixel of 48 channels (pixel unshuffle; Shi et
 //! al. 2016, backwards), so that no convolution ever runs at full size on the way in: where the network of 26 styles
-//! spends 55 % of its arithmetic, a student spends one 3×3 convolution at a quarter of the size. Residual blocks
+//! spends 55 % of its arithmetic, a student spends one or two 3×3 convolutions at a quarter of the size. Residual blocks
 //! repaint the trunk as in the teacher, and the way back to full size is the same convolution with four times the
 //! outputs, which are the pixels of 2×2 blocks. All convolutions are 3×3 with stride 1 and reflection padding (but for
 //! an optional last one), which is what the processor computes fastest: by Winograd's F(4×4, 3×3) a full 3×3 costs 2.25
@@ -46,6 +46,9 @@ pub enum Upsampling {
 pub struct StudentConfig {
     /// Channels of the trunk, at a quarter of the picture's size: 16 or 32.
     pub width: usize,
+    /// Convolutions in front of the residual blocks, 1 or 2.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub entry: usize,
     /// Residual blocks of two convolutions, 1..=16.
     pub blocks: usize,
     /// Channels at half the size: 8 or 16.
@@ -61,7 +64,7 @@ pub struct StudentConfig {
 /// One convolution of a student.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StudentLayer {
-    /// `enter`, `residual.N.0`, `residual.N.1`, `expand.0`, `expand.1` or `refine`.
+    /// `enter`, `enter.1`, `residual.N.0`, `residual.N.1`, `expand.0`, `expand.1` or `refine`.
     pub name: String,
     /// Channels after it, each with a scale and a shift.
     pub out_channels: usize,
@@ -93,11 +96,24 @@ impl StudentLayer {
     }
 }
 
+fn one() -> usize {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_one(value: &usize) -> bool {
+    *value == 1
+}
+
 impl StudentConfig {
     /// What `--quality swift` paints with.
     pub const SWIFT: Self = Self {
         width: 32,
-        blocks: 3,
+        entry: 2,
+        blocks: 4,
         detail: 8,
         upsampling: [Upsampling::Nearest; 2],
         refine: None,
@@ -105,10 +121,11 @@ impl StudentConfig {
     /// What `--quality fine` paints with.
     pub const FINE: Self = Self {
         width: 32,
+        entry: 2,
         blocks: 6,
-        detail: 16,
+        detail: 8,
         upsampling: [Upsampling::Nearest; 2],
-        refine: None,
+        refine: Some(9),
     };
 
     /// Checks that the kernels can run it.
@@ -118,6 +135,7 @@ impl StudentConfig {
     pub fn check(&self) -> std::result::Result<(), String> {
         let checks = [
             ("width", matches!(self.width, 16 | 32), "16 or 32"),
+            ("entry", matches!(self.entry, 1 | 2), "1 or 2"),
             ("blocks", (1..=16).contains(&self.blocks), "1 to 16"),
             ("detail", matches!(self.detail, 8 | 16), "8 or 16"),
             (
@@ -144,6 +162,7 @@ impl StudentConfig {
             relu,
         };
         let mut layers = vec![plain("enter".into(), 3 * BLOCK * BLOCK, true)];
+        layers.extend((1..self.entry).map(|n| plain(format!("enter.{n}"), self.width, true)));
         for block in 0..self.blocks {
             layers.push(plain(format!("residual.{block}.0"), self.width, true));
             layers.push(plain(format!("residual.{block}.1"), self.width, false));
@@ -207,6 +226,7 @@ impl StudentConfig {
         NetworkShape {
             entry: Entry::Unshuffle {
                 channels: self.width,
+                layers: self.entry,
             },
             blocks: self.blocks,
             expand: [self.detail, second],
@@ -375,12 +395,15 @@ impl StudentNet {
         }
         let apply = |index: usize, x: &Tensor| self.layer(index, x, weights, convolve);
         let mut x = pixel_unshuffle(&reflection_pad_to_multiple(x_nchw, BLOCK)?, BLOCK)?;
-        x = apply(0, &x)?;
-        for block in 0..self.config.blocks {
-            let inner = apply(1 + 2 * block, &x)?;
-            x = (x + apply(2 + 2 * block, &inner)?)?;
+        let (entry, blocks) = (self.config.entry, self.config.blocks);
+        for index in 0..entry {
+            x = apply(index, &x)?;
         }
-        for index in 1 + 2 * self.config.blocks..self.layers.len() {
+        for block in 0..blocks {
+            let inner = apply(entry + 2 * block, &x)?;
+            x = (x + apply(entry + 2 * block + 1, &inner)?)?;
+        }
+        for index in entry + 2 * blocks..self.layers.len() {
             x = apply(index, &x)?;
         }
         // The logistic function by tanh, which every device has.
@@ -476,6 +499,7 @@ mod tests {
             .zip([EVERY, [EVERY[1]; 2], [EVERY[0]; 2]])
             .map(|((width, detail, refine), upsampling)| StudentConfig {
                 width,
+                entry: if width == 32 { 2 } else { 1 },
                 blocks: 1,
                 detail,
                 upsampling,
@@ -554,8 +578,8 @@ mod tests {
 
     #[test]
     fn costs_are_counted() {
-        // 48·32·9/16 + 6·32·32·9/16 + 32·32·9/16 + 8·12·9/4.
-        let expected = 864.0 + 3456.0 + 576.0 + 216.0;
+        // 48·32·9/16 + 32·32·9/16 + 8·32·32·9/16 + 32·32·9/16 + 8·12·9/4.
+        let expected = 864.0 + 576.0 + 4608.0 + 576.0 + 216.0;
         assert_eq!(StudentConfig::SWIFT.multiply_adds_per_pixel(), expected);
     }
 }

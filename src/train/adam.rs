@@ -41,8 +41,8 @@ impl State {
         }
     }
 
-    /// One step of that `rate` against `gradient`.
-    pub fn step(&mut self, gradient: &[f32], rate: f32) {
+    /// One step against `gradient`, of `rate` times what each parameter has in `shares`.
+    pub fn step(&mut self, gradient: &[f32], shares: &[f32], rate: f32) {
         self.steps += 1;
         let steps = self.steps.min(1 << 20) as i32;
         let rate = rate / (1.0 - MEAN_DECAY.powi(steps));
@@ -50,6 +50,7 @@ impl State {
         let keep = AVERAGE_DECAY.min((1.0 + steps as f32) / (10.0 + steps as f32));
         update(
             gradient,
+            shares,
             &mut self.mean,
             &mut self.square,
             &mut self.parameters,
@@ -64,6 +65,7 @@ impl State {
 vectorised! {
     fn update(
         gradient: &[f32],
+        shares: &[f32],
         mean: &mut [f32],
         square: &mut [f32],
         parameters: &mut [f32],
@@ -72,11 +74,11 @@ vectorised! {
         root: f32,
         keep: f32,
     ) {
-        for ((((gradient, mean), square), parameter), average) in
-            gradient.iter().zip(mean).zip(square).zip(parameters).zip(average)
+        for (((((gradient, share), mean), square), parameter), average) in
+            gradient.iter().zip(shares).zip(mean).zip(square).zip(parameters).zip(average)
         {
             let (keep_mean, keep_square, moved) =
-                if *gradient == 0.0 { (1.0, 1.0, 0.0) } else { (MEAN_DECAY, SQUARE_DECAY, rate) };
+                if *gradient == 0.0 { (1.0, 1.0, 0.0) } else { (MEAN_DECAY, SQUARE_DECAY, share * rate) };
             *mean = keep_mean * *mean + (1.0 - keep_mean) * gradient;
             *square = keep_square * *square + (1.0 - keep_square) * gradient * gradient;
             *parameter -= moved * *mean / (square.sqrt() / root + EPSILON);

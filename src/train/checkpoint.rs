@@ -5,6 +5,7 @@
 
 use super::adam::State;
 use super::network::Shape;
+use super::start::Start;
 use crate::kernels::KernelError;
 use crate::nn::student_file::StudentFile;
 use safetensors::SafeTensors;
@@ -54,6 +55,8 @@ pub struct Checkpoint {
     pub shape: Shape,
     /// The seed it was started with.
     pub seed: u64,
+    /// What it was started from.
+    pub start: Start,
     /// Weights and what the optimizer remembers.
     pub state: State,
 }
@@ -84,6 +87,7 @@ impl Checkpoint {
             ("format", CHECKPOINT.to_owned()),
             ("config", config(&self.shape).to_string()),
             ("seed", self.seed.to_string()),
+            ("start", self.start.name().to_owned()),
             ("steps", state.steps.to_string()),
             ("seconds", state.seconds.to_string()),
         ];
@@ -137,6 +141,10 @@ impl Checkpoint {
         Ok(Self {
             shape: *shape,
             seed: number("seed")? as u64,
+            start: match text("start") {
+                "teacher" => Start::Teacher,
+                _ => Start::Random,
+            },
             state: State {
                 steps: number("steps")? as u64,
                 seconds: number("seconds")?,
@@ -158,34 +166,43 @@ impl Checkpoint {
         names: &[String],
         training: &Value,
     ) -> Result<(), TrainError> {
-        let values = &self.state.average;
-        let styles = self.shape.styles;
-        let mut tensors = BTreeMap::new();
-        for layer in self.shape.layers().0 {
-            let ((inputs, outputs), taps) = (layer.channels, layer.taps);
-            let mut weight = Vec::with_capacity(taps * inputs * outputs);
-            for (output, input) in (0..outputs * inputs).map(|n| (n / inputs, n % inputs)) {
-                weight.extend((0..taps).map(|tap| values[layer.weight(output, input, tap)]));
-            }
-            let name = &layer.name;
-            tensors.insert(format!("{name}.weight"), weight);
-            let normed = layer.normed;
-            let at = (0..styles * normed).map(|n| layer.norm(n / normed, n % normed));
-            let (scale, shift) = at.map(|at| (values[at.0], values[at.1])).unzip();
-            tensors.insert(format!("{name}.scale"), scale);
-            tensors.insert(format!("{name}.shift"), shift);
-        }
-        let file = StudentFile {
-            config: self.shape.config,
-            styles: names.to_vec(),
-            training: training.clone(),
-            tensors,
-        };
+        let file = student(&self.shape, &self.state.average, names, training);
         let bytes = file.to_bytes().map_err(|reason| TrainError::Content {
             path: path.to_owned(),
             reason,
         })?;
         replace(path, &bytes)
+    }
+}
+
+/// The network of these parameters as a file has it.
+pub(super) fn student(
+    shape: &Shape,
+    values: &[f32],
+    names: &[String],
+    training: &Value,
+) -> StudentFile {
+    let styles = shape.styles;
+    let mut tensors = BTreeMap::new();
+    for layer in shape.layers().0 {
+        let ((inputs, outputs), taps) = (layer.channels, layer.taps);
+        let mut weight = Vec::with_capacity(taps * inputs * outputs);
+        for (output, input) in (0..outputs * inputs).map(|n| (n / inputs, n % inputs)) {
+            weight.extend((0..taps).map(|tap| values[layer.weight(output, input, tap)]));
+        }
+        let name = &layer.name;
+        tensors.insert(format!("{name}.weight"), weight);
+        let normed = layer.normed;
+        let at = (0..styles * normed).map(|n| layer.norm(n / normed, n % normed));
+        let (scale, shift) = at.map(|at| (values[at.0], values[at.1])).unzip();
+        tensors.insert(format!("{name}.scale"), scale);
+        tensors.insert(format!("{name}.shift"), shift);
+    }
+    StudentFile {
+        config: shape.config,
+        styles: names.to_vec(),
+        training: training.clone(),
+        tensors,
     }
 }
 

@@ -1,14 +1,17 @@
 //! The student's training: what one step sees, and what it makes of it.
 
 use super::adam::State;
+use super::checkpoint::student;
 use super::loss::{Comparison, OCTAVES, Terms, Weights, compare_pair};
 use super::network::{Convolutions, Shape, Tape};
 use super::photos::{Photos, Views};
 use super::random::Random;
+use super::start::{Start, hint_loss, inherit, random_weights};
 use crate::kernels::{
     KernelError, Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights,
 };
 use rayon::prelude::*;
+use serde_json::Value;
 use std::time::Duration;
 
 /// The network that is learned from.
@@ -46,6 +49,8 @@ pub struct Settings {
     pub steadiness: f32,
     /// How much each other difference counts.
     pub weights: Weights,
+    /// Where the weights come from.
+    pub start: Start,
 }
 
 impl Default for Settings {
@@ -61,6 +66,7 @@ impl Default for Settings {
                 octaves: [0.6, 0.4, 0.3],
                 amount: [0.06; OCTAVES],
             },
+            start: Start::Random,
         }
     }
 }
@@ -74,6 +80,19 @@ const BLENDS: f32 = 0.15;
 /// How much of a training sees each piece once; then each is seen as two frames of a film would show it, which takes twice
 /// the time and teaches steadiness.
 const PAIRS_FROM: f32 = 0.6;
+/// How much of a training that begins with the teacher's layers only those in front of them learn.
+const ENTRY_UNTIL: f32 = 0.2;
+/// Learning rate of a style's numbers as a part of the weights', which every step changes and not only its own styles'.
+const STYLE_RATE: f32 = 5.0;
+/// Learning rate, from then on, of what came from the teacher, as a part of the others'.
+const INHERITED_RATE: f32 = 0.5;
+
+/// How a piece is painted: each on a thread of its own.
+const CONFIG: TransformConfig = TransformConfig {
+    threads: 1,
+    precision: Precision::Auto,
+    instruction_set: None,
+};
 
 /// What one step found, before it changed the weights; means over its batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -84,6 +103,8 @@ pub struct Report {
     pub flicker: f32,
     /// Learning rate.
     pub rate: f32,
+    /// Mean square error of the trunk in parts of its variance, where that is learned.
+    pub hint: f32,
 }
 
 /// How good the averaged weights are on photos that are not trained with.
@@ -103,6 +124,8 @@ struct Unit {
     tapes: [Tape; 2],
     comparison: Comparison,
     painted: Vec<f32>,
+    /// The teacher's trunk before and behind its blocks.
+    planes: [Vec<f32>; 2],
     gradient: Vec<f32>,
     report: Report,
 }
@@ -116,10 +139,12 @@ pub struct Distillation {
     state: State,
     units: Vec<Unit>,
     convolutions: Convolutions,
+    /// Each parameter's learning rate as a part of the step's.
+    shares: Vec<f32>,
 }
 
 impl Distillation {
-    /// Starts from `state`, or from random weights.
+    /// Starts from `state`, or as the settings say.
     ///
     /// # Errors
     /// When the teacher's weights do not fit together.
@@ -135,23 +160,24 @@ impl Distillation {
     ) -> Result<Self, KernelError> {
         assert_eq!(shape.styles, teacher.styles.len());
         assert!(!photos.is_empty());
-        let config = TransformConfig {
-            threads: 1,
-            precision: Precision::F32,
-            ..TransformConfig::default()
-        };
         let units = (0..settings.batch).map(|_| {
             Ok(Unit {
-                engine: TransformEngine::new(&teacher.network, config)?,
+                engine: TransformEngine::new(&teacher.network, CONFIG)?,
                 tapes: [Tape::new(&shape), Tape::new(&shape)],
                 comparison: Comparison::default(),
                 painted: Vec::new(),
+                planes: [Vec::new(), Vec::new()],
                 gradient: Vec::new(),
                 report: Report::default(),
             })
         });
         let units = units.collect::<Result<_, KernelError>>()?;
-        let state = state.unwrap_or_else(|| State::new(random_weights(&shape, settings.seed)));
+        let mut weights = random_weights(&shape, settings.seed);
+        let inherited = match settings.start {
+            Start::Random => vec![false; weights.len()],
+            Start::Teacher => inherit(&shape, &teacher, &mut weights),
+        };
+        let state = state.unwrap_or_else(|| State::new(weights));
         assert_eq!(state.parameters.len(), shape.layers().1);
         Ok(Self {
             shape,
@@ -161,6 +187,7 @@ impl Distillation {
             state,
             units,
             convolutions: Convolutions::default(),
+            shares: shares(&shape, &inherited),
         })
     }
 
@@ -214,6 +241,13 @@ impl Distillation {
             .iter_mut()
             .for_each(|weight| *weight *= late);
         let rate = settings.rate * warm * (LAST_RATE + (1.0 - LAST_RATE) * cosine);
+        let hints = (settings.start == Start::Teacher).then(|| {
+            if self.done(plan) < ENTRY_UNTIL {
+                0
+            } else {
+                self.shape.config.blocks
+            }
+        });
         let pairs = self.done(plan) >= PAIRS_FROM && settings.steadiness > 0.0;
         self.convolutions
             .update(&self.shape, &self.state.parameters);
@@ -229,6 +263,16 @@ impl Distillation {
                 let views = photos.views(&mut random, settings.crop);
                 unit.gradient.clear();
                 unit.gradient.resize(length, 0.0);
+                if let Some(blocks) = hints {
+                    return unit.learn_trunk(
+                        teacher,
+                        convolutions,
+                        &style,
+                        &views,
+                        settings.crop,
+                        blocks,
+                    );
+                }
                 unit.paint(teacher, &style, &views, settings.crop)?;
                 unit.learn(convolutions, &style, &views, pairs, &settings);
                 Ok::<_, KernelError>(())
@@ -249,7 +293,7 @@ impl Distillation {
                 .for_each(|(sum, value)| *sum += value);
         }
         gradient.iter_mut().for_each(|value| *value *= share);
-        self.state.step(gradient, rate);
+        self.state.step(gradient, &self.shares, rate);
         report.flicker = report.flicker.sqrt();
         Ok(report)
     }
@@ -260,29 +304,28 @@ impl Distillation {
     /// When the teacher cannot paint.
     pub fn judge(&mut self, photos: &Photos) -> Result<Judgement, KernelError> {
         let (settings, styles) = (self.settings, self.teacher.styles.len());
-        self.convolutions.update(&self.shape, &self.state.average);
-        let (teacher, convolutions) = (&self.teacher, &self.convolutions);
+        let (network, numbers) = self.student();
+        let teacher = &self.teacher;
         let size = (settings.crop, settings.crop);
         let share = self.units.len();
         let sums = self.units.par_iter_mut().enumerate().map(|(index, unit)| {
             let mut sum = [0.0_f32; 3 + OCTAVES];
+            let mut engine = TransformEngine::new(&network, CONFIG)?;
+            let mut own = [(); 2].map(|()| vec![0.0; 3 * size.0 * size.1]);
             for style in (index..styles).step_by(share) {
                 let mut random = Random::new(0, [style as u64, 0]);
                 let views = photos.views(&mut random, settings.crop);
                 let style = [(style, 1.0)];
                 let mut gradient = vec![0.0; 3 * size.0 * size.1];
-                let mut moved = views.clean.clone();
-                for (byte, value) in moved.iter_mut().zip(&views.seen[1]) {
-                    *byte = (value * 255.0 + 0.5) as u8;
-                }
-                unit.paint_rgb(teacher, &style, &moved, settings.crop)?;
+                unit.paint_rgb(teacher, &style, &bytes(&views.seen[1]), settings.crop)?;
                 let moved = std::mem::take(&mut unit.painted);
                 unit.paint(teacher, &style, &views, settings.crop)?;
-                for (tape, view) in unit.tapes.iter_mut().zip(&views.seen) {
-                    tape.forward(convolutions, &style, view, size);
+                engine.set_style(&numbers[style[0].0])?;
+                for (painted, view) in own.iter_mut().zip(&views.seen) {
+                    engine.paint_f32(&bytes(view), size.1, size.0, painted)?;
                 }
                 let terms = unit.comparison.compare(
-                    unit.tapes[0].output(),
+                    &own[0],
                     &unit.painted,
                     size,
                     &settings.weights,
@@ -292,7 +335,7 @@ impl Distillation {
                     let [a, b] = overlap(a, b, views.moved, settings.crop);
                     compare_pair((&a, &mut a.clone()), (&b, &mut b.clone()), 0.0)
                 };
-                let own = differ(unit.tapes[0].output(), unit.tapes[1].output());
+                let own = differ(&own[0], &own[1]);
                 let other = differ(&unit.painted, &moved);
                 let found = [terms.colors, own, other].into_iter().chain(terms.amount);
                 sum.iter_mut()
@@ -310,7 +353,7 @@ impl Distillation {
         })
     }
 
-    /// Paints an RGB picture, whose sides are multiples of 4, with the averaged weights and by the teacher.
+    /// Paints an RGB picture with the averaged weights and by the teacher.
     ///
     /// # Errors
     /// When the teacher cannot paint it.
@@ -318,17 +361,30 @@ impl Distillation {
         &mut self,
         rgb: &[u8],
         (height, width): (usize, usize),
-        style: &[(usize, f32)],
+        style: usize,
     ) -> Result<[Vec<u8>; 2], KernelError> {
-        let unit = &mut self.units[0];
-        unit.engine.set_style(&blend(&self.teacher, style))?;
-        let mut taught = vec![0; rgb.len()];
-        unit.engine.paint(rgb, width, height, &mut taught)?;
-        let seen: Vec<f32> = rgb.iter().map(|value| f32::from(*value) / 255.0).collect();
-        self.convolutions.update(&self.shape, &self.state.average);
-        let painted = unit.tapes[0].forward(&self.convolutions, style, &seen, (height, width));
-        let bytes = painted.iter().map(|value| (value * 255.0 + 0.5) as u8);
-        Ok([bytes.collect(), taught])
+        let (network, numbers) = self.student();
+        let teachers = (&self.teacher.network, &self.teacher.styles);
+        let painters = [(&network, &numbers), teachers].map(|(network, styles)| {
+            let mut engine = TransformEngine::new(network, CONFIG)?;
+            engine.set_style(&styles[style])?;
+            let mut painting = vec![0; rgb.len()];
+            engine.paint(rgb, width, height, &mut painting)?;
+            Ok(painting)
+        });
+        let [student, teacher] = painters;
+        Ok([student?, teacher?])
+    }
+
+    /// The student of the averaged weights.
+    fn student(&self) -> (TransformWeights, Vec<StyleParameters>) {
+        let names = &self.teacher.names;
+        let file = student(&self.shape, &self.state.average, names, &Value::Null);
+        let whole = "a student just made has all its tensors";
+        (
+            file.network().expect(whole),
+            file.parameters().expect(whole),
+        )
     }
 }
 
@@ -342,6 +398,7 @@ impl Report {
             sum.amount[octave] += share * terms.amount[octave];
         }
         self.flicker += share * other.flicker;
+        self.hint += share * other.hint;
     }
 }
 
@@ -367,6 +424,34 @@ impl Unit {
         self.engine.set_style(&blend(teacher, style))?;
         self.painted.resize(rgb.len(), 0.0);
         self.engine.paint_f32(rgb, side, side, &mut self.painted)
+    }
+
+    /// The gradient of one piece by the plane after so many residual blocks, none or all of them.
+    fn learn_trunk(
+        &mut self,
+        teacher: &Teacher,
+        convolutions: &Convolutions,
+        style: &[(usize, f32)],
+        views: &Views,
+        side: usize,
+        blocks: usize,
+    ) -> Result<(), KernelError> {
+        self.engine.set_style(&blend(teacher, style))?;
+        let [before, behind] = &mut self.planes;
+        self.engine
+            .trunk(&views.clean, side, side, [before, behind])?;
+        let target = if blocks == 0 { before } else { behind };
+        let tape = &mut self.tapes[0];
+        let mut plane = tape
+            .trunk(convolutions, style, &views.seen[0], (side, side), blocks)
+            .to_vec();
+        let hint = hint_loss(&mut plane, target, teacher.network.shape().trunk());
+        tape.trunk_backward(convolutions, &plane, blocks, &mut self.gradient);
+        self.report = Report {
+            hint,
+            ..Report::default()
+        };
+        Ok(())
     }
 
     /// The gradient of one piece.
@@ -426,10 +511,17 @@ impl Unit {
         self.report = Report {
             terms,
             flicker,
-            rate: 0.0,
+            ..Report::default()
         };
         self.report.terms.total += moved_terms.total + settings.steadiness * flicker;
     }
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values
+        .iter()
+        .map(|value| (value * 255.0 + 0.5) as u8)
+        .collect()
 }
 
 /// The teacher's numbers for a blend of its styles.
@@ -462,29 +554,18 @@ fn choose_style(random: &mut Random, seed: u64, turn: u64, styles: usize) -> Vec
     vec![(style, weight), (other, 1.0 - weight)]
 }
 
-/// Weights by He et al. 2015, those of the four pixels of a block equal (Aitken et al. 2017); styles of scale 1, shift 0.
-fn random_weights(shape: &Shape, seed: u64) -> Vec<f32> {
-    let (layers, length) = shape.layers();
-    let mut parameters = vec![0.0; length];
-    let mut random = Random::new(seed, [u64::MAX, 0]);
-    for layer in layers {
-        let ((inputs, outputs), taps) = (layer.channels, layer.taps);
-        let bound = (6.0 / (taps * inputs) as f32).sqrt();
-        for (input, tap) in (0..taps * inputs).map(|n| (n / taps, n % taps)) {
-            for channel in 0..layer.normed {
-                let value = random.between(-bound, bound);
-                for output in (channel..outputs).step_by(layer.normed) {
-                    parameters[layer.weight(output, input, tap)] = value;
-                }
-            }
-        }
-        for (style, channel) in
-            (0..shape.styles * layer.normed).map(|n| (n / layer.normed, n % layer.normed))
-        {
-            parameters[layer.norm(style, channel).0] = 1.0;
+/// Each parameter's learning rate as a part of the step's.
+fn shares(shape: &Shape, inherited: &[bool]) -> Vec<f32> {
+    let share = |inherited: &bool| if *inherited { INHERITED_RATE } else { 1.0 };
+    let mut shares: Vec<f32> = inherited.iter().map(share).collect();
+    for layer in shape.layers().0 {
+        for n in 0..shape.styles * layer.normed {
+            let (scale, shift) = layer.norm(n / layer.normed, n % layer.normed);
+            shares[scale] *= STYLE_RATE;
+            shares[shift] *= STYLE_RATE;
         }
     }
-    parameters
+    shares
 }
 
 fn overlap_size((row, column): (isize, isize), side: usize) -> (usize, usize) {

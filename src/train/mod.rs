@@ -17,6 +17,7 @@ mod network;
 mod normalise;
 mod photos;
 mod random;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -26,3 +27,4 @@ pub use distil::{Distillation, Judgement, Plan, Report, Settings, Teacher};
 pub use loss::{Comparison, OCTAVES, Terms, Weights};
 pub use network::{BLOCK, Convolutions, Layer, Shape, Tape};
 pub use photos::{LONGEST_SIDE, Photos};
+pub use start::Start;

@@ -87,6 +87,7 @@ fn an_interrupted_training_ends_as_one_that_was_not() {
     let checkpoint = Checkpoint {
         shape: SHAPE,
         seed: 1,
+        start: Start::Random,
         state: first.state().clone(),
     };
     checkpoint.save(&path).unwrap();
@@ -114,6 +115,7 @@ fn a_student_learns_and_its_file_is_read() {
     let checkpoint = Checkpoint {
         shape: SHAPE,
         seed: 1,
+        start: Start::Random,
         state: training.state().clone(),
     };
     let names = ["first".to_owned(), "second".to_owned()];
@@ -126,6 +128,36 @@ fn a_student_learns_and_its_file_is_read() {
     );
 }
 
+/// A student with all the teacher's blocks and its end needs to learn the entry only, and is near the teacher soon.
+#[test]
+fn a_student_that_begins_with_the_teachers_layers_follows_its_trunk() {
+    let shape = Shape {
+        config: StudentConfig::FINE,
+        styles: 2,
+    };
+    let settings = Settings {
+        start: Start::Teacher,
+        ..SETTINGS()
+    };
+    let teacher = training(None).teacher().clone();
+    let mut training = Distillation::new(shape, settings, teacher, photos(), None).unwrap();
+    let before = training.judge(&photos()).unwrap();
+    let plan = Plan::Steps(120);
+    let mut first = 0.0;
+    let mut last = 0.0;
+    for step in 0..120 {
+        let hint = training.step(plan).unwrap().hint;
+        *(if step < 20 { &mut first } else { &mut last }) +=
+            hint / if step < 20 { 20.0 } else { 100.0 };
+    }
+    let after = training.judge(&photos()).unwrap();
+    assert!(last < 0.7 * first, "{first} {last}");
+    assert!(
+        after.difference < 0.8 * before.difference,
+        "{before:?} {after:?}"
+    );
+}
+
 #[test]
 fn a_checkpoint_of_another_network_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -134,6 +166,7 @@ fn a_checkpoint_of_another_network_is_refused() {
     let checkpoint = Checkpoint {
         shape: SHAPE,
         seed: 1,
+        start: Start::Random,
         state: State::new(vec![0.5; length]),
     };
     checkpoint.save(&path).unwrap();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use allaprima::nn::student_net::{StudentConfig, Upsampling};
+use allaprima::train::Start;
 use clap::value_parser;
 
 use crate::cli::{args::ModelArgs, settings};
@@ -37,9 +38,21 @@ pub struct TrainArgs {
     #[arg(long)]
     pub resume: bool,
 
+    /// Where it begins: teacher (with the layers that the network of 26 styles has too) or random
+    #[arg(long, value_name = "FROM", default_value = "teacher", value_parser = parse_start)]
+    pub start: Start,
+
     /// Channels at a quarter of the picture's size: 16 or 32
     #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.width, help_heading = "Network")]
     pub width: usize,
+
+    /// Convolutions in front of the residual blocks: 1 or 2
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.entry as u8, value_parser = value_parser!(u8).range(1..=2), help_heading = "Network")]
+    pub entry: u8,
+
+    /// Side of a last convolution at full size: 5 or 9 [default: none]
+    #[arg(long, value_name = "N", help_heading = "Network")]
+    pub refine: Option<usize>,
 
     /// Residual blocks
     #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.blocks as u8, value_parser = value_parser!(u8).range(1..=16), help_heading = "Network")]
@@ -112,6 +125,13 @@ fn parse_upsampling(text: &str) -> Result<[Upsampling; 2], String> {
     };
     let (first, second) = text.split_once(',').unwrap_or((text, text));
     Ok([one(first)?, one(second)?])
+}
+
+fn parse_start(text: &str) -> Result<Start, String> {
+    [Start::Teacher, Start::Random]
+        .into_iter()
+        .find(|start| start.name() == text)
+        .ok_or_else(|| "write teacher or random".into())
 }
 
 fn parse_minutes(text: &str) -> Result<f64, String> {

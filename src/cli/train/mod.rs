@@ -65,7 +65,8 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             blocks: usize::from(args.blocks),
             detail: args.detail,
             upsampling: args.upsampling,
-            refine: None,
+            refine: args.refine,
+            entry: usize::from(args.entry),
         },
         styles: teacher.styles.len(),
     };
@@ -76,6 +77,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         .transpose()?;
     let settings = Settings {
         seed: checkpoint.as_ref().map_or(args.seed, |from| from.seed),
+        start: checkpoint.as_ref().map_or(args.start, |from| from.start),
         batch: usize::from(args.batch),
         crop: args.crop,
         rate: args.learning_rate,
@@ -234,6 +236,7 @@ struct Recent {
     total: f64,
     colors: f64,
     flicker: f64,
+    hint: f64,
     rate: f32,
 }
 
@@ -243,6 +246,7 @@ impl Recent {
         self.total += f64::from(report.terms.total);
         self.colors += f64::from(report.terms.colors);
         self.flicker += f64::from(report.flicker);
+        self.hint += f64::from(report.hint);
         self.rate = report.rate;
     }
 }
@@ -278,12 +282,19 @@ impl Training {
             "loss": recent.total / steps,
             "difference": recent.colors / steps,
             "flicker": recent.flicker / steps,
+            "hint": recent.hint / steps,
             "rate": recent.rate,
             "step_ms": millis,
         });
         let made = state.steps;
         self.note(&entry)?;
-        if !self.quiet {
+        if !self.quiet && recent.hint > 0.0 {
+            eprintln!(
+                "step {made} ({:.1} %): trunk {:.4} off, {millis:.0} ms a step",
+                100.0 * self.distillation.done(plan),
+                recent.hint / steps,
+            );
+        } else if !self.quiet {
             eprintln!(
                 "step {made} ({:.1} %): loss {:.4}, difference {:.4}, flicker {:.4}, {millis:.0} ms a step",
                 100.0 * self.distillation.done(plan),
@@ -335,6 +346,7 @@ impl Training {
         let checkpoint = Checkpoint {
             shape: *self.distillation.shape(),
             seed: settings.seed,
+            start: settings.start,
             state,
         };
         checkpoint.save(&self.files.checkpoint)?;
@@ -400,9 +412,7 @@ impl Training {
                 .copied()
                 .collect();
             let name = self.distillation.teacher().names[style].clone();
-            let [student, teacher] =
-                self.distillation
-                    .paint(&rgb, (height, width), &[(style, 1.0)])?;
+            let [student, teacher] = self.distillation.paint(&rgb, (height, width), style)?;
             tiles.push((
                 format!("{name}: student"),
                 Picture::new(width, height, student)?,

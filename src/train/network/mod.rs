@@ -51,7 +51,13 @@ pub struct Layer {
 
 impl Layer {
     fn table(&self) -> std::ops::Range<usize> {
-        self.table..self.table + TAPS * self.stored.0 * self.stored.1
+        let taps = if self.is_table() { TAPS } else { 0 };
+        self.table..self.table + taps * self.stored.0 * self.stored.1
+    }
+
+    /// Whether it is computed as a 3×3 convolution; a refining layer is not, and only kept.
+    fn is_table(&self) -> bool {
+        self.name != "refine"
     }
 
     /// Whether the parameters are those of a kernel behind nearest upsampling, which is folded before it is used.
@@ -109,16 +115,12 @@ impl Layer {
 }
 
 impl Shape {
-    /// Whether this student can be trained here.
+    /// Whether this student can be trained here: one with a refining layer only up to the end of its trunk.
     ///
     /// # Errors
     /// A sentence that says why not.
     pub fn check(&self) -> Result<(), String> {
-        self.config.check()?;
-        if self.config.refine.is_some() {
-            return Err("only students without a refining layer are trained".into());
-        }
-        Ok(())
+        self.config.check()
     }
 
     /// The layers in network order, and how many numbers they have together.
@@ -134,7 +136,11 @@ impl Shape {
                 upsampling: layer.upsampling,
                 normed,
                 relu: layer.relu,
-                shrink: if layer.name == "expand.1" { 2 } else { BLOCK },
+                shrink: match layer.name.as_str() {
+                    "refine" => 1,
+                    "expand.1" => 2,
+                    _ => BLOCK,
+                },
                 name: layer.name,
                 stored: (
                     layer.in_channels.next_multiple_of(CHANNEL_STEP),
@@ -174,7 +180,7 @@ impl Convolutions {
         let length = layers.last().map_or(0, |layer| layer.table().end);
         cleared(&mut self.tables, length);
         self.turned.resize(length, 0.0);
-        for layer in layers {
+        for layer in layers.iter().filter(|layer| layer.is_table()) {
             let (kernel, table) = (&parameters[layer.kernel()], &mut self.tables[layer.table()]);
             if layer.is_folded() {
                 layer.folds(|run, to| {
@@ -207,6 +213,10 @@ struct Kept {
 /// The forward pass of one picture, kept for its gradient.
 pub struct Tape {
     layers: Vec<Layer>,
+    /// Layers in front of the residual blocks.
+    entry: usize,
+    /// The residual blocks' layers.
+    trunk_layers: std::ops::Range<usize>,
     size: (usize, usize),
     kept: Vec<Kept>,
     style: Vec<(usize, f32)>,
@@ -229,7 +239,10 @@ impl Tape {
     /// A tape for networks of this shape.
     pub fn new(shape: &Shape) -> Self {
         let (layers, _) = shape.layers();
+        let entry = shape.config.entry;
         Self {
+            entry,
+            trunk_layers: entry..entry + 2 * shape.config.blocks,
             kept: layers.iter().map(|_| Kept::default()).collect(),
             layers,
             size: (0, 0),
@@ -260,6 +273,43 @@ impl Tape {
         picture: &[f32],
         (height, width): (usize, usize),
     ) -> &[f32] {
+        self.run(weights, style, picture, (height, width), self.layers.len());
+        self.output.clear();
+        let logistic = self.plane.iter().map(|value| 1.0 / (1.0 + (-value).exp()));
+        self.output.extend(logistic);
+        &self.output
+    }
+
+    /// The plane after the entry and so many residual blocks, `[height / 4][width / 4][channels]`; as for [`Tape::forward`].
+    ///
+    /// # Panics
+    /// When the size does not fit.
+    pub fn trunk(
+        &mut self,
+        weights: &Convolutions,
+        style: &[(usize, f32)],
+        picture: &[f32],
+        size: (usize, usize),
+        blocks: usize,
+    ) -> &[f32] {
+        self.run(weights, style, picture, size, self.entry + 2 * blocks);
+        &self.plane
+    }
+
+    /// Whether a layer is the second of a residual block.
+    fn ends_block(&self, layer: usize) -> bool {
+        self.trunk_layers.contains(&layer) && (layer - self.entry) % 2 == 1
+    }
+
+    /// Runs the first `count` layers, whose result is left in `plane`.
+    fn run(
+        &mut self,
+        weights: &Convolutions,
+        style: &[(usize, f32)],
+        picture: &[f32],
+        (height, width): (usize, usize),
+        count: usize,
+    ) {
         assert_eq!(
             (picture.len(), height % BLOCK, width % BLOCK),
             (3 * height * width, 0, 0)
@@ -277,24 +327,23 @@ impl Tape {
             (block, block),
             &mut self.kept[0].input,
         );
-        for layer in 0..=last {
+        for layer in 0..count {
             self.convolve(weights, layer);
             if layer == last {
                 break;
             }
             let size = self.layers[layer].sizes(self.size)[1];
             let normed = self.layers[layer].normed;
-            if layer > 0 && layer % 2 == 0 && layer + 1 < last {
+            if self.ends_block(layer) {
                 add_to_plane(&self.kept[layer - 1].input, size, normed, &mut self.plane);
+            }
+            if layer + 1 == count {
+                break;
             }
             let stored = self.layers[layer + 1].stored.0;
             let input = &mut self.kept[layer + 1].input;
             pad(&self.plane, size, (normed, stored), input);
         }
-        self.output.clear();
-        let logistic = self.plane.iter().map(|value| 1.0 / (1.0 + (-value).exp()));
-        self.output.extend(logistic);
-        &self.output
     }
 
     /// Convolution, normalisation and ReLU of a layer, to `plane`.
@@ -343,18 +392,37 @@ impl Tape {
     /// When a length does not fit.
     pub fn backward(&mut self, weights: &Convolutions, upstream: &[f32], gradients: &mut [f32]) {
         assert_eq!(upstream.len(), self.output.len());
-        let last = self.layers.len() - 1;
         self.plane.clear();
         let values = self.output.iter().zip(upstream);
         let gradient = values.map(|(value, gradient)| value * (1.0 - value) * gradient);
         self.plane.extend(gradient);
-        for layer in (0..=last).rev() {
-            let residual = layer > 0 && layer + 1 < last;
-            if residual && layer % 2 == 0 {
+        self.back_from(self.layers.len(), weights, gradients);
+    }
+
+    /// The same from `upstream`, the gradient of what [`Tape::trunk`] returned for so many blocks.
+    ///
+    /// # Panics
+    /// When a length does not fit.
+    pub fn trunk_backward(
+        &mut self,
+        weights: &Convolutions,
+        upstream: &[f32],
+        blocks: usize,
+        gradients: &mut [f32],
+    ) {
+        assert_eq!(upstream.len(), self.plane.len());
+        self.plane.copy_from_slice(upstream);
+        self.back_from(self.entry + 2 * blocks, weights, gradients);
+    }
+
+    /// Walks back through the first `count` layers.
+    fn back_from(&mut self, count: usize, weights: &Convolutions, gradients: &mut [f32]) {
+        for layer in (0..count).rev() {
+            if self.ends_block(layer) {
                 self.trunk.clone_from(&self.plane);
             }
             self.layer_back(layer, weights, gradients);
-            if residual && layer % 2 == 1 {
+            if self.ends_block(layer + 1) {
                 for (value, trunk) in self.plane.iter_mut().zip(&self.trunk) {
                     *value += trunk;
                 }
