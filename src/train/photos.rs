@@ -9,6 +9,9 @@ use image::{RgbImage, imageops};
 /// Photos are kept with this longest side at most.
 pub const LONGEST_SIDE: usize = 1000;
 
+/// Pieces whose values deviate less (of 255) are drawn again.
+const LEAST_DEVIATION: f32 = 10.0;
+
 /// Furthest move between the two views, in pixels.
 const REACH: usize = 8;
 
@@ -52,7 +55,14 @@ impl Photos {
     /// A random piece of a random photo, `side` pixels wide and high.
     pub fn views(&self, random: &mut Random, side: usize) -> Views {
         let canvas_side = side + 2 * REACH;
-        let canvas = self.piece(random, canvas_side);
+        let mut canvas = self.piece(random, canvas_side);
+        // Instance normalisation makes strokes of the noise of an empty piece: nothing to learn from.
+        for _ in 0..8 {
+            if deviation(&canvas) >= LEAST_DEVIATION {
+                break;
+            }
+            canvas = self.piece(random, canvas_side);
+        }
         let moved = match random.below(4) {
             0 => (0, 0),
             _ => {
@@ -124,6 +134,18 @@ impl Photos {
         relight(&mut rgb, random);
         rgb
     }
+}
+
+/// Standard deviation of the values.
+fn deviation(rgb: &[u8]) -> f32 {
+    let (mut sum, mut squares) = (0.0_f64, 0.0);
+    for value in rgb {
+        let value = f64::from(*value);
+        sum += value;
+        squares += value * value;
+    }
+    let count = rgb.len() as f64;
+    (squares / count - (sum / count).powi(2)).max(0.0).sqrt() as f32
 }
 
 fn mirror(rgb: &mut [u8], side: usize) {
