@@ -9,8 +9,8 @@ use image::{RgbImage, imageops};
 /// Photos are kept with this longest side at most.
 pub const LONGEST_SIDE: usize = 1000;
 
-/// Pieces whose values deviate less (of 255) are drawn again.
-const LEAST_DEVIATION: f32 = 10.0;
+/// Pieces in which no colour deviates by as much (of 255) are drawn again.
+const LEAST_DEVIATION: f64 = 8.0;
 
 /// Furthest move between the two views, in pixels.
 const REACH: usize = 8;
@@ -136,16 +136,24 @@ impl Photos {
     }
 }
 
-/// Standard deviation of the values.
-fn deviation(rgb: &[u8]) -> f32 {
-    let (mut sum, mut squares) = (0.0_f64, 0.0);
-    for value in rgb {
-        let value = f64::from(*value);
-        sum += value;
-        squares += value * value;
+/// The largest standard deviation of a colour.
+fn deviation(rgb: &[u8]) -> f64 {
+    let (mut sums, mut squares) = ([0.0_f64; 3], [0.0; 3]);
+    for pixel in rgb.chunks_exact(3) {
+        for c in 0..3 {
+            let value = f64::from(pixel[c]);
+            sums[c] += value;
+            squares[c] += value * value;
+        }
     }
-    let count = rgb.len() as f64;
-    (squares / count - (sum / count).powi(2)).max(0.0).sqrt() as f32
+    let count = rgb.len() as f64 / 3.0;
+    (0..3)
+        .map(|c| {
+            (squares[c] / count - (sums[c] / count).powi(2))
+                .max(0.0)
+                .sqrt()
+        })
+        .fold(0.0, f64::max)
 }
 
 fn mirror(rgb: &mut [u8], side: usize) {
