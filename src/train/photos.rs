@@ -5,6 +5,7 @@
 use super::random::Random;
 use super::resample::{Part, resample};
 use crate::frame::Picture;
+use crate::kernels::vectorised;
 
 /// Photos are kept with this longest side at most.
 pub const LONGEST_SIDE: usize = 1000;
@@ -133,14 +134,27 @@ impl Photos {
 
 /// Standard deviation of the values.
 fn deviation(rgb: &[u8]) -> f32 {
-    let (mut sum, mut squares) = (0.0_f64, 0.0);
-    for value in rgb {
-        let value = f64::from(*value);
-        sum += value;
-        squares += value * value;
+    let mut sums = [0; 2];
+    add_moments(rgb, &mut sums);
+    let [sum, squares] = sums.map(|sum| sum as f64 / rgb.len() as f64);
+    (squares - sum * sum).max(0.0).sqrt() as f32
+}
+
+vectorised! {
+    /// Adds the values and their squares.
+    fn add_moments(rgb: &[u8], sums: &mut [u64; 2]) {
+        // Squares of so many bytes do not overflow.
+        for part in rgb.chunks(1 << 14) {
+            let (mut sum, mut squares) = (0_u32, 0_u32);
+            for value in part {
+                let value = u32::from(*value);
+                sum += value;
+                squares += value * value;
+            }
+            sums[0] += u64::from(sum);
+            sums[1] += u64::from(squares);
+        }
     }
-    let count = rgb.len() as f64;
-    (squares / count - (sum / count).powi(2)).max(0.0).sqrt() as f32
 }
 
 fn mirror(rgb: &mut [u8], side: usize) {
