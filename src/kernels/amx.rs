@@ -84,6 +84,32 @@ static CONFIGURATION: TileConfiguration = TileConfiguration {
     rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
+/// Lays out all eight tile registers as 16 rows of 64 bytes.
+///
+/// # Safety
+/// The unit is available ([`is_available`]).
+#[inline(always)]
+pub(super) unsafe fn configure() {
+    // SAFETY: the unit is available; the configuration is static.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("ldtilecfg [{0}]", in(reg) &raw const CONFIGURATION, options(nostack));
+    }
+}
+
+/// Gives back what [`configure`] took, so that the operating system need not save it.
+///
+/// # Safety
+/// The unit is available ([`is_available`]).
+#[inline(always)]
+pub(super) unsafe fn release() {
+    // SAFETY: the unit is available.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("tilerelease", options(nostack));
+    }
+}
+
 /// Weights of one convolution as tiles.
 pub(crate) struct TileConvolution {
     out_channels: usize,
@@ -294,20 +320,14 @@ impl RowConvolution for TileConvolution {
 
     #[inline(always)]
     unsafe fn begin(&self) {
-        // SAFETY: the unit is available; the configuration is static.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            std::arch::asm!("ldtilecfg [{0}]", in(reg) &raw const CONFIGURATION, options(nostack));
-        }
+        // SAFETY: whoever made this had the unit.
+        unsafe { configure() };
     }
 
     #[inline(always)]
     unsafe fn end(&self) {
-        // SAFETY: gives back what `begin` took, so that the operating system need not save it.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            std::arch::asm!("tilerelease", options(nostack));
-        }
+        // SAFETY: as above.
+        unsafe { release() };
     }
 
     #[inline(always)]

@@ -51,6 +51,10 @@ pub use network::{
 };
 pub use peak::multiply_adds;
 pub(crate) use pool::WorkerPool;
-pub use training::{CHANNEL_STEP, TAPS, add_valid_weight_gradient, convolve_valid, turn_weights};
+pub use training::{
+    CHANNEL_STEP, HalfPlane, TAPS, TileWeights, add_valid_weight_gradient,
+    add_weight_gradient_in_tiles, convolve_in_tiles, convolve_valid, has_tiles, logistic,
+    turn_weights,
+};
 pub(crate) use vectorised::vectorised;
 pub use wide::{WideWeights, add_weight_gradient};

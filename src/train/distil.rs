@@ -260,7 +260,7 @@ impl Distillation {
                 let mut random = Random::new(settings.seed, [steps, index as u64 + 1]);
                 let turn = steps * settings.batch as u64 + index as u64;
                 let style = choose_style(&mut random, settings.seed, turn, teacher.styles.len());
-                let views = photos.views(&mut random, settings.crop);
+                let views = photos.views(&mut random, settings.crop, pairs);
                 unit.gradient.clear();
                 unit.gradient.resize(length, 0.0);
                 if let Some(blocks) = hints {
@@ -314,7 +314,7 @@ impl Distillation {
             let mut own = [(); 2].map(|()| vec![0.0; 3 * size.0 * size.1]);
             for style in (index..styles).step_by(share) {
                 let mut random = Random::new(0, [style as u64, 0]);
-                let views = photos.views(&mut random, settings.crop);
+                let views = photos.views(&mut random, settings.crop, true);
                 let style = [(style, 1.0)];
                 let mut gradient = vec![0.0; 3 * size.0 * size.1];
                 unit.paint_rgb(teacher, &style, &bytes(&views.seen[1]), settings.crop)?;

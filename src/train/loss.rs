@@ -46,14 +46,22 @@ const SQUARE: usize = 32;
 pub struct Comparison {
     student: Octaves,
     target: Octaves,
-    room: Vec<f32>,
+    room: Room,
 }
 
+/// A picture's octaves, and the mean magnitude of each of them in each square and in all.
 #[derive(Default)]
 struct Octaves {
     bands: [Vec<f32>; OCTAVES],
-    /// What is left after the last octave, and each band's input on the way there.
-    smooth: Vec<f32>,
+    amounts: [Vec<f32>; OCTAVES],
+    totals: [f32; OCTAVES],
+}
+
+/// Planes on the way from one octave to the next, and a line of them.
+#[derive(Default)]
+struct Room {
+    planes: [Vec<f32>; 2],
+    line: Vec<f32>,
 }
 
 impl Comparison {
@@ -69,23 +77,16 @@ impl Comparison {
         let count = student.len() as f32;
         self.student.split(student, size, &mut self.room);
         self.target.split(target, size, &mut self.room);
-        let mut terms = Terms {
-            colors: mean_difference(student, target),
-            ..Terms::default()
-        };
-        terms.total = weights.colors * terms.colors;
+        let mut terms = Terms::default();
         for octave in 0..OCTAVES {
-            let (own, other) = (&self.student.bands[octave], &self.target.bands[octave]);
-            terms.octaves[octave] = mean_difference(own, other);
-            let totals = [own, other].map(|band| mean_magnitude(band, &[]) + LEAST_DETAIL);
+            let totals = [&self.student, &self.target].map(|of| of.totals[octave] + LEAST_DETAIL);
             terms.amount[octave] = totals[0] / totals[1];
-            terms.total += weights.octaves[octave] * terms.octaves[octave];
-            let [own_amounts, other_amounts] = [own, other].map(|band| amounts(band, size));
-            let share = weights.amount[octave] / own_amounts.len() as f32;
+            let [own, other] = [&self.student, &self.target].map(|of| &of.amounts[octave]);
+            let share = weights.amount[octave] / own.len() as f32;
             let across = size.1.div_ceil(SQUARE);
-            let slopes: Vec<f32> = own_amounts
+            let slopes: Vec<f32> = own
                 .iter()
-                .zip(&other_amounts)
+                .zip(other)
                 .enumerate()
                 .map(|(square, (own, other))| {
                     let log = ((own + LEAST_DETAIL) / (other + LEAST_DETAIL)).ln();
@@ -94,41 +95,65 @@ impl Comparison {
                     2.0 * share * log / (own + LEAST_DETAIL) / count as f32
                 })
                 .collect();
-            let per_value = weights.octaves[octave] / count;
-            let line = 3 * size.1;
-            let rows = self.student.bands[octave].chunks_exact_mut(line);
-            let targets = self.target.bands[octave].chunks_exact(line);
-            for (y, (row, target)) in rows.zip(targets).enumerate() {
-                let slopes = &slopes[y / SQUARE * across..][..across];
-                let parts = row.chunks_mut(3 * SQUARE).zip(target.chunks(3 * SQUARE));
-                for ((part, target), slope) in parts.zip(slopes) {
-                    band_gradient(part, target, per_value, *slope);
-                }
-            }
+            let mut difference = 0.0;
+            band_gradient(
+                &mut self.student.bands[octave],
+                &self.target.bands[octave],
+                size.1,
+                weights.octaves[octave] / count,
+                &slopes,
+                &mut difference,
+            );
+            terms.octaves[octave] = difference / count;
+            terms.total += weights.octaves[octave] * terms.octaves[octave];
         }
         // From the last octave to the first: what an octave's smoothing passed on comes back through the same smoothing.
-        let back = &mut self.student.smooth;
-        back.iter_mut().for_each(|value| *value = 0.0);
+        let [mut back, mut next] = self.room.planes.each_mut();
+        let line = &mut self.room.line;
         for octave in (0..OCTAVES).rev() {
             let band = &self.student.bands[octave];
-            subtract(back, band);
-            smooth(back, size, 1 << octave, &mut self.room);
-            add(back, band);
+            match octave + 1 == OCTAVES {
+                true => split_pass(band, size, 1 << octave, line, back, next, &mut []),
+                false => back_pass(back, band, size, 1 << octave, line, next),
+            }
+            std::mem::swap(&mut back, &mut next);
         }
-        add(gradient, back);
-        sign_gradient(student, target, weights.colors / count, gradient);
+        let mut difference = 0.0;
+        let weight = weights.colors / count;
+        last_pass(student, target, back, weight, gradient, &mut difference);
+        terms.colors = difference / count;
+        terms.total += weights.colors * terms.colors;
         terms
     }
 }
 
 impl Octaves {
-    fn split(&mut self, picture: &[f32], size: (usize, usize), room: &mut Vec<f32>) {
-        self.smooth.clear();
-        self.smooth.extend_from_slice(picture);
+    fn split(&mut self, picture: &[f32], size: (usize, usize), room: &mut Room) {
+        let [mut from, mut next] = room.planes.each_mut();
+        for plane in [&mut *from, &mut *next] {
+            plane.resize(picture.len(), 0.0);
+        }
+        let (down, across) = (size.0.div_ceil(SQUARE), size.1.div_ceil(SQUARE));
         for (octave, band) in self.bands.iter_mut().enumerate() {
-            band.clone_from(&self.smooth);
-            smooth(&mut self.smooth, size, 1 << octave, room);
-            subtract(band, &self.smooth);
+            band.resize(picture.len(), 0.0);
+            let amounts = &mut self.amounts[octave];
+            amounts.clear();
+            amounts.resize(down * across, 0.0);
+            let source = if octave == 0 { picture } else { &*from };
+            split_pass(
+                source,
+                size,
+                1 << octave,
+                &mut room.line,
+                next,
+                band,
+                amounts,
+            );
+            self.totals[octave] = amounts.iter().sum::<f32>() / picture.len() as f32;
+            for (square, sum) in amounts.iter_mut().enumerate() {
+                *sum /= values_of_square(square, across, size) as f32;
+            }
+            std::mem::swap(&mut from, &mut next);
         }
     }
 }
@@ -140,122 +165,163 @@ fn values_of_square(square: usize, across: usize, (height, width): (usize, usize
     3 * rows * columns
 }
 
-/// Mean magnitude of a band in each square.
-fn amounts(band: &[f32], size: (usize, usize)) -> Vec<f32> {
-    let (down, across) = (size.0.div_ceil(SQUARE), size.1.div_ceil(SQUARE));
-    let mut sums = vec![0.0; down * across];
-    for (y, row) in band.chunks_exact(3 * size.1).enumerate() {
-        let squares = &mut sums[y / SQUARE * across..][..across];
-        for (part, square) in row.chunks(3 * SQUARE).zip(squares) {
-            let mut sum = [0.0];
-            magnitude(part, &[], &mut sum);
-            *square += sum[0];
+/// The sum of `term` over pairs of values.
+#[inline(always)]
+fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0_f32; 32];
+    let ((whole_a, rest_a), (whole_b, rest_b)) = (a.as_chunks::<32>(), b.as_chunks::<32>());
+    for (a, b) in whole_a.iter().zip(whole_b) {
+        for at in 0..32 {
+            lanes[at] += term(a[at], b[at]);
         }
     }
-    for (square, sum) in sums.iter_mut().enumerate() {
-        *sum /= values_of_square(square, across, size) as f32;
-    }
-    sums
+    let rest: f32 = rest_a.iter().zip(rest_b).map(|(a, b)| term(*a, *b)).sum();
+    lanes.iter().sum::<f32>() + rest
 }
 
-fn mean_difference(a: &[f32], b: &[f32]) -> f32 {
-    mean_magnitude(a, b)
-}
-
-/// Mean of |a − b|, or of |a| where `b` is empty.
-fn mean_magnitude(a: &[f32], b: &[f32]) -> f32 {
-    let mut sum = [0.0];
-    magnitude(a, b, &mut sum);
-    sum[0] / a.len() as f32
+/// `weight` with the sign of a value.
+#[inline(always)]
+fn signed(weight: f32, value: f32) -> f32 {
+    let positive = if value > 0.0 { weight } else { 0.0 };
+    if value < 0.0 { -weight } else { positive }
 }
 
 vectorised! {
-    fn magnitude(a: &[f32], b: &[f32], sum: &mut [f32; 1]) {
-        let mut lanes = [0.0_f32; 16];
-        let mut add = |at: usize, value: f32| lanes[at % 16] += value.abs();
-        if b.is_empty() {
-            a.iter().enumerate().for_each(|(at, a)| add(at, *a));
-        } else {
-            a.iter().zip(b).enumerate().for_each(|(at, (a, b))| add(at, a - b));
+    /// Smooths `from` to `next`, and writes what was lost to `band`; adds the band's magnitudes to the sums of the squares,
+    /// if there are any.
+    fn split_pass(
+        from: &[f32],
+        size: (usize, usize),
+        distance: usize,
+        line: &mut Vec<f32>,
+        next: &mut [f32],
+        band: &mut [f32],
+        amounts: &mut [f32],
+    ) {
+        let width = 3 * size.1;
+        line.resize(width, 0.0);
+        let across = size.1.div_ceil(SQUARE);
+        let rows = next.chunks_exact_mut(width).zip(band.chunks_exact_mut(width));
+        for (y, (next, band)) in rows.enumerate() {
+            let [above, row, below] =
+                rows_around(y, distance, size.0).map(|y| &from[y * width..(y + 1) * width]);
+            for (((sum, a), b), c) in line.iter_mut().zip(above).zip(row).zip(below) {
+                *sum = 0.25 * (a + c) + 0.5 * b;
+            }
+            smooth_line(line, distance, next);
+            for ((band, from), next) in band.iter_mut().zip(row).zip(&*next) {
+                *band = from - next;
+            }
+            if !amounts.is_empty() {
+                let squares = &mut amounts[y / SQUARE * across..][..across];
+                for (part, square) in band.chunks(3 * SQUARE).zip(squares) {
+                    *square += sum_of(part, part, |value, _| value.abs());
+                }
+            }
         }
-        sum[0] = lanes.iter().sum();
     }
 
-    /// Adds `weight` with the sign of a − b.
-    fn sign_gradient(a: &[f32], b: &[f32], weight: f32, gradient: &mut [f32]) {
-        for ((a, b), gradient) in a.iter().zip(b).zip(gradient) {
-            let difference = a - b;
-            *gradient += if difference > 0.0 { weight } else if difference < 0.0 { -weight } else { 0.0 };
+    /// Smooths `back` less `band`, and adds `band`, to `next`.
+    fn back_pass(
+        back: &[f32],
+        band: &[f32],
+        size: (usize, usize),
+        distance: usize,
+        line: &mut [f32],
+        next: &mut [f32],
+    ) {
+        let width = 3 * size.1;
+        for (y, next) in next.chunks_exact_mut(width).enumerate() {
+            let around = rows_around(y, distance, size.0);
+            let [a, b, c] = around.map(|y| &back[y * width..][..width]);
+            let [less_a, less_b, less_c] = around.map(|y| &band[y * width..][..width]);
+            let line = &mut line[..width];
+            for at in 0..width {
+                line[at] = 0.25 * ((a[at] - less_a[at]) + (c[at] - less_c[at]))
+                    + 0.5 * (b[at] - less_b[at]);
+            }
+            smooth_line(line, distance, next);
+            for (next, band) in next.iter_mut().zip(less_b) {
+                *next += band;
+            }
         }
     }
 
-    /// Turns a band into the gradient with respect to it.
-    fn band_gradient(band: &mut [f32], target: &[f32], weight: f32, slope: f32) {
-        for (band, target) in band.iter_mut().zip(target) {
-            let difference = *band - target;
-            let from_place = if difference > 0.0 { weight } else if difference < 0.0 { -weight } else { 0.0 };
-            let from_amount = if *band > 0.0 { slope } else { -slope };
-            *band = from_place + from_amount;
+    /// Turns a band into the gradient with respect to it, `weight` for its difference from the target and a slope per square
+    /// for its magnitude; adds up the difference.
+    fn band_gradient(
+        band: &mut [f32],
+        target: &[f32],
+        width: usize,
+        weight: f32,
+        slopes: &[f32],
+        difference: &mut f32,
+    ) {
+        let across = width.div_ceil(SQUARE);
+        let rows = band.chunks_exact_mut(3 * width).zip(target.chunks_exact(3 * width));
+        for (y, (row, target)) in rows.enumerate() {
+            *difference += sum_of(row, target, |a, b| (a - b).abs());
+            let slopes = &slopes[y / SQUARE * across..][..across];
+            let parts = row.chunks_mut(3 * SQUARE).zip(target.chunks(3 * SQUARE));
+            for ((part, target), slope) in parts.zip(slopes) {
+                for (band, target) in part.iter_mut().zip(target) {
+                    let from_amount = if *band > 0.0 { *slope } else { -slope };
+                    *band = signed(weight, *band - target) + from_amount;
+                }
+            }
         }
     }
 
-    fn subtract(a: &mut [f32], b: &[f32]) {
-        a.iter_mut().zip(b).for_each(|(a, b)| *a -= b);
-    }
-
-    fn add(a: &mut [f32], b: &[f32]) {
-        a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-    }
-
-    /// (a + 2b + c) / 4 of three rows.
-    fn smooth_row(a: &[f32], b: &[f32], c: &[f32], out: &mut [f32]) {
-        for (((a, b), c), out) in a.iter().zip(b).zip(c).zip(out) {
-            *out = 0.25 * (a + c) + 0.5 * b;
+    /// Adds `back` and the gradient of the difference of the colours; adds up the difference.
+    fn last_pass(
+        student: &[f32],
+        target: &[f32],
+        back: &[f32],
+        weight: f32,
+        gradient: &mut [f32],
+        difference: &mut f32,
+    ) {
+        for (((student, target), back), gradient) in
+            student.iter().zip(target).zip(back).zip(gradient)
+        {
+            *gradient += back + signed(weight, student - target);
+        }
+        // In parts, so that a sum of many small numbers loses none of them.
+        for (student, target) in student.chunks(4096).zip(target.chunks(4096)) {
+            *difference += sum_of(student, target, |a, b| (a - b).abs());
         }
     }
 }
 
 /// Mirrors an index with the edge repeated.
+#[inline(always)]
 fn mirrored(at: isize, size: usize) -> usize {
     let size = size as isize;
     let at = if at < 0 { -1 - at } else { at };
     (if at >= size { 2 * size - 1 - at } else { at }) as usize
 }
 
-/// Smooths by (1 2 1)/4 at that distance, which is at most half a side, both ways.
-fn smooth(
-    picture: &mut [f32],
-    (height, width): (usize, usize),
-    distance: usize,
-    room: &mut Vec<f32>,
-) {
-    let (line, step, reach) = (3 * width, 3 * distance, distance as isize);
-    room.resize(height * line, 0.0);
-    for (y, out) in room.chunks_exact_mut(line).enumerate() {
-        let row = |y: usize| &picture[y * line..(y + 1) * line];
-        let (above, below) = (
-            mirrored(y as isize - reach, height),
-            mirrored(y as isize + reach, height),
-        );
-        smooth_row(row(above), row(y), row(below), out);
+/// The rows or columns that one is smoothed from; the distance is half a side at most.
+#[inline(always)]
+fn rows_around(at: usize, distance: usize, size: usize) -> [usize; 3] {
+    let (at, distance) = (at as isize, distance as isize);
+    [-distance, 0, distance].map(|step| mirrored(at + step, size))
+}
+
+/// Smooths a line of RGB values by (1 2 1)/4 at that distance in pixels.
+#[inline(always)]
+fn smooth_line(line: &[f32], distance: usize, out: &mut [f32]) {
+    let (width, step) = (line.len() / 3, 3 * distance);
+    let inner = line.len() - step;
+    let left = line.iter().zip(&line[step..inner]).zip(&line[2 * step..]);
+    for (out, ((a, b), c)) in out[step..inner].iter_mut().zip(left) {
+        *out = 0.25 * (a + c) + 0.5 * b;
     }
-    for (from, to) in room.chunks_exact(line).zip(picture.chunks_exact_mut(line)) {
-        let inner = line - step;
-        smooth_row(
-            from,
-            &from[step..inner],
-            &from[2 * step..],
-            &mut to[step..inner],
-        );
-        for x in (0..distance).chain(width - distance..width) {
-            let (left, right) = (
-                mirrored(x as isize - reach, width),
-                mirrored(x as isize + reach, width),
-            );
-            for c in 0..3 {
-                to[3 * x + c] =
-                    0.25 * (from[3 * left + c] + from[3 * right + c]) + 0.5 * from[3 * x + c];
-            }
+    for x in (0..distance).chain(width - distance..width) {
+        let [a, b, c] = rows_around(x, distance, width);
+        for channel in 0..3 {
+            out[3 * x + channel] = 0.25 * (line[3 * a + channel] + line[3 * c + channel])
+                + 0.5 * line[3 * b + channel];
         }
     }
 }
@@ -267,15 +333,36 @@ pub fn compare_pair(
     (b, gradient_b): (&[f32], &mut [f32]),
     weight: f32,
 ) -> f32 {
-    let slope = 2.0 * weight / a.len() as f32;
     let mut sum = 0.0;
-    for (((a, b), gradient_a), gradient_b) in a.iter().zip(b).zip(gradient_a).zip(gradient_b) {
-        let difference = a - b;
-        sum += difference * difference;
-        *gradient_a += slope * difference;
-        *gradient_b -= slope * difference;
-    }
+    pair_pass(
+        a,
+        b,
+        2.0 * weight / a.len() as f32,
+        gradient_a,
+        gradient_b,
+        &mut sum,
+    );
     sum / a.len() as f32
+}
+
+vectorised! {
+    fn pair_pass(
+        a: &[f32],
+        b: &[f32],
+        slope: f32,
+        gradient_a: &mut [f32],
+        gradient_b: &mut [f32],
+        sum: &mut f32,
+    ) {
+        for (((a, b), gradient_a), gradient_b) in a.iter().zip(b).zip(gradient_a).zip(gradient_b) {
+            let difference = a - b;
+            *gradient_a += slope * difference;
+            *gradient_b -= slope * difference;
+        }
+        for (a, b) in a.chunks(4096).zip(b.chunks(4096)) {
+            *sum += sum_of(a, b, |a, b| (a - b) * (a - b));
+        }
+    }
 }
 
 #[cfg(test)]

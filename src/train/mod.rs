@@ -17,6 +17,7 @@ mod network;
 mod normalise;
 mod photos;
 mod random;
+mod resample;
 mod start;
 #[cfg(test)]
 mod tests;

@@ -6,25 +6,71 @@ use crate::kernels::vectorised;
 
 /// Added to the variance before its root is taken.
 const EPSILON: f32 = 1e-5;
+/// Values that are treated at once: whole vectors of any processor, and whole pixels of 3, 4, 8, 16 or 32 channels.
+const PERIOD: usize = 96;
+
+/// What belongs to a plane's channels, once for each value of a period.
+type PerValue = [f32; PERIOD];
+
+#[inline(always)]
+fn repeated(channels: usize, value: impl Fn(usize) -> f32) -> PerValue {
+    assert_eq!(PERIOD % channels, 0, "channels divide the period");
+    std::array::from_fn(|at| value(at % channels))
+}
+
+/// Adds the sums of a period's values to those of the channels.
+#[inline(always)]
+fn add_sums(sums: &PerValue, channels: &mut [f32]) {
+    for pixel in sums.chunks_exact(channels.len()) {
+        for (sum, value) in channels.iter_mut().zip(pixel) {
+            *sum += value;
+        }
+    }
+}
+
+/// The sum of `term(value, place in the period)` for each place.
+#[inline(always)]
+fn sums_of(values: &[f32], term: impl Fn(f32, usize) -> f32) -> PerValue {
+    let mut sums = [0.0; PERIOD];
+    let (whole, rest) = values.as_chunks::<PERIOD>();
+    for values in whole {
+        for at in 0..PERIOD {
+            sums[at] += term(values[at], at);
+        }
+    }
+    for (at, value) in rest.iter().enumerate() {
+        sums[at] += term(*value, at);
+    }
+    sums
+}
+
+/// Replaces each of `to` by `new(value of from, value of to, place in the period)`.
+#[inline(always)]
+fn replace(from: &[f32], to: &mut [f32], new: impl Fn(f32, f32, usize) -> f32) {
+    let (whole, rest) = from.as_chunks::<PERIOD>();
+    let (to_whole, to_rest) = to.as_chunks_mut::<PERIOD>();
+    for (from, to) in whole.iter().zip(to_whole) {
+        for at in 0..PERIOD {
+            to[at] = new(from[at], to[at], at);
+        }
+    }
+    for (at, (from, to)) in rest.iter().zip(to_rest).enumerate() {
+        *to = new(*from, *to, at);
+    }
+}
 
 vectorised! {
     /// Mean and one over the standard deviation of each channel of `raw`; both are zero before.
     pub(super) fn moments(raw: &[f32], mean: &mut [f32], inverse: &mut [f32]) {
         let channels = mean.len();
         let count = (raw.len() / channels) as f32;
-        for pixel in raw.chunks_exact(channels) {
-            for (sum, value) in mean.iter_mut().zip(pixel) {
-                *sum += value;
-            }
-        }
+        add_sums(&sums_of(raw, |value, _| value), mean);
         for sum in mean.iter_mut() {
             *sum /= count;
         }
-        for pixel in raw.chunks_exact(channels) {
-            for ((sum, value), mean) in inverse.iter_mut().zip(pixel).zip(mean.iter()) {
-                *sum += (value - mean) * (value - mean);
-            }
-        }
+        let means = repeated(channels, |c| mean[c]);
+        let squares = sums_of(raw, |value, at| (value - means[at]) * (value - means[at]));
+        add_sums(&squares, inverse);
         for sum in inverse.iter_mut() {
             *sum = 1.0 / (*sum / count + EPSILON).sqrt();
         }
@@ -42,14 +88,9 @@ vectorised! {
     ) {
         let channels = mean.len();
         let floor = if relu { 0.0 } else { f32::MIN };
-        let factor: Vec<f32> = scale.iter().zip(inverse).map(|(a, b)| a * b).collect();
-        let offset: Vec<f32> =
-            (0..channels).map(|c| shift[c] - mean[c] * factor[c]).collect();
-        for (from, to) in raw.chunks_exact(channels).zip(plane.chunks_exact_mut(channels)) {
-            for c in 0..channels {
-                to[c] = (from[c] * factor[c] + offset[c]).max(floor);
-            }
-        }
+        let factor = repeated(channels, |c| scale[c] * inverse[c]);
+        let offset = repeated(channels, |c| shift[c] - mean[c] * (scale[c] * inverse[c]));
+        replace(raw, plane, |value, _, at| (value * factor[at] + offset[at]).max(floor));
     }
 
     /// Stops in `gradient` (of the output of [`normalise`]) what ReLU stopped; adds to `shift_gradient` the sum of the rest
@@ -67,15 +108,30 @@ vectorised! {
     ) {
         let channels = mean.len();
         let floor = if relu { 0.0 } else { f32::MIN };
-        for (from, to) in raw.chunks_exact(channels).zip(gradient.chunks_exact_mut(channels)) {
-            for c in 0..channels {
-                let value = (from[c] - mean[c]) * inverse[c];
-                let passed = if value * scale[c] + shift[c] > floor { to[c] } else { 0.0 };
-                to[c] = passed;
-                shift_gradient[c] += passed;
-                scale_gradient[c] += passed * value;
+        let means = repeated(channels, |c| mean[c]);
+        let factor = repeated(channels, |c| scale[c] * inverse[c]);
+        let offset = repeated(channels, |c| shift[c] - mean[c] * (scale[c] * inverse[c]));
+        let (mut shifts, mut scales) = ([0.0_f32; PERIOD], [0.0_f32; PERIOD]);
+        let mut pass = |value: f32, gradient: &mut f32, at: usize| {
+            let passed = if value * factor[at] + offset[at] > floor { *gradient } else { 0.0 };
+            *gradient = passed;
+            shifts[at] += passed;
+            scales[at] += passed * (value - means[at]);
+        };
+        let (whole, rest) = raw.as_chunks::<PERIOD>();
+        let (to_whole, to_rest) = gradient.as_chunks_mut::<PERIOD>();
+        for (values, gradients) in whole.iter().zip(to_whole) {
+            for at in 0..PERIOD {
+                pass(values[at], &mut gradients[at], at);
             }
         }
+        for (at, (value, gradient)) in rest.iter().zip(to_rest).enumerate() {
+            pass(*value, gradient, at);
+        }
+        add_sums(&shifts, shift_gradient);
+        let factors = repeated(channels, |c| inverse[c]);
+        scales.iter_mut().zip(&factors).for_each(|(sum, factor)| *sum *= factor);
+        add_sums(&scales, scale_gradient);
     }
 
     /// Turns what [`gated_sums`] left into the gradient of `raw`.
@@ -90,15 +146,13 @@ vectorised! {
     ) {
         let channels = mean.len();
         let count = (raw.len() / channels) as f32;
-        let shift: Vec<f32> = shift_gradient.iter().map(|sum| sum / count).collect();
-        let slope: Vec<f32> =
-            scale_gradient.iter().zip(inverse).map(|(sum, inverse)| sum / count * inverse).collect();
-        let factor: Vec<f32> = scale.iter().zip(inverse).map(|(a, b)| a * b).collect();
-        for (raw, gradient) in raw.chunks_exact(channels).zip(gradient.chunks_exact_mut(channels)) {
-            for c in 0..channels {
-                gradient[c] = factor[c] * (gradient[c] - shift[c] - (raw[c] - mean[c]) * slope[c]);
-            }
-        }
+        let factor = repeated(channels, |c| scale[c] * inverse[c]);
+        let slope = repeated(channels, |c| scale_gradient[c] / count * inverse[c]);
+        let shift = repeated(channels, |c| shift_gradient[c] / count);
+        let means = repeated(channels, |c| mean[c]);
+        replace(raw, gradient, |raw, gradient, at| {
+            factor[at] * (gradient - shift[at] - (raw - means[at]) * slope[at])
+        });
     }
 }
 
@@ -185,22 +239,6 @@ pub(super) fn fold(
     }
 }
 
-/// Adds the inside of a padded plane.
-pub(super) fn add_to_plane(
-    padded: &[f32],
-    (rows, columns): (usize, usize),
-    channels: usize,
-    plane: &mut [f32],
-) {
-    let (to, from) = (columns * channels, (columns + 2) * channels);
-    for y in 0..rows {
-        let line = &padded[(y + 1) * from + channels..][..to];
-        for (value, more) in plane[y * to..(y + 1) * to].iter_mut().zip(line) {
-            *value += more;
-        }
-    }
-}
-
 /// Pixel shuffle by 2 (Shi et al. 2016): `[rows][columns][stored]`, of which the first are `[row][column][channel]` of a
 /// block, to `[2 rows][2 columns][channels]`.
 pub(super) fn spread(
@@ -210,19 +248,18 @@ pub(super) fn spread(
     fine: &mut [f32],
 ) {
     let run = 2 * channels;
+    let copy = copy_runs(run);
     for (y, line) in fine
-        .chunks_exact_mut(2 * columns * channels)
+        .chunks_exact_mut(columns * run)
         .enumerate()
         .take(2 * rows)
     {
-        let from = &plane[y / 2 * columns * stored..][..columns * stored];
-        for (pixels, values) in line.chunks_exact_mut(run).zip(from.chunks_exact(stored)) {
-            pixels.copy_from_slice(&values[y % 2 * run..][..run]);
-        }
+        let from = &plane[y / 2 * columns * stored + y % 2 * run..];
+        copy(from, stored, line, run);
     }
 }
 
-/// The gradient of [`spread`], where `plane` is zero before.
+/// The gradient of [`spread`], where what `plane` holds beyond the block is zero before.
 pub(super) fn gather(
     fine: &[f32],
     (rows, columns): (usize, usize),
@@ -230,14 +267,63 @@ pub(super) fn gather(
     plane: &mut [f32],
 ) {
     let run = 2 * channels;
-    for (y, line) in fine
-        .chunks_exact(2 * columns * channels)
-        .enumerate()
-        .take(2 * rows)
-    {
-        let to = &mut plane[y / 2 * columns * stored..][..columns * stored];
-        for (pixels, values) in line.chunks_exact(run).zip(to.chunks_exact_mut(stored)) {
-            values[y % 2 * run..][..run].copy_from_slice(pixels);
+    let copy = copy_runs(run);
+    for (y, line) in fine.chunks_exact(columns * run).enumerate().take(2 * rows) {
+        let to = &mut plane[y / 2 * columns * stored + y % 2 * run..];
+        copy(line, run, to, stored);
+    }
+}
+
+/// Copies runs that are so far apart as the numbers say, as many as there are.
+type CopyRuns = fn(&[f32], usize, &mut [f32], usize);
+
+/// What copies runs of that length: of known length they are a few vectors, else each would be a call.
+fn copy_runs(run: usize) -> CopyRuns {
+    fn copy<const RUN: usize>(from: &[f32], from_step: usize, to: &mut [f32], to_step: usize) {
+        for (from, to) in from.chunks(from_step).zip(to.chunks_mut(to_step)) {
+            if let (Some((from, _)), Some((to, _))) =
+                (from.split_first_chunk::<RUN>(), to.split_first_chunk_mut())
+            {
+                *to = *from;
+            }
         }
+    }
+    match run {
+        6 => copy::<6>,
+        8 => copy::<8>,
+        12 => copy::<12>,
+        16 => copy::<16>,
+        32 => copy::<32>,
+        _ => unreachable!("there are 3, 4, 8 or 16 channels at half and full size"),
+    }
+}
+
+vectorised! {
+    /// Adds another plane.
+    pub(super) fn add(plane: &mut [f32], other: &[f32]) {
+        plane.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
+    }
+
+    /// The gradient of the logistic function: from its value and the gradient of that.
+    pub(super) fn logistic_back(value: &[f32], upstream: &[f32], gradient: &mut [f32]) {
+        for ((value, upstream), gradient) in value.iter().zip(upstream).zip(gradient) {
+            *gradient = value * (1.0 - value) * upstream;
+        }
+    }
+}
+
+/// Takes `picture`, `[height][width][3]`, apart into blocks of so many pixels a side, as for [`spread`]'s reverse:
+/// `[row][column][row of the block][column of the block][3]`.
+pub(super) fn unshuffle(
+    picture: &[f32],
+    (height, width): (usize, usize),
+    side: usize,
+    plane: &mut [f32],
+) {
+    let (run, block) = (3 * side, 3 * side * side);
+    let copy = copy_runs(run);
+    for (y, row) in picture.chunks_exact(3 * width).enumerate().take(height) {
+        let line = &mut plane[y / side * (width / side) * block..][..width / side * block];
+        copy(row, run, &mut line[y % side * run..], block);
     }
 }

@@ -3,8 +3,8 @@
 //! noise of its own).
 
 use super::random::Random;
+use super::resample::{Part, resample};
 use crate::frame::Picture;
-use image::{RgbImage, imageops};
 
 /// Photos are kept with this longest side at most.
 pub const LONGEST_SIDE: usize = 1000;
@@ -17,28 +17,24 @@ const REACH: usize = 8;
 
 /// Photos of sufficient size.
 pub struct Photos {
-    pictures: Vec<RgbImage>,
+    pictures: Vec<Picture>,
 }
 
 /// Two views of one piece of a photo.
 pub struct Views {
     /// The first view without noise: RGB rows.
     pub clean: Vec<u8>,
-    /// Both as the network sees them, `[side][side][3]`, 0..1.
+    /// Both as the network sees them, `[side][side][3]`, 0..1; the second is empty unless it was asked for.
     pub seen: [Vec<f32>; 2],
     /// The pixel (row, column) of the first view that is the second's first, in both possibly negative.
     pub moved: (isize, isize),
 }
 
 impl Photos {
-    /// Keeps these pictures; of those larger than needed a smaller copy.
+    /// Keeps these pictures.
     pub fn new(pictures: impl IntoIterator<Item = Picture>) -> Self {
-        let pictures = pictures.into_iter().filter_map(|picture| {
-            let (width, height) = (picture.width() as u32, picture.height() as u32);
-            RgbImage::from_raw(width, height, picture.into_rgb())
-        });
         Self {
-            pictures: pictures.collect(),
+            pictures: pictures.into_iter().collect(),
         }
     }
 
@@ -52,8 +48,8 @@ impl Photos {
         self.pictures.is_empty()
     }
 
-    /// A random piece of a random photo, `side` pixels wide and high.
-    pub fn views(&self, random: &mut Random, side: usize) -> Views {
+    /// A random piece of a random photo, `side` pixels wide and high; as two frames of a film if it is to be a `pair`.
+    pub fn views(&self, random: &mut Random, side: usize, pair: bool) -> Views {
         let canvas_side = side + 2 * REACH;
         let mut canvas = self.piece(random, canvas_side);
         // Instance normalisation makes strokes of the noise of an empty piece: nothing to learn from.
@@ -70,36 +66,38 @@ impl Photos {
                 (step(), step())
             }
         };
-        let rows = |top: isize, left: isize| {
-            let (top, left) = (
-                (top + REACH as isize) as usize,
-                (left + REACH as isize) as usize,
-            );
-            let canvas = &canvas;
-            (0..side).flat_map(move |y| {
-                let start = ((top + y) * canvas_side + left) * 3;
-                canvas[start..start + side * 3].iter().copied()
-            })
+        let row = |y: usize, (down, right): (isize, isize)| {
+            let top = (REACH as isize + down) as usize + y;
+            let left = (REACH as isize + right) as usize;
+            &canvas[(top * canvas_side + left) * 3..][..side * 3]
         };
-        let clean: Vec<u8> = rows(0, 0).collect();
-        let seen = |rgb: &[u8], gain: f32, noise: f32, random: &mut Random| {
-            let values = rgb.iter().map(|value| {
-                let value = f32::from(*value) / 255.0 * gain;
-                let disturbed = match noise > 0.0 {
-                    true => value + noise * random.normal(),
-                    false => value,
-                };
-                disturbed.clamp(0.0, 1.0)
-            });
-            values.collect::<Vec<f32>>()
+        let mut clean = Vec::with_capacity(side * side * 3);
+        (0..side).for_each(|y| clean.extend_from_slice(row(y, (0, 0))));
+        let seen = |from, gain: f32, noise: f32, random: &mut Random| {
+            let mut values = Vec::with_capacity(side * side * 3);
+            for y in 0..side {
+                let row = row(y, from);
+                let light = row.iter().map(|value| f32::from(*value) * (gain / 255.0));
+                if noise > 0.0 {
+                    values.extend(light.map(|light| light + noise * random.normal()));
+                } else {
+                    values.extend(light);
+                }
+            }
+            values
+                .iter_mut()
+                .for_each(|value| *value = value.clamp(0.0, 1.0));
+            values
         };
         // Half of the first views are as clean as the one that the target is painted from.
         let mut noise = || (random.unit() - 0.5).max(0.0) * 0.06;
         let noises = [noise(), noise()];
         let gain = random.between(0.97, 1.03);
-        let first = seen(&clean, 1.0, noises[0], random);
-        let second: Vec<u8> = rows(moved.0, moved.1).collect();
-        let second = seen(&second, gain, noises[1], random);
+        let first = seen((0, 0), 1.0, noises[0], random);
+        let second = match pair {
+            true => seen(moved, gain, noises[1], random),
+            false => Vec::new(),
+        };
         Views {
             clean,
             seen: [first, second],
@@ -118,16 +116,13 @@ impl Photos {
         let smallest = (side as f32 * 0.75).min(largest);
         let length = smallest * (largest / smallest).powf(random.unit());
         let (w, h) = ((length * across).min(width), (length * down).min(height));
-        let left = random.between(0.0, width - w) as u32;
-        let top = random.between(0.0, height - h) as u32;
-        let view = imageops::crop_imm(photo, left, top, w as u32, h as u32);
-        let piece = imageops::resize(
-            &view.to_image(),
-            side as u32,
-            side as u32,
-            imageops::FilterType::Triangle,
-        );
-        let mut rgb = piece.into_raw();
+        let part = Part {
+            left: random.between(0.0, width - w) as usize,
+            top: random.between(0.0, height - h) as usize,
+            width: w as usize,
+            height: h as usize,
+        };
+        let mut rgb = resample(photo.rgb(), photo.width(), part, side);
         if random.below(2) == 1 {
             mirror(&mut rgb, side);
         }
@@ -185,7 +180,8 @@ fn relight(rgb: &mut [u8], random: &mut Random) {
         let lit = [0, 1, 2].map(|c| tables[c][usize::from(pixel[c])]);
         let grey = 0.299 * lit[0] + 0.587 * lit[1] + 0.114 * lit[2];
         for (value, lit) in pixel.iter_mut().zip(lit) {
-            *value = (grey + (lit - grey) * saturation).round().clamp(0.0, 255.0) as u8;
+            // Rounds, and saturates by itself.
+            *value = (grey + (lit - grey) * saturation + 0.5) as u8;
         }
     }
 }

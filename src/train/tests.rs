@@ -183,7 +183,7 @@ fn the_second_view_is_the_first_moved() {
     let side = 64;
     let (mut moves, mut apart, mut misplaced) = (0, 0.0, 0.0);
     for turn in 0..20 {
-        let Views { seen, moved, .. } = photos.views(&mut Random::new(7, [turn, 0]), side);
+        let Views { seen, moved, .. } = photos.views(&mut Random::new(7, [turn, 0]), side, true);
         if moved == (0, 0) {
             continue;
         }

@@ -5,10 +5,19 @@
 //! stored as it reads them, `[tap][input][output]`; nothing is packed when the weights change. The gradient of the weights
 //! is a tile of input × output channels that stays in registers along a row of pixels. Nothing here starts threads: a
 //! training step gives each of them pictures of its own, and adds up their gradients in a fixed order.
+//!
+//! Where the processor has a matrix unit, the same three products are made in it, of planes and weights rounded to bf16
+//! (`tiles`, `half`).
 
 mod convolution;
+mod half;
+mod logistic;
+mod tiles;
 
 pub use convolution::{add_valid_weight_gradient, convolve_valid, turn_weights};
+pub use half::HalfPlane;
+pub use logistic::logistic;
+pub use tiles::{TileWeights, add_weight_gradient_in_tiles, convolve_in_tiles, has_tiles};
 
 /// Channels are stored in multiples of this many, missing ones as zeros.
 pub const CHANNEL_STEP: usize = 16;

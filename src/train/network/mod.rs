@@ -5,11 +5,17 @@
 //! filled up to a multiple of 16 by zeros, which stay zero in training because their gradients are. A tape belongs to one
 //! picture and one thread; parameters are one flat vector that all tapes read.
 
+mod convolutions;
+
+pub use convolutions::Convolutions;
+
 use super::normalise::{
-    add_to_plane, fold, gated_sums, gather, moments, normalise, normalise_back, pad, place, spread,
+    add, fold, gated_sums, gather, logistic_back, moments, normalise, normalise_back, spread,
+    unshuffle,
 };
-use crate::kernels::{CHANNEL_STEP, TAPS, add_valid_weight_gradient, convolve_valid, turn_weights};
+use crate::kernels::{CHANNEL_STEP, TAPS, logistic};
 use crate::nn::student_net::{StudentConfig, Upsampling, source_tap};
+use convolutions::{Padded, Room};
 
 /// The picture is taken apart into blocks of this many pixels a side.
 pub const BLOCK: usize = 4;
@@ -161,46 +167,10 @@ impl Shape {
     }
 }
 
-/// The parameters of a step as the convolutions need them.
-#[derive(Default)]
-pub struct Convolutions {
-    parameters: Vec<f32>,
-    /// The 3×3 convolution of each layer, `[tap][input][output]`.
-    tables: Vec<f32>,
-    /// The same for the gradients of the inputs.
-    turned: Vec<f32>,
-}
-
-impl Convolutions {
-    /// Takes over `parameters` of networks of that shape.
-    pub fn update(&mut self, shape: &Shape, parameters: &[f32]) {
-        self.parameters.clear();
-        self.parameters.extend_from_slice(parameters);
-        let layers = shape.layers().0;
-        let length = layers.last().map_or(0, |layer| layer.table().end);
-        cleared(&mut self.tables, length);
-        self.turned.resize(length, 0.0);
-        for layer in layers.iter().filter(|layer| layer.is_table()) {
-            let (kernel, table) = (&parameters[layer.kernel()], &mut self.tables[layer.table()]);
-            if layer.is_folded() {
-                layer.folds(|run, to| {
-                    let values = &kernel[run..run + layer.normed];
-                    let sums = table[to..].iter_mut().zip(values);
-                    sums.for_each(|(sum, value)| *sum += value);
-                });
-            } else {
-                table.copy_from_slice(kernel);
-            }
-            turn_weights(table, layer.stored, &mut self.turned[layer.table()]);
-        }
-    }
-}
-
 /// What one layer keeps of its forward pass.
 #[derive(Default)]
 struct Kept {
-    /// Padded.
-    input: Vec<f32>,
+    input: Padded,
     /// What is normalised.
     raw: Vec<f32>,
     mean: Vec<f32>,
@@ -224,9 +194,9 @@ pub struct Tape {
     output: Vec<f32>,
     plane: Vec<f32>,
     trunk: Vec<f32>,
-    gradient: Vec<f32>,
     back: Vec<f32>,
     sums: Vec<f32>,
+    room: Room,
 }
 
 /// Zeros of that length in memory that is used again.
@@ -250,9 +220,9 @@ impl Tape {
             output: Vec::new(),
             plane: Vec::new(),
             trunk: Vec::new(),
-            gradient: Vec::new(),
             back: Vec::new(),
             sums: Vec::new(),
+            room: Room::default(),
         }
     }
 
@@ -274,9 +244,8 @@ impl Tape {
         (height, width): (usize, usize),
     ) -> &[f32] {
         self.run(weights, style, picture, (height, width), self.layers.len());
-        self.output.clear();
-        let logistic = self.plane.iter().map(|value| 1.0 / (1.0 + (-value).exp()));
-        self.output.extend(logistic);
+        self.output.resize(self.plane.len(), 0.0);
+        logistic(&self.plane, &mut self.output);
         &self.output
     }
 
@@ -320,29 +289,27 @@ impl Tape {
         let quarter = self.layers[0].sizes(self.size)[0];
         let block = self.layers[0].channels.0;
         self.plane.resize(quarter.0 * quarter.1 * block, 0.0);
-        unshuffle(picture, (height, width), &mut self.plane);
-        pad(
-            &self.plane,
-            quarter,
-            (block, block),
-            &mut self.kept[0].input,
-        );
+        unshuffle(picture, (height, width), BLOCK, &mut self.plane);
+        let input = &mut self.kept[0].input;
+        weights.pad(&self.plane, quarter, (block, block), input);
         for layer in 0..count {
             self.convolve(weights, layer);
             if layer == last {
                 break;
             }
-            let size = self.layers[layer].sizes(self.size)[1];
-            let normed = self.layers[layer].normed;
             if self.ends_block(layer) {
-                add_to_plane(&self.kept[layer - 1].input, size, normed, &mut self.plane);
+                add(&mut self.plane, &self.trunk);
             }
             if layer + 1 == count {
                 break;
             }
-            let stored = self.layers[layer + 1].stored.0;
+            if self.ends_block(layer + 2) {
+                self.trunk.clone_from(&self.plane);
+            }
+            let size = self.layers[layer].sizes(self.size)[1];
+            let channels = (self.layers[layer].normed, self.layers[layer + 1].stored.0);
             let input = &mut self.kept[layer + 1].input;
-            pad(&self.plane, size, (normed, stored), input);
+            weights.pad(&self.plane, size, channels, input);
         }
     }
 
@@ -352,14 +319,14 @@ impl Tape {
         let [size, made] = shape.sizes(self.size);
         let kept = &mut self.kept[layer];
         let (stored, normed) = (shape.stored.1, shape.normed);
-        let (parameters, weights) = (&weights.parameters, &weights.tables[shape.table()]);
+        let parameters = weights.parameters();
         kept.raw.resize(made.0 * made.1 * normed, 0.0);
         if shape.upsampling.is_some() {
             self.back.resize(size.0 * size.1 * stored, 0.0);
-            convolve_valid(weights, shape.stored, &kept.input, size, &mut self.back);
+            weights.forward(layer, shape, &kept.input, size, &mut self.back);
             spread(&self.back, size, (stored, normed), &mut kept.raw);
         } else {
-            convolve_valid(weights, shape.stored, &kept.input, size, &mut kept.raw);
+            weights.forward(layer, shape, &kept.input, size, &mut kept.raw);
         }
         cleared(&mut kept.mean, normed);
         cleared(&mut kept.inverse, normed);
@@ -392,10 +359,8 @@ impl Tape {
     /// When a length does not fit.
     pub fn backward(&mut self, weights: &Convolutions, upstream: &[f32], gradients: &mut [f32]) {
         assert_eq!(upstream.len(), self.output.len());
-        self.plane.clear();
-        let values = self.output.iter().zip(upstream);
-        let gradient = values.map(|(value, gradient)| value * (1.0 - value) * gradient);
-        self.plane.extend(gradient);
+        self.plane.resize(upstream.len(), 0.0);
+        logistic_back(&self.output, upstream, &mut self.plane);
         self.back_from(self.layers.len(), weights, gradients);
     }
 
@@ -423,9 +388,7 @@ impl Tape {
             }
             self.layer_back(layer, weights, gradients);
             if self.ends_block(layer + 1) {
-                for (value, trunk) in self.plane.iter_mut().zip(&self.trunk) {
-                    *value += trunk;
-                }
+                add(&mut self.plane, &self.trunk);
             }
         }
     }
@@ -469,41 +432,27 @@ impl Tape {
             gather(&self.plane, size, (outs, normed), &mut self.back);
             std::mem::swap(&mut self.plane, &mut self.back);
         }
-        cleared(&mut self.gradient, (size.0 + 4) * (size.1 + 4) * outs);
-        place(&self.plane, size, outs, &mut self.gradient);
+        self.room.take(weights, &self.plane, size, outs);
         let own = &mut gradients[shape.kernel()];
         if shape.is_folded() {
             cleared(&mut self.sums, shape.table().len());
             let sums = &mut self.sums;
-            add_valid_weight_gradient(&kept.input, &self.gradient, shape.stored, size, sums);
+            self.room.add_weights(&kept.input, shape.stored, size, sums);
             shape.folds(|run, from| {
                 let values = own[run..run + normed].iter_mut().zip(&sums[from..]);
                 values.for_each(|(sum, value)| *sum += value);
             });
         } else {
-            add_valid_weight_gradient(&kept.input, &self.gradient, shape.stored, size, own);
+            self.room.add_weights(&kept.input, shape.stored, size, own);
         }
         if layer == 0 {
             return;
         }
-        let padded = (size.0 + 2, size.1 + 2);
-        self.back.resize(padded.0 * padded.1 * ins, 0.0);
-        let weights = &weights.turned[shape.table()];
-        convolve_valid(weights, (outs, ins), &self.gradient, padded, &mut self.back);
+        self.back.resize((size.0 + 2) * (size.1 + 2) * ins, 0.0);
+        self.room.input(weights, layer, shape, size, &mut self.back);
         let channels = shape.channels.0;
         self.plane.resize(size.0 * size.1 * channels, 0.0);
         fold(&mut self.back, size, (ins, channels), &mut self.plane);
-    }
-}
-
-/// Takes `picture`, `[height][width][3]`, apart into blocks: `[row][column][row of the block][column of the block][3]`.
-fn unshuffle(picture: &[f32], (height, width): (usize, usize), plane: &mut [f32]) {
-    let (run, block) = (3 * BLOCK, 3 * BLOCK * BLOCK);
-    for (y, row) in picture.chunks_exact(3 * width).enumerate().take(height) {
-        let line = &mut plane[y / BLOCK * (width / BLOCK) * block..][..width / BLOCK * block];
-        for (values, pixel) in row.chunks_exact(run).zip(line.chunks_exact_mut(block)) {
-            pixel[y % BLOCK * run..][..run].copy_from_slice(values);
-        }
     }
 }
 
