@@ -13,6 +13,7 @@ mod live_summary;
 mod measure;
 mod optimize;
 mod painter;
+mod passes;
 mod plot;
 mod progress;
 mod settings;

@@ -7,8 +7,8 @@ use allaprima::{
     sink::{VideoFileSink, VideoSinkSettings},
     source::{FrameSource, StreamInfo, VideoFileSource, VideoSourceSettings},
     stylize::{
-        MAX_PIXELS,
-        optimize::{Step, forget_paintings, kept_paintings},
+        Finishing, MAX_PIXELS, Passthrough, Stylizer,
+        optimize::{Optimize, Step, forget_paintings, kept_paintings},
     },
     temporal::flow::{FlowPreset, FlowScale},
 };
@@ -19,6 +19,7 @@ use super::{
     interrupt,
     optimize::{Film, Follow},
     painter::Painter,
+    passes,
     progress::Progress,
     settings::threads,
     summary::Summary,
@@ -51,19 +52,27 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         threads,
         live: false,
     };
-    let source = VideoFileSource::open(
-        &args.input,
-        VideoSourceSettings {
+    let open = |keep_tracks: bool| {
+        let settings = VideoSourceSettings {
             size: args.paint.sizing(),
             start: args.start,
             duration: args.duration,
-            keep_tracks: !args.no_audio,
+            keep_tracks,
             threads,
-        },
-    )?;
+        };
+        VideoFileSource::open(&args.input, settings)
+    };
+    let source = open(!args.no_audio)?;
     check_pixels(source.info())?;
     let flow = file_flow(source.info().width, source.info().height);
+    if args.passes > 1 && !args.optimize.is_chosen() {
+        return Err(usage(anyhow!(
+            "--passes belongs to --engine optimize: --engine fast paints a film in one go"
+        )));
+    }
     let mut pack = None;
+    // What is left to do when the output is known to be writable.
+    let mut several = None;
     let (stylizer, steadying) = if args.optimize.is_chosen() {
         if args.style_at.is_some() {
             return Err(usage(anyhow!(
@@ -77,10 +86,15 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         };
         let mut follow = Follow::new(control.clone(), &args.optimize, args.overwrite)?;
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
-        let stylizer = args.optimize.stylizer(&args.paint, film, |painter| {
-            painter.keeping(frames_folder(args)).watched(watch)
-        })?;
-        (stylizer, None)
+        let prepare = |painter: Optimize| painter.keeping(frames_folder(args)).watched(watch);
+        if args.passes > 1 {
+            let (painter, finisher) = args.optimize.unfinished(&args.paint, film)?;
+            several = Some((prepare(painter), finisher));
+            (None, None)
+        } else {
+            let stylizer = args.optimize.stylizer(&args.paint, film, prepare)?;
+            (Some(stylizer), None)
+        }
     } else {
         let seconds = seconds(source.info());
         let painter =
@@ -92,7 +106,8 @@ pub fn run(args: &VideoArgs) -> Result<()> {
                 .for_each(|note| eprintln!("note: {note}"));
         }
         pack = Some(painter.gallery().pack().origin().to_owned());
-        painter.steady_stylizer(args.steady.steady, flow)?
+        let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow)?;
+        (Some(stylizer), steadying)
     };
     let sink = VideoFileSink::create(
         &args.output,
@@ -117,6 +132,16 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         sink.temporary_path().map(ToOwned::to_owned),
         quiet,
     )?;
+    let stylizer: Box<dyn Stylizer> = match (stylizer, several) {
+        (Some(stylizer), _) => stylizer,
+        (None, Some((painter, finisher))) => {
+            let passes = usize::from(args.passes);
+            let film = passes::paint(open(false)?, painter, passes, &control, quiet)
+                .with_context(|| format!("{} was not painted", args.input.display()))?;
+            Box::new(Finishing::new(Box::new(film), finisher))
+        }
+        (None, None) => Box::new(Passthrough),
+    };
     let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
     let report = pipeline::run_steady(source, stylizer, steadying, sink, &control);
     drop(progress);
