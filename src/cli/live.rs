@@ -27,6 +27,7 @@ use super::{
     optimize::Follow,
     painter::Painter,
     settings::threads,
+    tally::Tally,
     usage,
 };
 
@@ -50,6 +51,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
         choice,
         stylizer,
         region,
+        tally,
     } = paint(&args, &control)?;
     let rate_hz = args.fps.unwrap_or(RATE_HZ);
     let (size, largest_side) = match args.paint.sizing() {
@@ -147,7 +149,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
             eprintln!("note: {note}");
         }
     }
-    let summary = LiveSummary::new(&report, &pack);
+    let summary = LiveSummary::new(&report, &pack, tally.result());
     if args.talk.json {
         println!("{}", serde_json::to_string(&summary)?);
     }
@@ -167,11 +169,13 @@ struct Paint {
     choice: StyleChoice,
     stylizer: Box<dyn Stylizer>,
     region: Option<Region>,
+    tally: Tally,
 }
 
 fn paint(args: &LiveArgs, control: &Arc<Control>) -> Result<Paint> {
     if args.optimize.is_chosen() {
         let mut follow = Follow::new(control.clone(), &args.optimize, args.overwrite)?;
+        let tally = follow.tally.clone();
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         let live = args
             .optimize
@@ -181,6 +185,7 @@ fn paint(args: &LiveArgs, control: &Arc<Control>) -> Result<Paint> {
             choice: live.choice,
             stylizer: live.stylizer,
             region: live.region,
+            tally,
         });
     }
     let painter = Painter::for_camera(&args.paint)?;
@@ -195,6 +200,7 @@ fn paint(args: &LiveArgs, control: &Arc<Control>) -> Result<Paint> {
         choice: painter.choice().clone(),
         stylizer: painter.unfinished_stylizer()?,
         region: painter.region()?,
+        tally: Tally::default(),
     })
 }
 

@@ -20,6 +20,7 @@ mod settings;
 mod sheet;
 mod styles;
 mod summary;
+mod tally;
 mod train;
 mod video;
 

@@ -27,7 +27,9 @@ use safetensors::SafeTensors;
 use super::{
     args::PaintArgs,
     painter::{self, Styles},
-    settings, usage,
+    settings,
+    tally::Tally,
+    usage,
 };
 
 /// How paintings are made.
@@ -278,6 +280,8 @@ pub struct Follow {
     pub quiet: bool,
     /// Every how many steps, and beside which file, unfinished paintings are written.
     pub save: Option<(u32, PathBuf)>,
+    /// What it comes to.
+    pub tally: Tally,
     log: Option<LineWriter<File>>,
     begun: Instant,
     printed: Option<Instant>,
@@ -301,6 +305,7 @@ impl Follow {
             control,
             quiet: true,
             save: None,
+            tally: Tally::default(),
             log: log
                 .transpose()
                 .with_context(|| format!("cannot write {}", path().display()))?,
@@ -313,6 +318,7 @@ impl Follow {
     /// To be called after each step.
     pub fn step(&mut self, step: &Step<'_>) -> bool {
         self.steps += 1;
+        self.tally.step(step);
         if !self.quiet {
             self.print(step);
         }

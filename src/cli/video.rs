@@ -23,6 +23,7 @@ use super::{
     progress::Progress,
     settings::threads,
     summary::Summary,
+    tally::Tally,
     usage,
 };
 
@@ -71,6 +72,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         )));
     }
     let mut pack = None;
+    let mut tally = Tally::default();
     // What is left to do when the output is known to be writable.
     let mut several = None;
     let (stylizer, steadying) = if args.optimize.is_chosen() {
@@ -85,6 +87,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             steady: args.steady.steady.0.unwrap_or(0.0),
         };
         let mut follow = Follow::new(control.clone(), &args.optimize, args.overwrite)?;
+        tally = follow.tally.clone();
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         let prepare = |painter: Optimize| painter.keeping(frames_folder(args)).watched(watch);
         if args.passes > 1 {
@@ -156,7 +159,8 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             eprintln!("note: {note}");
         }
     }
-    let summary = Summary::new(&report, &args.output, pack.as_deref());
+    let summary =
+        Summary::new(&report, &args.output, pack.as_deref()).with_optimized(tally.result());
     if args.talk.json {
         println!("{}", serde_json::to_string(&summary)?);
     }
