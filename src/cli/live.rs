@@ -82,9 +82,9 @@ pub fn run(args: LiveArgs) -> Result<()> {
         Some(name) => Some(source::open_microphone(name)?),
         None => None,
     };
-    let pack = gallery.pack().origin().to_owned();
-    let threads = threads(args.paint.threads);
     let optimizes = args.optimize.is_chosen();
+    let pack = (!optimizes).then(|| gallery.pack().origin().to_owned());
+    let threads = threads(args.paint.threads);
     let painted_hz = match args.fps {
         None if optimizes => OPTIMIZED_HZ,
         _ => rate_hz,
@@ -149,7 +149,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
             eprintln!("note: {note}");
         }
     }
-    let summary = LiveSummary::new(&report, &pack, tally.result());
+    let summary = LiveSummary::new(&report, pack.as_deref(), tally.result());
     if args.talk.json {
         println!("{}", serde_json::to_string(&summary)?);
     }

@@ -25,8 +25,9 @@ pub struct LiveSummary<'a> {
     peak_rss_mib: Option<f64>,
     stages: BTreeMap<&'static str, StageSummary>,
     recordings: &'a [PathBuf],
-    /// The style pack: a quality or a file.
-    pack: &'a str,
+    /// The style pack, a quality or a file; absent with `--engine optimize`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pack: Option<&'a str>,
     /// Absent with `--engine fast`.
     #[serde(skip_serializing_if = "Option::is_none")]
     optimized: Option<Optimized>,
@@ -50,7 +51,11 @@ struct PaintedAt {
 
 impl<'a> LiveSummary<'a> {
     /// Of a session that painted with `pack`, or `optimized`.
-    pub fn new(report: &'a LiveReport, pack: &'a str, optimized: Option<Optimized>) -> Self {
+    pub fn new(
+        report: &'a LiveReport,
+        pack: Option<&'a str>,
+        optimized: Option<Optimized>,
+    ) -> Self {
         let sizes = report
             .sizes
             .iter()

@@ -181,7 +181,13 @@ impl OptimizeArgs {
                 Some(steps) => steps as usize,
                 None => live_steps(paint.style.quality),
             };
+            let losses = LossWeights {
+                // The strength is set below, and later by the keys.
+                style: LossWeights::default().style * self.style_weight,
+                ..usual.losses
+            };
             OptimizeSettings {
+                losses,
                 iterations: steps,
                 next_iterations: steps,
                 coarse_to_fine: false,
@@ -189,6 +195,7 @@ impl OptimizeArgs {
                 ..usual
             }
         })?;
+        let painter = painter.with_strength(paint.strength);
         Ok(LivePaint {
             gallery: styles.gallery,
             choice: styles.choice,

@@ -7,7 +7,7 @@ use allaprima::{
     sink::{VideoFileSink, VideoSinkSettings},
     source::{FrameSource, StreamInfo, VideoFileSource, VideoSourceSettings},
     stylize::{
-        Finishing, MAX_PIXELS, Passthrough, Stylizer,
+        Finisher, Finishing, MAX_PIXELS, Stylizer,
         optimize::{Optimize, Step, forget_paintings, kept_paintings},
     },
     temporal::flow::{FlowPreset, FlowScale},
@@ -38,6 +38,14 @@ pub(super) fn file_flow(width: usize, height: usize) -> (FlowPreset, FlowScale) 
         _ => FlowScale::Half,
     };
     (FlowPreset::Medium, scale)
+}
+
+/// What paints the film.
+enum Plan {
+    /// One picture after the other.
+    Painter(Box<dyn Stylizer>),
+    /// All of it several times, once the output is known to be writable.
+    Passes(Box<Optimize>, Finisher),
 }
 
 pub fn run(args: &VideoArgs) -> Result<()> {
@@ -73,9 +81,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     }
     let mut pack = None;
     let mut tally = Tally::default();
-    // What is left to do when the output is known to be writable.
-    let mut several = None;
-    let (stylizer, steadying) = if args.optimize.is_chosen() {
+    let (plan, steadying) = if args.optimize.is_chosen() {
         if args.style_at.is_some() {
             return Err(usage(anyhow!(
                 "--style-at belongs to --engine fast: --engine optimize paints the whole film in one style"
@@ -92,11 +98,10 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         let prepare = |painter: Optimize| painter.keeping(frames_folder(args)).watched(watch);
         if args.passes > 1 {
             let (painter, finisher) = args.optimize.unfinished(&args.paint, film)?;
-            several = Some((prepare(painter), finisher));
-            (None, None)
+            (Plan::Passes(Box::new(prepare(painter)), finisher), None)
         } else {
             let stylizer = args.optimize.stylizer(&args.paint, film, prepare)?;
-            (Some(stylizer), None)
+            (Plan::Painter(stylizer), None)
         }
     } else {
         let seconds = seconds(source.info());
@@ -110,7 +115,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         }
         pack = Some(painter.gallery().pack().origin().to_owned());
         let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow)?;
-        (Some(stylizer), steadying)
+        (Plan::Painter(stylizer), steadying)
     };
     let sink = VideoFileSink::create(
         &args.output,
@@ -135,15 +140,14 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         sink.temporary_path().map(ToOwned::to_owned),
         quiet,
     )?;
-    let stylizer: Box<dyn Stylizer> = match (stylizer, several) {
-        (Some(stylizer), _) => stylizer,
-        (None, Some((painter, finisher))) => {
+    let stylizer: Box<dyn Stylizer> = match plan {
+        Plan::Painter(stylizer) => stylizer,
+        Plan::Passes(painter, finisher) => {
             let passes = usize::from(args.passes);
-            let film = passes::paint(open(false)?, painter, passes, &control, quiet)
+            let film = passes::paint(open(false)?, *painter, passes, &control, quiet)
                 .with_context(|| format!("{} was not painted", args.input.display()))?;
             Box::new(Finishing::new(Box::new(film), finisher))
         }
-        (None, None) => Box::new(Passthrough),
     };
     let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
     let report = pipeline::run_steady(source, stylizer, steadying, sink, &control);

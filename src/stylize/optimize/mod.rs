@@ -175,6 +175,13 @@ impl Optimize {
         self
     }
 
+    /// Starts with this share (0..1) of the style's weight, which [`Stylizer::set_style`] changes.
+    #[must_use]
+    pub fn with_strength(mut self, strength: f32) -> Self {
+        self.strength = strength;
+        self
+    }
+
     /// Calls `watch` after each step.
     #[must_use]
     pub fn watched(mut self, watch: Watch) -> Self {
