@@ -99,12 +99,14 @@ pub fn run(args: LiveArgs) -> Result<()> {
         Some(path) => Some(sink::open_virtual_camera(path)?),
         None => None,
     };
+    // Large pictures take their time there.
+    let patience = args.patience.max(if optimizes { 60.0 } else { 0.0 });
     let config = LiveConfig {
         rate_hz,
         duration: args.duration.map(Duration::from_secs_f64),
         record: args.record.is_some(),
         wait_for_camera: args.wait,
-        paint_limit: Duration::from_secs_f64(args.patience),
+        paint_limit: Duration::from_secs_f64(patience),
         ..LiveConfig::default()
     };
     let overwrite = args.overwrite;
