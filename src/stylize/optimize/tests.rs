@@ -153,34 +153,35 @@ fn tiles_change_nothing() {
 
 #[test]
 fn each_part_gets_its_own_style() {
-    // Dark stripes on the left, bright ones on the right, of a grey picture.
-    let grey = Picture::new(96, 64, vec![128; 96 * 64 * 3]).unwrap();
+    // Dark stripes on one side, bright ones on the other, of a grey picture.
     let stripes = |level: u8| {
         let rgb = (0..96 * 64 * 3).map(|i| level + 20 * u8::from(i / 3 % 8 < 4));
         vec![(Arc::new(Picture::new(96, 64, rgb.collect()).unwrap()), 1.0)]
     };
-    let mask = (0..96 * 64 * 3).map(|i| if i / 3 % 96 < 48 { 255 } else { 0 });
-    let mask = Picture::new(96, 64, mask.collect()).unwrap();
-    let region = Region::new(crate::stylize::MaskSource::Still(mask), false);
-    let settings = OptimizeSettings {
-        styles: stripes(20),
-        iterations: 20,
-        ..settings()
+    let paint = |left: u8, right: u8| {
+        let mask = (0..96 * 64 * 3).map(|i| if i / 3 % 96 < 48 { 255 } else { 0 });
+        let mask = Picture::new(96, 64, mask.collect()).unwrap();
+        let region = Region::new(crate::stylize::MaskSource::Still(mask), false);
+        let settings = OptimizeSettings {
+            styles: stripes(left),
+            iterations: 12,
+            ..settings()
+        };
+        let mut painter =
+            Optimize::new(&weights(), settings).with_background(region, stripes(right));
+        let mut painting = Picture::new(96, 64, vec![128; 96 * 64 * 3]).unwrap();
+        painter.paint(&mut painting).unwrap();
+        let mean = |from: usize| {
+            let rows = painting.rgb().chunks_exact(96 * 3);
+            let pixels = rows.flat_map(|row| &row[from * 3..(from + 32) * 3]);
+            pixels.map(|v| f64::from(*v)).sum::<f64>() / f64::from(32 * 64 * 3)
+        };
+        (mean(8), mean(56))
     };
-    let painter = Optimize::new(&weights(), settings);
-    let mut painting = grey;
-    let mut painter = painter.with_background(region, stripes(215));
-    painter.paint(&mut painting).unwrap();
-    let mean = |from: usize| {
-        let rows = painting.rgb().chunks_exact(96 * 3);
-        let sum: u32 = rows
-            .flat_map(|row| &row[from * 3..(from + 32) * 3])
-            .map(|v| u32::from(*v))
-            .sum();
-        sum / (32 * 64 * 3)
-    };
-    let (left, right) = (mean(8), mean(56));
-    assert!(left + 40 < right, "{left} {right}");
+    let (dark, bright) = paint(20, 215);
+    assert!(dark + 3.0 < bright, "{dark} {bright}");
+    let (bright, dark) = paint(215, 20);
+    assert!(dark + 3.0 < bright, "{dark} {bright}");
 }
 
 #[test]
