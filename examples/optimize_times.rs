@@ -6,7 +6,12 @@
 
 #![allow(clippy::print_stdout, reason = "an example speaks to its user")]
 
-use std::{env, path::Path, sync::mpsc, time::Instant};
+use std::{
+    env,
+    path::Path,
+    sync::{Arc, mpsc},
+    time::Instant,
+};
 
 use allaprima::{
     kernels::Pooling,
@@ -48,32 +53,43 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         } else {
             LossWeights::default()
         },
-        ..OptimizeSettings::new(vec![(read(style)?.picture, 1.0)], Quality::Good)
+        ..OptimizeSettings::new(vec![(Arc::new(read(style)?.picture), 1.0)], Quality::Good)
     };
     let (sender, steps) = mpsc::sync_channel(100_000);
-    let mut begun = Instant::now();
+    let (mut begun, mut used) = (Instant::now(), processor_seconds());
     let mut painter = Optimize::new(&weights, settings).watched(Box::new(move |step| {
         if !step.is_full_size {
             return true;
         }
         let seconds = begun.elapsed().as_secs_f64();
-        begun = Instant::now();
-        sender.send((step.losses.total, seconds)).is_ok()
+        let worked = processor_seconds() - used;
+        (begun, used) = (Instant::now(), processor_seconds());
+        sender.send((step.losses.total, (seconds, worked))).is_ok()
     }));
     let mut picture = read(content)?.picture;
     painter.paint(&mut picture)?;
     drop(painter);
-    let (losses, seconds): (Vec<f64>, Vec<f64>) = steps.iter().unzip();
+    let (losses, times): (Vec<f64>, Vec<(f64, f64)>) = steps.iter().unzip();
+    let (seconds, worked): (Vec<f64>, Vec<f64>) = times.into_iter().unzip();
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let peak_kib: f64 = peak
         .and_then(|text| text.trim().strip_suffix("kB")?.trim().parse().ok())
         .unwrap_or(0.0);
     let result = serde_json::json!({
-        "losses": losses, "seconds": seconds, "peak_rss_mib": peak_kib / 1024.0,
+        "losses": losses, "seconds": seconds, "processor_seconds": worked, "peak_rss_mib": peak_kib / 1024.0,
     });
     println!("{result}");
     Ok(())
+}
+
+/// Seconds that all threads have worked so far, in steps of a hundredth, which Linux counts in.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
+    // User and system time are the 14th and 15th field; the first two are behind us.
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|t| t.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 /// What PyTorch is compared with: VGG-16 to conv5_1.

@@ -308,3 +308,42 @@ fn a_film_whose_painting_was_killed_is_taken_up() {
     let third = video("second.csv").output().unwrap();
     assert_eq!(third.status.code(), Some(1), "{third:?}");
 }
+
+#[test]
+fn a_film_in_several_passes_is_taken_up_in_the_second() {
+    let folder = folder();
+    let frames = folder.path().join("out.mkv.frames");
+    let video = |log: &str| {
+        let options = "--engine optimize --style-image style.png --iterations 40 --passes 2 --lossless --quiet --resume \
+                       --mask mask.png --background styles/a.png --loss-log";
+        let mut program = Command::new(env!("CARGO_BIN_EXE_allaprima"));
+        program
+            .current_dir(folder.path())
+            .args(["video", "film.mkv", "-o", "out.mkv"])
+            .args(options.split(' ').filter(|option| !option.is_empty()))
+            .arg(log);
+        program
+    };
+    let mut first = video("first.csv").spawn().unwrap();
+    // Of each of four pictures the picture, its mask and its painting, and one painting of the second pass.
+    let kept = || fs::read_dir(&frames).map_or(0, Iterator::count);
+    while kept() < 4 * 3 + 1 {
+        assert!(first.try_wait().unwrap().is_none(), "ended by itself");
+        thread::sleep(Duration::from_millis(2));
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(!folder.path().join("out.mkv").exists());
+    let painted = logged(&folder.path().join("first.csv"));
+    assert!(painted.starts_with(&[0, 1, 2, 3]), "{painted:?}");
+    let again = video("second.csv").output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{again:?}");
+    assert!(folder.path().join("out.mkv").exists() && !frames.exists());
+    // The second pass goes backwards; of the first nothing is repeated.
+    let repainted = logged(&folder.path().join("second.csv"));
+    assert!(
+        repainted.len() <= 4 && repainted.last() == Some(&0),
+        "{repainted:?}"
+    );
+    assert!(repainted.is_sorted_by(|a, b| a > b), "{repainted:?}");
+}

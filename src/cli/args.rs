@@ -202,6 +202,10 @@ pub struct VideoArgs {
     #[arg(long, help_heading = "Optimizing")]
     pub resume: bool,
 
+    /// Go through the film so many times, in turn forwards and backwards, each painting drawn to both of its neighbours
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Optimizing", value_parser = clap::value_parser!(u8).range(1..=20))]
+    pub passes: u8,
+
     #[command(flatten)]
     pub steady: SteadyArgs,
 
@@ -286,9 +290,9 @@ pub struct LiveArgs {
     #[arg(long, value_name = "NAME", help_heading = "Camera")]
     pub camera_format: Option<String>,
 
-    /// Frames per second
-    #[arg(long, value_name = "N", default_value_t = 30.0, help_heading = "Camera", value_parser = super::settings::parse_rate)]
-    pub fps: f64,
+    /// Frames per second [default: 30; --engine optimize chooses a size at which it paints 5 of them]
+    #[arg(long, value_name = "N", help_heading = "Camera", value_parser = super::settings::parse_rate)]
+    pub fps: Option<f64>,
 
     /// Play a video file again and again
     #[arg(long = "loop", help_heading = "Camera")]
@@ -308,6 +312,9 @@ pub struct LiveArgs {
 
     #[command(flatten)]
     pub paint: PaintArgs,
+
+    #[command(flatten)]
+    pub optimize: OptimizeArgs,
 
     #[command(flatten)]
     pub steady: SteadyArgs,

@@ -24,6 +24,7 @@ use super::{
     optimize::{Film, Follow},
     painter::Painter,
     summary::peak_rss_mib,
+    tally::{Optimized, Tally},
     usage,
 };
 
@@ -44,6 +45,9 @@ struct ImageSummary<'a> {
     peak_rss_mib: Option<f64>,
     stages: BTreeMap<&'static str, StageSummary>,
     stopped: bool,
+    /// Absent with `--engine fast`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    optimized: Option<Optimized>,
     notes: &'a [String],
     errors: &'a [String],
 }
@@ -52,9 +56,11 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     let optimizes = args.optimize.is_chosen();
     let jobs = plan(&args.inputs, &args.output)?;
     let control = Arc::new(Control::default());
+    let mut tally = Tally::default();
     let mut stylizer: Box<dyn Stylizer> = if optimizes {
         let mut follow = Follow::new(control.clone(), &args.optimize, args.overwrite)?;
         follow.quiet = args.talk.quiet;
+        tally = follow.tally.clone();
         follow.save = args.save_every.map(|every| (every, jobs[0].output.clone()));
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         args.optimize
@@ -114,6 +120,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
             peak_rss_mib: peak_rss_mib(),
             stages: times.summary(wall),
             stopped: control.is_stopping(),
+            optimized: tally.result(),
             notes: &notes,
             errors: &errors,
         };

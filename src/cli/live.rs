@@ -15,6 +15,8 @@ use allaprima::{
     },
     sink::{self, Screen, SinkError},
     source::{self, CameraOpener, ClipCamera, Sizing, TestCamera},
+    style::{Gallery, StyleChoice},
+    stylize::{Region, Stylizer, optimize::Step},
 };
 use anyhow::{Context, Result};
 
@@ -22,26 +24,36 @@ use super::{
     args::{LiveArgs, WindowChoice},
     interrupt,
     live_summary::LiveSummary,
+    optimize::Follow,
     painter::Painter,
     settings::threads,
+    tally::Tally,
     usage,
 };
 
 /// The size of the test card when none is asked for.
 const CARD: (usize, usize) = (640, 360);
+/// Frames per second when none are asked for.
+const RATE_HZ: f64 = 30.0;
+/// The same for --engine optimize: the size is chosen so that so many are painted.
+const OPTIMIZED_HZ: f64 = 5.0;
+/// The smallest size that --engine optimize chooses, and starts at.
+const OPTIMIZED_SIZE: (usize, usize) = (160, 90);
 
 pub fn run(args: LiveArgs) -> Result<()> {
     if args.list {
         return list();
     }
     let quiet = args.talk.quiet;
-    let painter = Painter::for_camera(&args.paint)?;
-    if !quiet {
-        painter
-            .note()
-            .iter()
-            .for_each(|note| eprintln!("note: {note}"));
-    }
+    let control = Arc::new(Control::default());
+    let Paint {
+        gallery,
+        choice,
+        stylizer,
+        region,
+        tally,
+    } = paint(&args, &control)?;
+    let rate_hz = args.fps.unwrap_or(RATE_HZ);
     let (size, largest_side) = match args.paint.sizing() {
         Sizing::Native => (SizeWish::Auto, usize::MAX),
         Sizing::Exact { width, height } => (SizeWish::Fixed((width, height)), usize::MAX),
@@ -50,9 +62,9 @@ pub fn run(args: LiveArgs) -> Result<()> {
     let (camera, is_real) = camera(&args)?;
     let mirror = args.mirror || (is_real && !args.no_mirror);
     let desk = Desk::new(
-        painter.gallery().clone(),
+        gallery.clone(),
         DeskSettings {
-            style: painter.choice().clone(),
+            style: choice,
             strength: args.paint.strength,
             opacity: args.paint.opacity,
             colors: args.paint.colors(),
@@ -70,22 +82,31 @@ pub fn run(args: LiveArgs) -> Result<()> {
         Some(name) => Some(source::open_microphone(name)?),
         None => None,
     };
-    let pack = painter.gallery().pack().origin().to_owned();
+    let optimizes = args.optimize.is_chosen();
+    let pack = (!optimizes).then(|| gallery.pack().origin().to_owned());
     let threads = threads(args.paint.threads);
-    let stylizer = painter.unfinished_stylizer()?;
-    let live_painter = LivePainter::new(stylizer, desk.wanted(), args.fps, threads)
+    let painted_hz = match args.fps {
+        None if optimizes => OPTIMIZED_HZ,
+        _ => rate_hz,
+    };
+    let mut live_painter = LivePainter::new(stylizer, desk.wanted(), painted_hz, threads)
         .with_largest_side(largest_side)
-        .with_region(painter.region()?);
+        .with_region(region);
+    if optimizes {
+        live_painter = live_painter.steady_by_itself().from_size(OPTIMIZED_SIZE);
+    }
     let virtual_camera = match &args.virtual_camera {
         Some(path) => Some(sink::open_virtual_camera(path)?),
         None => None,
     };
+    // Large pictures take their time there.
+    let patience = args.patience.max(if optimizes { 60.0 } else { 0.0 });
     let config = LiveConfig {
-        rate_hz: args.fps,
+        rate_hz,
         duration: args.duration.map(Duration::from_secs_f64),
         record: args.record.is_some(),
         wait_for_camera: args.wait,
-        paint_limit: Duration::from_secs_f64(args.patience),
+        paint_limit: Duration::from_secs_f64(patience),
         ..LiveConfig::default()
     };
     let overwrite = args.overwrite;
@@ -114,7 +135,6 @@ pub fn run(args: LiveArgs) -> Result<()> {
         on_stuck: Box::new(abandon),
     };
 
-    let control = Arc::new(Control::default());
     interrupt::install(control.clone(), None, quiet)?;
     let report = live::run(parts, &config, &control, &mut |notice| {
         if quiet {
@@ -131,7 +151,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
             eprintln!("note: {note}");
         }
     }
-    let summary = LiveSummary::new(&report, &pack);
+    let summary = LiveSummary::new(&report, pack.as_deref(), tally.result());
     if args.talk.json {
         println!("{}", serde_json::to_string(&summary)?);
     }
@@ -143,6 +163,47 @@ pub fn run(args: LiveArgs) -> Result<()> {
         Some(failure) => Err(failure.into()),
         None => Ok(()),
     }
+}
+
+/// What paints, and the styles to choose among.
+struct Paint {
+    gallery: Arc<Gallery>,
+    choice: StyleChoice,
+    stylizer: Box<dyn Stylizer>,
+    region: Option<Region>,
+    tally: Tally,
+}
+
+fn paint(args: &LiveArgs, control: &Arc<Control>) -> Result<Paint> {
+    if args.optimize.is_chosen() {
+        let mut follow = Follow::new(control.clone(), &args.optimize, args.overwrite)?;
+        let tally = follow.tally.clone();
+        let watch = Box::new(move |step: &Step<'_>| follow.step(step));
+        let live = args
+            .optimize
+            .live(&args.paint, |painter| painter.watched(watch))?;
+        return Ok(Paint {
+            gallery: Arc::new(live.gallery),
+            choice: live.choice,
+            stylizer: live.stylizer,
+            region: live.region,
+            tally,
+        });
+    }
+    let painter = Painter::for_camera(&args.paint)?;
+    if !args.talk.quiet {
+        painter
+            .note()
+            .iter()
+            .for_each(|note| eprintln!("note: {note}"));
+    }
+    Ok(Paint {
+        gallery: painter.gallery().clone(),
+        choice: painter.choice().clone(),
+        stylizer: painter.unfinished_stylizer()?,
+        region: painter.region()?,
+        tally: Tally::default(),
+    })
 }
 
 /// Wrong usage of an output is told apart from a disk that fails.
@@ -167,7 +228,8 @@ fn camera(args: &LiveArgs) -> Result<(Box<dyn CameraOpener>, bool)> {
                 _ => None,
             })
             .unwrap_or(CARD);
-        return Ok((Box::new(TestCamera::new(width, height, args.fps)), false));
+        let rate_hz = args.fps.unwrap_or(RATE_HZ);
+        return Ok((Box::new(TestCamera::new(width, height, rate_hz)), false));
     }
     let path = Path::new(&args.camera);
     if path.is_file() {
@@ -176,7 +238,7 @@ fn camera(args: &LiveArgs) -> Result<(Box<dyn CameraOpener>, bool)> {
     }
     let wish = source::CameraWish {
         size: asked,
-        rate_hz: args.fps,
+        rate_hz: args.fps.unwrap_or(RATE_HZ),
         format: args.camera_format.clone(),
     };
     Ok((source::device_camera(&args.camera, wish)?, true))

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use allaprima::pipeline::{StageSummary, live::LiveReport};
 use serde::Serialize;
 
-use super::summary::peak_rss_mib;
+use super::{summary::peak_rss_mib, tally::Optimized};
 
 /// The JSON summary of a session. `frames` is `shown`, as every command has it.
 #[derive(Debug, Serialize)]
@@ -25,8 +25,12 @@ pub struct LiveSummary<'a> {
     peak_rss_mib: Option<f64>,
     stages: BTreeMap<&'static str, StageSummary>,
     recordings: &'a [PathBuf],
-    /// The style pack: a quality or a file.
-    pack: &'a str,
+    /// The style pack, a quality or a file; absent with `--engine optimize`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pack: Option<&'a str>,
+    /// Absent with `--engine fast`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    optimized: Option<Optimized>,
     notes: &'a [String],
 }
 
@@ -46,8 +50,12 @@ struct PaintedAt {
 }
 
 impl<'a> LiveSummary<'a> {
-    /// Of a session that painted with `pack`.
-    pub fn new(report: &'a LiveReport, pack: &'a str) -> Self {
+    /// Of a session that painted with `pack`, or `optimized`.
+    pub fn new(
+        report: &'a LiveReport,
+        pack: Option<&'a str>,
+        optimized: Option<Optimized>,
+    ) -> Self {
         let sizes = report
             .sizes
             .iter()
@@ -77,6 +85,7 @@ impl<'a> LiveSummary<'a> {
             peak_rss_mib: peak_rss_mib(),
             stages: report.stages.iter().copied().collect(),
             pack,
+            optimized,
             recordings: &report.recordings,
             notes: &report.notes,
         }

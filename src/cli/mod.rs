@@ -13,12 +13,14 @@ mod live_summary;
 mod measure;
 mod optimize;
 mod painter;
+mod passes;
 mod plot;
 mod progress;
 mod settings;
 mod sheet;
 mod styles;
 mod summary;
+mod tally;
 mod train;
 mod video;
 

@@ -14,18 +14,22 @@ use allaprima::{
     nn::vgg::VggWeights,
     picture_file::PictureFile,
     pipeline::Control,
+    style::{Gallery, StyleChoice},
     stylize::{
-        Colors, Finish, Finisher, Finishing, Stylizer,
+        Colors, Finish, Finisher, Finishing, Region, Stylizer,
         optimize::{LossWeights, Method, Optimize, OptimizeSettings, Quality, Step},
     },
 };
 use anyhow::{Context, Result, anyhow};
+use candle_core::Device;
 use safetensors::SafeTensors;
 
 use super::{
     args::PaintArgs,
     painter::{self, Styles},
-    settings, usage,
+    settings,
+    tally::Tally,
+    usage,
 };
 
 /// How paintings are made.
@@ -55,7 +59,7 @@ pub struct OptimizeArgs {
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_weight)]
     pub style_weight: f32,
 
-    /// Steps at full size [default: 10 for draft, 30 for good, 120 for best]
+    /// Steps at full size [default: 10 for draft, 30 for good, 120 for best; with live, for each picture: 1, 2, 4]
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub iterations: Option<u32>,
 
@@ -79,20 +83,33 @@ fn parse_weight(text: &str) -> Result<f32, String> {
         .ok_or_else(|| "write a number from 0.01 to 100".into())
 }
 
-/// The pictures that the options name as style, with their weights.
-fn style_pictures(paint: &PaintArgs) -> Result<Vec<(Picture, f32)>> {
-    let styles = Styles::of_pictures(&paint.style, &paint.models)?.without_playlist()?;
-    let pictures = styles.choice.weights().iter().map(|&(number, weight)| {
-        let path = styles.gallery.picture_path(number).ok_or_else(|| {
-            let name = &styles.gallery.styles()[number].name;
+/// Pictures with their weights.
+type Pictures = Vec<(Arc<Picture>, f32)>;
+
+/// The files of a choice with their weights; `option` is where it was made.
+fn files<'a>(
+    gallery: &'a Gallery,
+    choice: &'a StyleChoice,
+    option: &str,
+) -> Result<Vec<(&'a Path, f32)>> {
+    let files = choice.weights().iter().map(|&(number, weight)| {
+        let path = gallery.picture_path(number).ok_or_else(|| {
+            let name = &gallery.styles()[number].name;
             usage(anyhow!(
-                "--engine optimize paints in the style of pictures and {name} is none: name one with --style-image FILE, \
-                 or several with --style FILE:0.6,FILE:0.4"
+                "--engine optimize paints in the style of pictures and {name} is none: name one with {option} FILE, \
+                 or several with {option} FILE:0.6,FILE:0.4"
             ))
         })?;
-        Ok((PictureFile::read_style(path)?.picture, weight))
+        Ok((path, weight))
     });
-    pictures.collect()
+    files.collect()
+}
+
+fn read(files: &[(&Path, f32)]) -> Result<Pictures> {
+    let read = |&(path, weight): &(&Path, f32)| {
+        Ok((Arc::new(PictureFile::read_style(path)?.picture), weight))
+    };
+    files.iter().map(read).collect()
 }
 
 /// What is painted one after the other.
@@ -102,6 +119,16 @@ pub struct Film {
     pub start: Option<f64>,
     /// How firmly its paintings are held together, 0..1; 0: pictures on their own.
     pub steady: f32,
+}
+
+/// What paints for a camera.
+pub struct LivePaint {
+    /// The style pictures, to choose among.
+    pub gallery: Gallery,
+    pub choice: StyleChoice,
+    pub stylizer: Box<dyn Stylizer>,
+    /// The part that is painted, unless the stylizer sees to it.
+    pub region: Option<Region>,
 }
 
 impl OptimizeArgs {
@@ -117,15 +144,78 @@ impl OptimizeArgs {
         film: Film,
         prepare: impl FnOnce(Optimize) -> Optimize,
     ) -> Result<Box<dyn Stylizer>> {
+        let (painter, finisher) = self.unfinished(paint, film)?;
+        let painter = prepare(painter);
+        Ok(Box::new(Finishing::new(Box::new(painter), finisher)))
+    }
+
+    /// The painter that the options describe, and what is done to its paintings.
+    pub fn unfinished(&self, paint: &PaintArgs, film: Film) -> Result<(Optimize, Finisher)> {
+        // First of all: reading the styles may already work on these threads.
+        use_threads(settings::threads(paint.threads))?;
         let finish = Finish::new(paint.opacity, paint.colors(), paint.saturation).map_err(usage)?;
-        if finish.colors() == Colors::Match {
+        let styles = Styles::of_pictures(&paint.style, &paint.models)?.without_playlist()?;
+        let pictures = files(&styles.gallery, &styles.choice, "--style-image")?;
+        let (painter, region) = self.painter(paint, film, read(&pictures)?, |usual| usual)?;
+        Ok((painter, Finisher { finish, region }))
+    }
+
+    /// What paints for a camera: a few steps for each picture.
+    pub fn live(
+        &self,
+        paint: &PaintArgs,
+        prepare: impl FnOnce(Optimize) -> Optimize,
+    ) -> Result<LivePaint> {
+        use_threads(settings::threads(paint.threads))?;
+        let named = Styles::of_pictures(&paint.style, &paint.models)?;
+        files(&named.gallery, &named.choice, "--style-image")?;
+        let store = ModelStore::open(paint.models.models.as_deref())?;
+        let styles = Styles::of_gallery(Gallery::for_pictures(store)?, &paint.style)?;
+        let pictures = read(&files(&styles.gallery, &styles.choice, "--style-image")?)?;
+        let film = Film {
+            start: None,
+            steady: 1.0,
+        };
+        let (painter, region) = self.painter(paint, film, pictures, |usual| {
+            let steps = match self.iterations {
+                Some(steps) => steps as usize,
+                None => live_steps(paint.style.quality),
+            };
+            let losses = LossWeights {
+                // The strength is set below, and later by the keys.
+                style: LossWeights::default().style * self.style_weight,
+                ..usual.losses
+            };
+            OptimizeSettings {
+                losses,
+                iterations: steps,
+                next_iterations: steps,
+                coarse_to_fine: false,
+                long_term: false,
+                ..usual
+            }
+        })?;
+        let painter = painter.with_strength(paint.strength);
+        Ok(LivePaint {
+            gallery: styles.gallery,
+            choice: styles.choice,
+            stylizer: Box::new(prepare(painter)),
+            region,
+        })
+    }
+
+    /// The painter in the style of `pictures`, and the part that is painted unless the painter sees to it; `change` may
+    /// change what the options say.
+    fn painter(
+        &self,
+        paint: &PaintArgs,
+        film: Film,
+        pictures: Pictures,
+        change: impl FnOnce(OptimizeSettings) -> OptimizeSettings,
+    ) -> Result<(Optimize, Option<Region>)> {
+        if paint.colors() == Colors::Match {
             return Err(usage(anyhow!(
                 "--colors match belongs to --engine fast: --engine optimize takes the style's colours by itself"
-            )));
-        }
-        if paint.background.is_some() {
-            return Err(usage(anyhow!(
-                "--background belongs to --engine fast: --engine optimize paints in one style"
             )));
         }
         let quality = match paint.style.quality {
@@ -137,10 +227,6 @@ impl OptimizeArgs {
                 )));
             }
         };
-        let threads = settings::threads(paint.threads);
-        // First of all: reading the styles may already work on these threads.
-        use_threads(threads)?;
-        let styles = style_pictures(paint)?;
         let store = ModelStore::open(paint.models.models.as_deref())?;
         let bytes = store.read(LOSS_NETWORK)?;
         let file = SafeTensors::deserialize(&bytes)
@@ -148,7 +234,7 @@ impl OptimizeArgs {
         let weights = VggWeights::load(&file).map_err(|reason| {
             anyhow!("model file {LOSS_NETWORK} does not hold VGG-16: {reason}")
         })?;
-        let usual = OptimizeSettings::new(styles, quality);
+        let usual = OptimizeSettings::new(pictures, quality);
         let iterations = self.iterations.map_or(usual.iterations, |n| n as usize);
         let settings = OptimizeSettings {
             style_scale: paint.brush,
@@ -161,15 +247,29 @@ impl OptimizeArgs {
             next_iterations: iterations.div_ceil(5),
             budget: self.time_limit.map(Duration::from_secs_f64),
             method: self.adam.map_or(usual.method, |rate| Method::Adam { rate }),
-            threads,
+            threads: settings::threads(paint.threads),
             ..usual
         };
-        let painter = prepare(Optimize::new(&weights, settings));
-        let finisher = Finisher {
-            finish,
-            region: painter::region(paint, &store, film.start)?,
-        };
-        Ok(Box::new(Finishing::new(Box::new(painter), finisher)))
+        let painter = Optimize::new(&weights, change(settings));
+        let region = painter::region(paint, &store, film.start)?;
+        Ok(match (region, &paint.background) {
+            (Some(region), Some(background)) => {
+                let mut gallery = Gallery::new(store, Device::Cpu)?;
+                let choice = gallery.choose(background).map_err(painter::of_style)?;
+                let outside = read(&files(&gallery, &choice, "--background")?)?;
+                (painter.with_background(region, outside), None)
+            }
+            (region, _) => (painter, region),
+        })
+    }
+}
+
+/// Steps for each picture of a camera.
+fn live_steps(quality: settings::QualityChoice) -> usize {
+    match quality {
+        settings::QualityChoice::Work(Quality::Draft) => 1,
+        settings::QualityChoice::Work(Quality::Best) => 4,
+        _ => 2,
     }
 }
 
@@ -187,6 +287,8 @@ pub struct Follow {
     pub quiet: bool,
     /// Every how many steps, and beside which file, unfinished paintings are written.
     pub save: Option<(u32, PathBuf)>,
+    /// What it comes to.
+    pub tally: Tally,
     log: Option<LineWriter<File>>,
     begun: Instant,
     printed: Option<Instant>,
@@ -210,6 +312,7 @@ impl Follow {
             control,
             quiet: true,
             save: None,
+            tally: Tally::default(),
             log: log
                 .transpose()
                 .with_context(|| format!("cannot write {}", path().display()))?,
@@ -222,6 +325,7 @@ impl Follow {
     /// To be called after each step.
     pub fn step(&mut self, step: &Step<'_>) -> bool {
         self.steps += 1;
+        self.tally.step(step);
         if !self.quiet {
             self.print(step);
         }

@@ -60,7 +60,8 @@ impl Styles {
         Self::of_gallery(Gallery::new(store, Device::Cpu)?, style)
     }
 
-    fn of_gallery(mut gallery: Gallery, style: &StyleArgs) -> Result<Self> {
+    /// Finds the style in `gallery`.
+    pub fn of_gallery(mut gallery: Gallery, style: &StyleArgs) -> Result<Self> {
         let (choice, playlist) = match &style.style_image {
             Some(folder) if folder.is_dir() => {
                 let playlist = gallery.add_folder(folder).map_err(of_style)?;
@@ -134,7 +135,7 @@ pub fn live_quality(device: &Device) -> PackQuality {
 }
 
 /// Wrong usage is told apart from a file that fails.
-fn of_style(error: StyleError) -> anyhow::Error {
+pub fn of_style(error: StyleError) -> anyhow::Error {
     match error {
         StyleError::Choice(_)
         | StyleError::Folder { .. }

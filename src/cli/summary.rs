@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 use allaprima::pipeline::{Report, StageSummary, Steadiness};
 use serde::Serialize;
 
+use super::tally::Optimized;
+
 /// The JSON summary of a run.
 #[derive(Debug, Serialize)]
 pub struct Summary<'a> {
@@ -21,6 +23,9 @@ pub struct Summary<'a> {
     /// The style pack, a quality or a file; absent with `--engine optimize`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pack: Option<&'a str>,
+    /// Absent with `--engine fast`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    optimized: Option<Optimized>,
     stopped: bool,
     notes: &'a [String],
 }
@@ -39,9 +44,16 @@ impl<'a> Summary<'a> {
             steadiness: report.steadiness,
             output,
             pack,
+            optimized: None,
             stopped: report.stopped,
             notes: &report.notes,
         }
+    }
+
+    /// The same with what the optimisation came to.
+    pub fn with_optimized(mut self, optimized: Option<Optimized>) -> Self {
+        self.optimized = optimized;
+        self
     }
 
     /// The sentence for a person.

@@ -7,8 +7,8 @@ use allaprima::{
     sink::{VideoFileSink, VideoSinkSettings},
     source::{FrameSource, StreamInfo, VideoFileSource, VideoSourceSettings},
     stylize::{
-        MAX_PIXELS,
-        optimize::{Step, forget_paintings, kept_paintings},
+        Finisher, Finishing, MAX_PIXELS, Stylizer,
+        optimize::{Optimize, Step, forget_paintings, kept_paintings},
     },
     temporal::flow::{FlowPreset, FlowScale},
 };
@@ -19,9 +19,11 @@ use super::{
     interrupt,
     optimize::{Film, Follow},
     painter::Painter,
+    passes,
     progress::Progress,
     settings::threads,
     summary::Summary,
+    tally::Tally,
     usage,
 };
 
@@ -38,6 +40,14 @@ pub(super) fn file_flow(width: usize, height: usize) -> (FlowPreset, FlowScale) 
     (FlowPreset::Medium, scale)
 }
 
+/// What paints the film.
+enum Plan {
+    /// One picture after the other.
+    Painter(Box<dyn Stylizer>),
+    /// All of it several times, once the output is known to be writable.
+    Passes(Box<Optimize>, Finisher),
+}
+
 pub fn run(args: &VideoArgs) -> Result<()> {
     let quiet = args.talk.quiet;
     let threads = threads(args.paint.threads);
@@ -51,20 +61,27 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         threads,
         live: false,
     };
-    let source = VideoFileSource::open(
-        &args.input,
-        VideoSourceSettings {
+    let open = |keep_tracks: bool| {
+        let settings = VideoSourceSettings {
             size: args.paint.sizing(),
             start: args.start,
             duration: args.duration,
-            keep_tracks: !args.no_audio,
+            keep_tracks,
             threads,
-        },
-    )?;
+        };
+        VideoFileSource::open(&args.input, settings)
+    };
+    let source = open(!args.no_audio)?;
     check_pixels(source.info())?;
     let flow = file_flow(source.info().width, source.info().height);
+    if args.passes > 1 && !args.optimize.is_chosen() {
+        return Err(usage(anyhow!(
+            "--passes belongs to --engine optimize: --engine fast paints a film in one go"
+        )));
+    }
     let mut pack = None;
-    let (stylizer, steadying) = if args.optimize.is_chosen() {
+    let mut tally = Tally::default();
+    let (plan, steadying) = if args.optimize.is_chosen() {
         if args.style_at.is_some() {
             return Err(usage(anyhow!(
                 "--style-at belongs to --engine fast: --engine optimize paints the whole film in one style"
@@ -76,11 +93,16 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             steady: args.steady.steady.0.unwrap_or(0.0),
         };
         let mut follow = Follow::new(control.clone(), &args.optimize, args.overwrite)?;
+        tally = follow.tally.clone();
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
-        let stylizer = args.optimize.stylizer(&args.paint, film, |painter| {
-            painter.keeping(frames_folder(args)).watched(watch)
-        })?;
-        (stylizer, None)
+        let prepare = |painter: Optimize| painter.keeping(frames_folder(args)).watched(watch);
+        if args.passes > 1 {
+            let (painter, finisher) = args.optimize.unfinished(&args.paint, film)?;
+            (Plan::Passes(Box::new(prepare(painter)), finisher), None)
+        } else {
+            let stylizer = args.optimize.stylizer(&args.paint, film, prepare)?;
+            (Plan::Painter(stylizer), None)
+        }
     } else {
         let seconds = seconds(source.info());
         let painter =
@@ -92,7 +114,8 @@ pub fn run(args: &VideoArgs) -> Result<()> {
                 .for_each(|note| eprintln!("note: {note}"));
         }
         pack = Some(painter.gallery().pack().origin().to_owned());
-        painter.steady_stylizer(args.steady.steady, flow)?
+        let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow)?;
+        (Plan::Painter(stylizer), steadying)
     };
     let sink = VideoFileSink::create(
         &args.output,
@@ -117,6 +140,15 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         sink.temporary_path().map(ToOwned::to_owned),
         quiet,
     )?;
+    let stylizer: Box<dyn Stylizer> = match plan {
+        Plan::Painter(stylizer) => stylizer,
+        Plan::Passes(painter, finisher) => {
+            let passes = usize::from(args.passes);
+            let film = passes::paint(open(false)?, *painter, passes, &control, quiet)
+                .with_context(|| format!("{} was not painted", args.input.display()))?;
+            Box::new(Finishing::new(Box::new(film), finisher))
+        }
+    };
     let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
     let report = pipeline::run_steady(source, stylizer, steadying, sink, &control);
     drop(progress);
@@ -131,7 +163,8 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             eprintln!("note: {note}");
         }
     }
-    let summary = Summary::new(&report, &args.output, pack.as_deref());
+    let summary =
+        Summary::new(&report, &args.output, pack.as_deref()).with_optimized(tally.result());
     if args.talk.json {
         println!("{}", serde_json::to_string(&summary)?);
     }

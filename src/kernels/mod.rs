@@ -41,7 +41,7 @@ pub use engine::TransformEngine;
 pub use error::KernelError;
 pub use instruction_set::InstructionSet;
 pub use loss::{
-    LossNetwork, Pooling, Tape, add_gram_gradient, add_out_of_range, add_total_variation,
+    LossNetwork, Pooling, Tape, add_gram, add_gram_gradient, add_out_of_range, add_total_variation,
     add_weighted_difference, gram_matrix,
 };
 pub(crate) use network::fold_upsampling;

@@ -139,6 +139,11 @@ pub struct LivePainter {
     quality: Option<(Size, Quality)>,
     period: Duration,
     largest_side: usize,
+    /// Where the search for a size starts, and what it does not go below.
+    first_size: Size,
+    fewest: Option<usize>,
+    /// Whether the stylizer keeps paintings steady, so that nothing has to be done after it.
+    steady_by_itself: bool,
     steps: i32,
     mirror: bool,
     frozen: Option<Picture>,
@@ -169,6 +174,9 @@ impl LivePainter {
             quality: None,
             period: Duration::from_secs_f64(1.0 / rate_hz),
             largest_side: usize::MAX,
+            first_size: FIRST_SIZE,
+            fewest: None,
+            steady_by_itself: false,
             steps: 0,
             mirror: wanted.mirror,
             frozen: None,
@@ -187,6 +195,21 @@ impl LivePainter {
     #[must_use]
     pub fn with_largest_side(mut self, pixels: usize) -> Self {
         self.largest_side = pixels;
+        self
+    }
+
+    /// Starts the search for a size at this one, and goes to no smaller one.
+    #[must_use]
+    pub fn from_size(mut self, size: Size) -> Self {
+        self.first_size = size;
+        self.fewest = Some(size.0 * size.1);
+        self
+    }
+
+    /// Leaves it to the stylizer to keep paintings steady ([`Stylizer::set_steadiness`]).
+    #[must_use]
+    pub fn steady_by_itself(mut self) -> Self {
+        self.steady_by_itself = true;
         self
     }
 
@@ -239,8 +262,14 @@ impl LivePainter {
             Some(self.scaler.scale(&picture, size).map_err(too_small)?)
         };
         let original = small.as_ref().unwrap_or(&picture);
+        let steady = if self.steady_by_itself {
+            self.stylizer.set_steadiness(wanted.steady.unwrap_or(0.0));
+            None
+        } else {
+            wanted.steady
+        };
         let motion = self
-            .steadier(wanted.steady)?
+            .steadier(steady)?
             .map(|steadier| steadier.look(original));
         let mut painted = original.clone();
         self.stylizer.paint(&mut painted)?;
@@ -314,11 +343,11 @@ impl LivePainter {
         if let SizeWish::Fixed(size) = wish {
             return size;
         }
-        let start = self.last_size.unwrap_or(FIRST_SIZE);
+        let start = self.last_size.unwrap_or(self.first_size);
         let quality = match &mut self.quality {
             Some((of, quality)) if *of == camera => quality,
             other => {
-                let sizes = ladder(camera, self.largest_side);
+                let sizes = ladder(camera, self.largest_side, self.fewest);
                 &mut other
                     .insert((camera, Quality::new(sizes, start, self.period)))
                     .1

@@ -134,11 +134,15 @@ impl Quality {
 }
 
 /// Sizes to paint pictures of a camera at, in rising order, the camera's own the last, or one whose longest side has
-/// `longest` pixels. Sides are multiples of 4, which the networks like, and keep the aspect closely.
-pub fn ladder(camera: Size, longest: usize) -> Vec<Size> {
-    const AREAS: [f64; 10] = [0.04, 0.0625, 0.09, 0.14, 0.19, 0.25, 0.36, 0.5, 0.7, 1.0];
-    /// Under this many pixels nothing can be recognised in a painting.
+/// `longest` pixels; none has fewer than `fewest` pixels, or else so few that nothing can be recognised in a painting.
+/// Sides are multiples of 4, which the networks like, and keep the aspect closely.
+pub fn ladder(camera: Size, longest: usize, fewest: Option<usize>) -> Vec<Size> {
+    const AREAS: [f64; 13] = [
+        0.01, 0.0156, 0.025, 0.04, 0.0625, 0.09, 0.14, 0.19, 0.25, 0.36, 0.5, 0.7, 1.0,
+    ];
     const FEWEST: usize = 240 * 134;
+    // Rounded sides may be a little under what was meant.
+    let fewest = fewest.map_or(FEWEST, |fewest| fewest * 9 / 10);
     let shrink = (longest as f64 / camera.0.max(camera.1) as f64).min(1.0);
     let round = |side: f64| ((side / 4.0).round() as usize * 4).max(crate::stylize::MIN_SIDE);
     let mut sizes: Vec<Size> = AREAS
@@ -150,7 +154,7 @@ pub fn ladder(camera: Size, longest: usize) -> Vec<Size> {
                 round(camera.1 as f64 * scale),
             )
         })
-        .filter(|&(width, height)| width * height >= FEWEST)
+        .filter(|&(width, height)| width * height >= fewest)
         .collect();
     if let Some(last) = sizes.last_mut()
         && last.0.abs_diff(camera.0) < 4
@@ -186,7 +190,7 @@ mod tests {
 
     #[test]
     fn it_goes_down_within_a_second_and_comes_back_slowly() {
-        let mut quality = Quality::new(ladder((640, 360), usize::MAX), (640, 360), PERIOD);
+        let mut quality = Quality::new(ladder((640, 360), usize::MAX, None), (640, 360), PERIOD);
         let mut now = Instant::now();
         assert_eq!(quality.size(), (640, 360));
         run(&mut quality, &mut now, 2, 10_000.0); // 23 ms: fits
@@ -207,7 +211,8 @@ mod tests {
     fn it_settles_instead_of_swinging() {
         // For every speed: a minute to settle, then it may try a larger size only rarely.
         for speed in 1..40 {
-            let mut quality = Quality::new(ladder((1280, 720), usize::MAX), (640, 360), PERIOD);
+            let mut quality =
+                Quality::new(ladder((1280, 720), usize::MAX, None), (640, 360), PERIOD);
             let mut now = Instant::now();
             run(&mut quality, &mut now, 60, f64::from(speed) * 1000.0);
             let changes = run(&mut quality, &mut now, 60, f64::from(speed) * 1000.0);
@@ -217,7 +222,7 @@ mod tests {
 
     #[test]
     fn one_hiccup_changes_nothing() {
-        let mut quality = Quality::new(ladder((640, 360), usize::MAX), (640, 360), PERIOD);
+        let mut quality = Quality::new(ladder((640, 360), usize::MAX, None), (640, 360), PERIOD);
         let now = Instant::now();
         for i in 0..200 {
             let time = if i % 12 == 3 { 300 } else { 20 };
@@ -227,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_far_too_slow_machine_is_there_in_one_step() {
-        let mut quality = Quality::new(ladder((1280, 720), usize::MAX), (1280, 720), PERIOD);
+        let mut quality = Quality::new(ladder((1280, 720), usize::MAX, None), (1280, 720), PERIOD);
         let now = Instant::now();
         let changed = (0..WINDOW).any(|_| quality.observe(Duration::from_millis(330), now));
         assert!(changed);
@@ -237,7 +242,7 @@ mod tests {
     #[test]
     fn ladders_rise_and_keep_the_aspect() {
         for camera in [(640, 360), (640, 480), (1280, 720), (320, 180), (37, 33)] {
-            let sizes = ladder(camera, usize::MAX);
+            let sizes = ladder(camera, usize::MAX, None);
             assert!(
                 sizes
                     .windows(2)
@@ -246,6 +251,6 @@ mod tests {
             );
             assert_eq!(sizes.last(), Some(&camera));
         }
-        assert_eq!(*ladder((3840, 2160), 960).last().unwrap(), (960, 540));
+        assert_eq!(*ladder((3840, 2160), 960, None).last().unwrap(), (960, 540));
     }
 }

@@ -20,6 +20,7 @@ use super::{
     any_picture::is_picture_path,
 };
 use crate::{
+    kernels::StyleParameters,
     models::{ModelError, ModelStore},
     picture_file::{PictureError, PictureFile},
     stylize::Palette,
@@ -87,6 +88,8 @@ pub struct Gallery {
     any: Mutex<Option<Arc<AnyPicture>>>,
     /// By sha256 of the pixels and the size.
     seen: Mutex<HashMap<[u8; 32], StyleMix>>,
+    /// Whether mixes hold the pictures themselves, in place of what the predictor makes of them.
+    of_pictures: bool,
 }
 
 impl Gallery {
@@ -110,7 +113,22 @@ impl Gallery {
             playlist: None,
             any: Mutex::new(None),
             seen: Mutex::new(HashMap::new()),
+            of_pictures: false,
         }
+    }
+
+    /// An empty list for who paints from the pictures themselves: none of the pack's styles are in it, and what
+    /// [`Gallery::mix`] returns holds pictures and nothing for a network.
+    ///
+    /// # Errors
+    /// As [`Gallery::new`].
+    pub fn for_pictures(store: ModelStore) -> Result<Self, ModelError> {
+        let pack = StylePack::load(&store)?.without_styles();
+        let gallery = Self::of_pack(store, Device::Cpu, pack);
+        Ok(Self {
+            of_pictures: true,
+            ..gallery
+        })
     }
 
     /// The file of a pack that a choice names (`pack.safetensors`, `pack.safetensors:NAME`), if it does.
@@ -290,6 +308,15 @@ impl Gallery {
             .is_some_and(|alpha| alpha.iter().all(|&a| a == 0))
         {
             return Err(StyleError::Empty(entry.path.clone()));
+        }
+        if self.of_pictures {
+            let nothing = StyleParameters {
+                scale: Vec::new(),
+                shift: Vec::new(),
+            };
+            let mix = StyleMix::new(NetworkKind::AnyPicture, nothing);
+            let mix = mix.with_picture(Arc::new(file.picture));
+            return Ok(entry.mix.get_or_init(|| mix).clone());
         }
         let mut hash = Sha256::new();
         hash.update(file.picture.width().to_le_bytes());

@@ -5,7 +5,9 @@
 //! network, the weighted sum of its styles' numbers and the sum of the weights: two mixes are then mixed by plain
 //! addition, whatever they are made of, and a fade from any style to any other is a straight line.
 
-use crate::{kernels::StyleParameters, stylize::Palette};
+use std::sync::Arc;
+
+use crate::{frame::Picture, kernels::StyleParameters, stylize::Palette};
 
 /// Which of the two networks paints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct StyleMix {
     parts: [Part; 2],
     /// Of the pictures among the styles: the sum of their weights, and their weighted palette.
     palette: Option<(f32, Palette)>,
+    /// The pictures themselves, with their weights, for who paints without a network.
+    pictures: Vec<(Arc<Picture>, f32)>,
     strength: f32,
 }
 
@@ -62,6 +66,7 @@ impl StyleMix {
         let mut mix = Self {
             parts: [Part::default(), Part::default()],
             palette: None,
+            pictures: Vec::new(),
             strength: 1.0,
         };
         mix.parts[kind as usize] = Part {
@@ -79,6 +84,13 @@ impl StyleMix {
         self
     }
 
+    /// Says which picture the style was taken from.
+    #[must_use]
+    pub fn with_picture(mut self, picture: Arc<Picture>) -> Self {
+        self.pictures = vec![(picture, 1.0)];
+        self
+    }
+
     /// Sets the strength, 0 (the picture itself, as well as the network can paint it) to 1 (the style).
     #[must_use]
     pub fn with_strength(mut self, strength: f32) -> Self {
@@ -93,12 +105,20 @@ impl StyleMix {
             let sum = sum.get_or_insert_with(|| Self {
                 parts: [Part::default(), Part::default()],
                 palette: None,
+                pictures: Vec::new(),
                 strength: 0.0,
             });
             for (sum, part) in sum.parts.iter_mut().zip(&mix.parts) {
                 sum.add(part, weight);
             }
             sum.strength += weight * mix.strength;
+            for (picture, share) in mix.pictures.iter().filter(|_| weight > 0.0) {
+                let mut known = sum.pictures.iter_mut();
+                match known.find(|(known, _)| Arc::ptr_eq(known, picture)) {
+                    Some((_, sum)) => *sum += weight * share,
+                    None => sum.pictures.push((picture.clone(), weight * share)),
+                }
+            }
             if let Some((share, palette)) = &mix.palette {
                 let added = weight * share;
                 let (before, held) = sum.palette.unwrap_or((0.0, *palette));
@@ -139,6 +159,11 @@ impl StyleMix {
     /// The palette of the pictures among the styles, and how much of the mix they are (0..1).
     pub fn palette(&self) -> Option<(f32, Palette)> {
         self.palette
+    }
+
+    /// The pictures among the styles with their weights, as far as they were kept.
+    pub fn pictures(&self) -> &[(Arc<Picture>, f32)] {
+        &self.pictures
     }
 
     /// 0..1.

@@ -203,6 +203,14 @@ impl StylePack {
         })
     }
 
+    /// The same network, of which no style can be chosen.
+    #[must_use]
+    pub fn without_styles(mut self) -> Self {
+        self.styles.clear();
+        self.parameters.clear();
+        self
+    }
+
     /// What it is: `reference`, `swift`, `fine` or the path of a file.
     pub fn origin(&self) -> &str {
         &self.origin

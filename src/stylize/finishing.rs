@@ -42,6 +42,10 @@ impl Stylizer for Finishing {
         self.inner.set_time(seconds)
     }
 
+    fn set_steadiness(&mut self, strength: f32) {
+        self.inner.set_steadiness(strength);
+    }
+
     fn set_finish(&mut self, finish: Finish) {
         self.finisher.finish = finish;
         self.inner.set_finish(finish);

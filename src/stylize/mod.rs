@@ -54,6 +54,10 @@ pub trait Stylizer: Send {
         Ok(())
     }
 
+    /// Says how firmly paintings are held to the ones before (0: not at all, 1: as the stylizer was set up), to a stylizer
+    /// that does so by itself. Others ignore it.
+    fn set_steadiness(&mut self, _strength: f32) {}
+
     /// Changes what is done to the paintings that follow. A stylizer that does nothing to them ignores it.
     fn set_finish(&mut self, _finish: Finish) {}
 }
@@ -83,6 +87,9 @@ pub enum StylizeError {
     /// A painting could not be kept for --resume.
     #[error(transparent)]
     Keep(#[from] crate::picture_file::PictureError),
+    /// A film that was painted before is another one now.
+    #[error("the film changed while it was painted")]
+    OtherFilm,
     /// Steadying refused.
     #[error(transparent)]
     Steady(#[from] crate::temporal::steady::SteadyError),

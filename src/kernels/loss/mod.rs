@@ -9,7 +9,7 @@ mod gram;
 mod pixels;
 mod pooling;
 
-pub use gram::{add_gram_gradient, gram_matrix};
+pub use gram::{add_gram, add_gram_gradient, gram_matrix};
 pub use pixels::{add_out_of_range, add_total_variation, add_weighted_difference};
 pub use pooling::Pooling;
 
@@ -84,6 +84,26 @@ impl LossNetwork {
     #[must_use]
     pub fn channels(&self, layer: usize) -> usize {
         self.layers[layer].forward.out_channels()
+    }
+
+    /// Pixels of the input along a side of a pixel of layer `layer`.
+    #[must_use]
+    pub fn stride(&self, layer: usize) -> usize {
+        1 << self.layers[..=layer].iter().filter(|l| l.pooled).count()
+    }
+
+    /// How far, in pixels of the input, features up to layer `last` look beyond their own place at most.
+    #[must_use]
+    pub fn reach(&self, last: usize) -> usize {
+        let (mut reach, mut stride) = (0, 1);
+        for layer in &self.layers[..=last] {
+            if layer.pooled {
+                reach += stride;
+                stride *= 2;
+            }
+            reach += stride;
+        }
+        reach
     }
 
     /// Runs `input` (`[channels][height][width]`) up to the last of the layers `wanted` (ascending numbers), whose

@@ -3,7 +3,7 @@
 //! VGG pads its layers with zeros, which a loss network sees as a grey frame around the picture, and the optimiser paints
 //! what suits a grey frame. So the picture is optimised with a border of its own mirror image, which is cut off at the end.
 
-use image::{Rgb32FImage, imageops};
+use image::{GrayImage, Rgb32FImage, imageops};
 
 use crate::frame::Picture;
 
@@ -57,6 +57,19 @@ impl Size {
         let period = 2 * (length as i64 - 1).max(1);
         let offset = (place as i64 - self.border as i64).rem_euclid(period);
         offset.min(period - offset).min(length as i64 - 1) as usize
+    }
+
+    /// A plane of bytes of a picture (height, width), scaled to the picture part and spread over the canvas, 0..1.
+    pub(super) fn plane(self, bytes: &[u8], (rows, columns): (usize, usize)) -> Vec<f32> {
+        let (height, width) = self.picture;
+        let plane = GrayImage::from_raw(columns as u32, rows as u32, bytes.to_vec());
+        let mut plane = plane.unwrap_or_default();
+        if (rows, columns) != (height, width) {
+            let filter = imageops::FilterType::Triangle;
+            plane = imageops::resize(&plane, width as u32, height as u32, filter);
+        }
+        let bytes = plane.into_raw();
+        self.extend(|pixel| f32::from(bytes[pixel]) / 255.0)
     }
 
     /// Spreads one plane of the picture over the canvas.

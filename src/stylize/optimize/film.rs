@@ -30,10 +30,12 @@ pub(super) struct Film {
     /// Luma of the picture, and its painting; the newest last.
     past: VecDeque<(Luma, Picture)>,
     now: Option<Luma>,
+    back: &'static [usize],
 }
 
 impl Film {
-    pub(super) fn new(threads: usize) -> Self {
+    /// Finds motion on `threads`; `long_term`: to several pictures back.
+    pub(super) fn new(threads: usize, long_term: bool) -> Self {
         let settings = FlowSettings {
             preset: FlowPreset::Medium,
             scale: FlowScale::Full,
@@ -44,6 +46,7 @@ impl Film {
             cuts: SceneCuts::default(),
             past: VecDeque::new(),
             now: None,
+            back: if long_term { &BACK } else { &BACK[..1] },
         }
     }
 
@@ -64,7 +67,7 @@ impl Film {
         let luma = Luma::from_rgb(picture);
         let mut taken = vec![0.0_f32; picture.width() * picture.height()];
         let mut anchors = Vec::new();
-        for back in BACK {
+        for &back in self.back {
             let Some((before, painting)) = self.past.len().checked_sub(back).map(|i| &self.past[i])
             else {
                 break;
@@ -89,11 +92,27 @@ impl Film {
         anchors
     }
 
+    /// A neighbour's painting (picture, painting) carried to `picture`, on a canvas of `size`.
+    pub(super) fn carry(
+        &mut self,
+        (neighbour, painting): (&Picture, &Picture),
+        picture: &Picture,
+        size: Size,
+    ) -> Option<Anchor> {
+        self.flow.reset();
+        self.flow.push(&Luma::from_rgb(neighbour));
+        let motion = self.flow.push(&Luma::from_rgb(picture))?;
+        let mut taken = vec![0.0_f32; picture.width() * picture.height()];
+        let anchor = anchor(painting, &motion, &mut taken, size);
+        self.flow.recycle(motion);
+        Some(anchor)
+    }
+
     /// Keeps the painting of the picture of the last [`Film::anchors`].
     pub(super) fn remember(&mut self, original: &Picture, painting: &Picture) {
         let luma = self.now.take().unwrap_or_else(|| Luma::from_rgb(original));
         self.past.push_back((luma, painting.clone()));
-        if self.past.len() > BACK[BACK.len() - 1] {
+        if self.past.len() > self.back.last().copied().unwrap_or(1) {
             self.past.pop_front();
         }
     }
@@ -132,6 +151,21 @@ pub(super) fn resized(anchors: &[Anchor], from: Size, to: Size) -> Vec<Anchor> {
         },
     };
     anchors.iter().map(of).collect()
+}
+
+/// The mean of a painting and the anchors, these weighed by how far they can be trusted.
+pub(super) fn average(anchors: &[Anchor], own: Canvas) -> Canvas {
+    let mut canvas = own;
+    let plane = canvas.planes.len() / 3;
+    for (i, value) in canvas.planes.iter_mut().enumerate() {
+        let (mut sum, mut weight) = (*value, 1.0);
+        for anchor in anchors {
+            sum += anchor.confidence[i % plane] * anchor.target[i];
+            weight += anchor.confidence[i % plane];
+        }
+        *value = sum / weight;
+    }
+    canvas
 }
 
 /// Where the optimiser starts: the anchors as far as they can be trusted, `elsewhere` in the rest.

@@ -31,7 +31,7 @@ impl KeptPaintings {
     pub(super) fn new(folder: PathBuf, settings: &OptimizeSettings) -> Self {
         let mut digest = Sha256::new();
         digest.update(format!("1 {settings:?}"));
-        for (picture, _) in &settings.styles {
+        for (picture, _) in settings.styles.iter().chain(&settings.background) {
             digest.update(picture.rgb());
         }
         Self {
@@ -41,13 +41,20 @@ impl KeptPaintings {
         }
     }
 
-    /// The place of the painting of the next picture; what does not `continue` the film is marked so.
-    pub(super) fn place(&mut self, picture: &Picture, continues: bool) -> PathBuf {
+    /// The place of the painting of the next picture, of which `mask` says where it has which style; what does not
+    /// `continue` the film is marked so.
+    pub(super) fn place(
+        &mut self,
+        picture: &Picture,
+        mask: Option<&[u8]>,
+        continues: bool,
+    ) -> PathBuf {
         let mut digest = Sha256::new();
         digest.update(&self.digest);
         digest.update([u8::from(continues)]);
         digest.update((picture.width() as u64).to_le_bytes());
         digest.update(picture.rgb());
+        digest.update(mask.unwrap_or_default());
         self.digest = digest.finalize().to_vec();
         let mut name = format!("{:06}-", self.frame);
         self.frame += 1;
@@ -78,6 +85,30 @@ impl KeptPaintings {
         PictureFile::new(painting.clone()).write(place, true)?;
         Ok(())
     }
+}
+
+/// The name of what belongs to a kept painting: its picture, its mask, its painting in a later pass.
+pub(super) fn sibling(place: &Path, what: &str) -> PathBuf {
+    let stem = place.file_stem().unwrap_or_default().to_string_lossy();
+    let number = stem.split_once('-').map_or("000000", |(number, _)| number);
+    let mut digest = Sha256::new();
+    digest.update(stem.as_bytes());
+    digest.update([0]);
+    digest.update(what);
+    let mut name = format!("{number}-");
+    for byte in &digest.finalize()[..8] {
+        // Writing to a string does not fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    place.with_file_name(name + ".png")
+}
+
+/// What was kept before.
+///
+/// # Errors
+/// When it is not there any more.
+pub(super) fn read(place: &Path) -> Result<Picture, PictureError> {
+    Ok(PictureFile::read(place, Sizing::Native)?.picture)
 }
 
 /// The kept paintings in `folder`, known by their names; none when there is no such folder.

@@ -9,17 +9,22 @@ mod canvas;
 mod film;
 mod kept;
 mod objective;
+mod passes;
 mod settings;
+mod style;
+mod styles;
 #[cfg(test)]
 mod tests;
+mod tiles;
 
 pub use kept::{forget_paintings, kept_paintings};
 pub use objective::{LossWeights, Losses, layers};
+pub use passes::{PaintedFilm, Passes};
 pub use settings::{Method, OptimizeSettings, Quality};
 
 use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Instant};
 
-use super::{MIN_SIDE, StylizeError, Stylizer};
+use super::{MIN_SIDE, Region, StylizeError, Stylizer};
 use crate::{
     frame::Picture,
     kernels::{LossNetwork, Tape},
@@ -27,11 +32,15 @@ use crate::{
         optimizers::{Adam, Lbfgs, StopRule, minimise},
         vgg::VggWeights,
     },
+    style::StyleMix,
 };
 use canvas::{Canvas, Size};
 use film::Film;
 use kept::KeptPaintings;
-use objective::{Anchor, Objective, StyleTarget};
+use objective::{Anchor, Objective, Part};
+use style::{Guide, Look, StyleTarget};
+use styles::Styles;
+use tiles::Tiles;
 
 /// Sizes that are painted one after the other, with the iterations of each in those of full size.
 const LEVELS: [(f64, f64); 3] = [(0.25, 2.0), (0.5, 1.0), (1.0, 1.0)];
@@ -42,8 +51,16 @@ const NEXT_LEVELS: [(f64, f64); 3] = [(0.25, 1.5), (0.5, 1.5), (1.0, 1.0)];
 /// Sizes under this are skipped: what is smaller than a stroke would be lost, and faces are the first to go.
 const LEAST_LEVEL_SIDE: f64 = 80.0;
 
-/// Steps that L-BFGS remembers.
-const HISTORY: usize = 10;
+/// Steps that L-BFGS remembers at most, and at least where memory is scarce.
+const HISTORY: (usize, usize) = (4, 10);
+/// Bytes that features and their gradient take for each pixel worked on at once.
+const FEATURE_BYTES: usize = 1400;
+/// Bytes that everything else takes for each pixel of the canvas, without the steps that L-BFGS remembers.
+const CANVAS_BYTES: usize = 220;
+/// Bytes of a remembered step for each pixel: two pictures.
+const STEP_BYTES: usize = 24;
+/// Bytes of the loss network and the program.
+const FIXED_BYTES: usize = 200 << 20;
 
 /// One step of the optimiser, to be watched.
 pub struct Step<'a> {
@@ -75,6 +92,26 @@ impl Step<'_> {
     }
 }
 
+/// A picture to paint, and how much of each of its pixels is inside of the region (0..255).
+struct Scene<'a> {
+    content: &'a Picture,
+    mask: Option<&'a [u8]>,
+}
+
+impl Scene<'_> {
+    /// Which part of a canvas is inside, and which is outside; nothing where there is no mask.
+    fn guides(&self, size: Size) -> Vec<Guide> {
+        let Some(mask) = self.mask else {
+            return Vec::new();
+        };
+        let inside = size.plane(mask, (self.content.height(), self.content.width()));
+        let outside = inside.iter().map(|m| 1.0 - m).collect();
+        [inside, outside]
+            .map(|mask| Guide::new(mask, size.pair()))
+            .into()
+    }
+}
+
 /// Watches the steps; returning false ends the picture with what there is.
 pub type Watch = Box<dyn FnMut(&Step<'_>) -> bool + Send>;
 
@@ -82,13 +119,24 @@ pub type Watch = Box<dyn FnMut(&Step<'_>) -> bool + Send>;
 pub struct Optimize {
     network: Arc<LossNetwork>,
     tape: Tape,
+    input: Vec<f32>,
     settings: OptimizeSettings,
-    styles: Vec<(Size, StyleTarget)>,
+    /// The style of the region (or of everything), and of the rest.
+    styles: Vec<Styles>,
+    region: Option<Region>,
     film: Film,
     watch: Option<Watch>,
     kept: Option<KeptPaintings>,
     continues: bool,
     frame: u64,
+    /// Share of the style and temporal weights of the settings that is in force.
+    strength: f32,
+    steadiness: f32,
+    /// Of the last picture: where its painting is kept and whether it was completed, its mask, and whether it continues the
+    /// one before.
+    last_place: Option<(PathBuf, bool)>,
+    last_mask: Option<Vec<u8>>,
+    last_continues: bool,
 }
 
 impl Optimize {
@@ -98,14 +146,40 @@ impl Optimize {
         Self {
             network: Arc::new(weights.on_processor(settings.pooling)),
             tape: Tape::default(),
-            film: Film::new(settings.threads),
+            input: Vec::new(),
+            film: Film::new(settings.threads, settings.long_term),
+            styles: vec![Styles::new(settings.styles.clone())],
             settings,
-            styles: Vec::new(),
+            region: None,
             watch: None,
             kept: None,
             continues: false,
             frame: 0,
+            strength: 1.0,
+            steadiness: 1.0,
+            last_place: None,
+            last_mask: None,
+            last_continues: false,
         }
+    }
+
+    /// Paints only `region` in the style of the settings and the rest in the style of the pictures `outside`, with their
+    /// weights.
+    #[must_use]
+    pub fn with_background(mut self, region: Region, outside: Vec<(Arc<Picture>, f32)>) -> Self {
+        self.region = Some(region);
+        self.styles.truncate(1);
+        self.settings.background = outside;
+        self.styles
+            .push(Styles::new(self.settings.background.clone()));
+        self
+    }
+
+    /// Starts with this share (0..1) of the style's weight, which [`Stylizer::set_style`] changes.
+    #[must_use]
+    pub fn with_strength(mut self, strength: f32) -> Self {
+        self.strength = strength;
+        self
     }
 
     /// Calls `watch` after each step.
@@ -122,52 +196,98 @@ impl Optimize {
         self
     }
 
-    /// The style at the scale that fits a picture of this size; computed once for each size.
-    fn prepare_style(&mut self, size: Size, pixels: f64) {
-        if self.styles.iter().any(|(of, _)| *of == size) {
-            return;
-        }
-        let pictures = self.settings.styles.iter().map(|(picture, weight)| {
-            let own = (picture.width() * picture.height()) as f64;
-            let scale = (pixels / own).sqrt() * f64::from(self.settings.style_scale);
-            let scale = scale.max(MIN_SIDE as f64 / picture.width().min(picture.height()) as f64);
-            let size = Size::scaled(picture.height(), picture.width(), scale);
-            (Canvas::new(picture, size), *weight)
-        });
-        let pictures: Vec<_> = pictures.collect();
-        let target = StyleTarget::new(
-            &self.network,
-            &mut self.tape,
-            &self.settings.losses,
-            &pictures,
-        );
-        self.styles.push((size, target));
+    /// Steps that L-BFGS remembers for so many pixels.
+    fn history(&self, pixels: usize) -> usize {
+        let fits = self.settings.memory / 8 / (STEP_BYTES * pixels.max(1));
+        fits.clamp(HISTORY.0, HISTORY.1)
     }
 
-    /// Minimises from `start`; returns false when the watch wants no more.
+    /// The tiles of a canvas that fit in memory.
+    fn tiles(&self, size: Size) -> Tiles {
+        let (height, width) = size.pair();
+        let pixels = height * width;
+        let others = CANVAS_BYTES + STEP_BYTES * self.history(pixels);
+        let room = self
+            .settings
+            .memory
+            .saturating_sub(FIXED_BYTES + others * pixels);
+        let losses = &self.settings.losses;
+        let layers = losses.content_layers.iter().chain(&losses.style_layers);
+        let last = layers.map(|(layer, _)| *layer).max().unwrap_or(0);
+        Tiles::new(
+            (height, width),
+            self.network.reach(last),
+            room / FEATURE_BYTES,
+        )
+    }
+
+    /// What each part of a painting of so many pixels is drawn to.
+    fn targets(&mut self, pixels: f64) -> Vec<StyleTarget> {
+        let layers: Vec<usize> = self
+            .settings
+            .losses
+            .style_layers
+            .iter()
+            .map(|l| l.0)
+            .collect();
+        let stroke = self.settings.style_scale;
+        let mut styles = std::mem::take(&mut self.styles);
+        let (mut tape, mut input) = (
+            std::mem::take(&mut self.tape),
+            std::mem::take(&mut self.input),
+        );
+        let mut look = Look {
+            network: &self.network,
+            tape: &mut tape,
+            input: &mut input,
+        };
+        let targets = styles
+            .iter_mut()
+            .map(|styles| {
+                styles.target(&mut look, &layers, (pixels, stroke), |size| {
+                    self.tiles(size)
+                })
+            })
+            .collect();
+        (self.styles, self.tape, self.input) = (styles, tape, input);
+        targets
+    }
+
+    /// Minimises from `x`; returns false when the watch wants no more.
     fn descend(
         &mut self,
-        content: &Picture,
+        scene: &Scene<'_>,
         x: &mut Canvas,
         anchors: &[Anchor],
         (scale, rule): (f64, StopRule),
     ) -> bool {
         let size = x.size;
+        let content = scene.content;
         let pixels = (content.width() * content.height()) as f64 * scale * scale;
-        self.prepare_style(size, pixels);
-        let style = self.styles.iter().find(|(of, _)| *of == size);
-        let Some((_, style)) = style else {
-            return true;
-        };
-        let target = Canvas::new(content, size);
-        let mut objective = Objective::new(
-            &self.network,
-            &mut self.tape,
-            &self.settings.losses,
+        let targets = self.targets(pixels);
+        let guides = scene.guides(size);
+        let parts = targets.iter().enumerate().map(|(number, style)| Part {
             style,
+            guide: guides.get(number),
+        });
+        let target = Canvas::new(content, size);
+        let tiles = self.tiles(size);
+        let history = self.history(size.pair().0 * size.pair().1);
+        let usual = &self.settings.losses;
+        let weights = LossWeights {
+            style: usual.style * self.strength,
+            temporal: usual.temporal * self.steadiness,
+            ..usual.clone()
+        };
+        let mut objective = Objective::new(
+            (&self.network, &mut self.tape),
+            &weights,
+            parts.collect(),
             &target,
             anchors,
+            tiles,
         );
+        drop(target);
         let latest = std::cell::Cell::new(Losses::default());
         let evaluate = |x: &[f32], gradient: &mut [f32]| {
             let losses = objective.evaluate(x, gradient);
@@ -192,7 +312,7 @@ impl Optimize {
         };
         let planes = &mut x.planes;
         let result = match self.settings.method {
-            Method::Lbfgs => minimise(&mut Lbfgs::new(HISTORY), planes, rule, evaluate, observe),
+            Method::Lbfgs => minimise(&mut Lbfgs::new(history), planes, rule, evaluate, observe),
             Method::Adam { rate } => {
                 minimise(&mut Adam::new(rate), planes, rule, evaluate, observe)
             }
@@ -226,9 +346,10 @@ impl Optimize {
     }
 
     /// The painting of a picture on its own, and whether the watch let it be completed.
-    fn paint_first(&mut self, content: &Picture) -> (Canvas, bool) {
+    fn paint_first(&mut self, scene: &Scene<'_>) -> (Canvas, bool) {
         let begun = Instant::now();
         let mut complete = true;
+        let content = scene.content;
         let (height, width) = (content.height(), content.width());
         let mut canvas = Canvas::default();
         for (scale, share) in self.levels(&LEVELS, height.min(width)) {
@@ -238,7 +359,7 @@ impl Optimize {
                 false => canvas.resized(size),
             };
             let rule = self.rule(share * self.settings.iterations as f64, begun);
-            complete = self.descend(content, &mut canvas, &[], (scale, rule));
+            complete = self.descend(scene, &mut canvas, &[], (scale, rule));
             if !complete {
                 break;
             }
@@ -247,9 +368,10 @@ impl Optimize {
     }
 
     /// The same of a picture that continues a film, held to what `anchors` (at full size) show.
-    fn paint_next(&mut self, content: &Picture, anchors: &[Anchor]) -> (Canvas, bool) {
+    fn paint_next(&mut self, scene: &Scene<'_>, anchors: &[Anchor]) -> (Canvas, bool) {
         let begun = Instant::now();
         let mut complete = true;
+        let content = scene.content;
         let (height, width) = (content.height(), content.width());
         let full = Size::of(height, width);
         let mut coarser: Option<Canvas> = None;
@@ -262,7 +384,7 @@ impl Optimize {
             };
             let mut canvas = film::start(&anchors, elsewhere);
             let rule = self.rule(share * self.settings.next_iterations as f64, begun);
-            complete = self.descend(content, &mut canvas, &anchors, (scale, rule));
+            complete = self.descend(scene, &mut canvas, &anchors, (scale, rule));
             coarser = Some(canvas);
             if !complete {
                 break;
@@ -280,35 +402,48 @@ impl Stylizer for Optimize {
         if width.min(height) < MIN_SIDE {
             return Err(StylizeError::TooSmall { width, height });
         }
-        if self.settings.losses.temporal <= 0.0 {
+        if self.settings.losses.temporal * self.steadiness <= 0.0 {
             self.film.reset();
         }
+        let mask = match &mut self.region {
+            Some(region) => Some(region.mask(picture)?),
+            None => None,
+        };
+        let scene = Scene {
+            content: picture,
+            mask: mask.as_deref(),
+        };
         let anchors = self.film.anchors(picture, Size::of(height, width));
         let continues = std::mem::replace(&mut self.continues, true);
         let place = self
             .kept
             .as_mut()
-            .map(|kept| kept.place(picture, continues));
+            .map(|kept| kept.place(picture, scene.mask, continues));
         let kept = place
             .as_ref()
             .and_then(|place| KeptPaintings::load(place, (width, height)));
+        let mut whole = true;
         let painting = match kept {
             Some(painting) => painting,
             None => {
                 let (canvas, complete) = if anchors.is_empty() {
-                    self.paint_first(picture)
+                    self.paint_first(&scene)
                 } else {
-                    self.paint_next(picture, &anchors)
+                    self.paint_next(&scene, &anchors)
                 };
                 let painting = canvas.to_picture();
                 // One that was broken off is not what --resume should find.
-                if let Some(place) = place.filter(|_| complete) {
-                    KeptPaintings::store(&place, &painting)?;
+                if let Some(place) = place.as_ref().filter(|_| complete) {
+                    KeptPaintings::store(place, &painting)?;
                 }
+                whole = complete;
                 painting
             }
         };
         self.frame += 1;
+        self.last_place = place.map(|place| (place, whole));
+        self.last_continues = !anchors.is_empty();
+        self.last_mask = mask;
         let original = std::mem::replace(picture, painting);
         self.film.remember(&original, picture);
         Ok(())
@@ -316,6 +451,24 @@ impl Stylizer for Optimize {
 
     fn reset(&mut self) {
         self.film.reset();
+        if let Some(region) = &mut self.region {
+            region.reset();
+        }
         self.continues = false;
+    }
+
+    /// The pictures of the mix are the style from now on; a mix without any changes its strength only.
+    fn set_style(&mut self, style: &StyleMix) -> Result<(), StylizeError> {
+        if let Some(styles) = self.styles.first_mut()
+            && !style.pictures().is_empty()
+        {
+            styles.set(style.pictures().to_vec());
+        }
+        self.strength = style.strength();
+        Ok(())
+    }
+
+    fn set_steadiness(&mut self, strength: f32) {
+        self.steadiness = strength;
     }
 }

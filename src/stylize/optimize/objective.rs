@@ -2,19 +2,25 @@
 //!
 //! Every term is relative, so that one set of weights fits every picture and painting. *Content* is the squared
 //! difference of features over the squared features; *style* the squared Frobenius distance of Gram matrices over that
-//! of the painting's own; both are 0 when equal and near 1 for unrelated pictures. Of several paintings the weighted mean
-//! of their Gram matrices is the target: the weighted sum of their losses differs from it by a constant only. Pixel
-//! losses are means in units of 255².
+//! of the painting's own; both are 0 when equal and near 1 for unrelated pictures. Pixel losses are means in units of
+//! 255².
+//!
+//! A Gram matrix belongs to the whole picture. Of a picture in one tile the features are computed once, compared, and led
+//! back; of one in several, a first pass over the tiles sums the matrices and a second one leads back.
 
 use crate::{
     kernels::{
         LossNetwork, Tape, add_gram_gradient, add_out_of_range, add_total_variation,
-        add_weighted_difference, gram_matrix,
+        add_weighted_difference,
     },
-    nn::vgg::{from_input, layer_number, to_input},
+    nn::vgg::{from_input, layer_number},
 };
 
-use super::canvas::Canvas;
+use super::{
+    canvas::Canvas,
+    style::{Guide, Look, StyleTarget},
+    tiles::Tiles,
+};
 use rayon::prelude::*;
 
 /// Weight of what lies outside of 0..255.
@@ -76,19 +82,6 @@ pub struct Losses {
     pub temporal: f64,
 }
 
-/// Gram matrices of the style, one for each of the style layers.
-#[derive(Clone, Debug)]
-pub(super) struct StyleTarget {
-    grams: Vec<Gram>,
-}
-
-#[derive(Clone, Debug)]
-struct Gram {
-    values: Vec<f32>,
-    /// Squared Frobenius norm.
-    norm: f64,
-}
-
 /// A picture that the painting is drawn to, and where.
 #[derive(Clone, Debug)]
 pub(super) struct Anchor {
@@ -98,132 +91,105 @@ pub(super) struct Anchor {
     pub(super) confidence: Vec<f32>,
 }
 
+/// A part of the painting and what it is drawn to.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub(super) style: &'a StyleTarget,
+    /// Which part; `None`: all of it.
+    pub(super) guide: Option<&'a Guide>,
+}
+
 /// The loss of one canvas.
 pub(super) struct Objective<'a> {
     network: &'a LossNetwork,
     tape: &'a mut Tape,
     weights: &'a LossWeights,
-    style: &'a StyleTarget,
-    /// Features of the content at each of the content layers, and the sum of their squares.
-    content: Vec<(Vec<f32>, f64)>,
+    parts: Vec<Part<'a>>,
+    tiles: Tiles,
+    content: Content,
     anchors: &'a [Anchor],
     size: (usize, usize),
     wanted: Vec<usize>,
     input: Vec<f32>,
 }
 
-impl StyleTarget {
-    /// The weighted mean of the Gram matrices of some paintings.
-    pub(super) fn new(
-        network: &LossNetwork,
-        tape: &mut Tape,
-        weights: &LossWeights,
-        paintings: &[(Canvas, f32)],
-    ) -> Self {
-        let layers = numbers(&weights.style_layers);
-        let sum: f32 = paintings.iter().map(|(_, weight)| weight).sum();
-        let mut grams: Vec<Vec<f32>> = layers
-            .iter()
-            .map(|&layer| vec![0.0; network.channels(layer).pow(2)])
-            .collect();
-        let mut input = Vec::new();
-        for (canvas, weight) in paintings {
-            to_input(&canvas.planes, &mut input);
-            network.forward(tape, &input, canvas.size.pair(), &layers);
-            for (mean, &layer) in grams.iter_mut().zip(&layers) {
-                let gram = gram_matrix(tape.features(layer), network.channels(layer));
-                let share = weight / sum;
-                mean.iter_mut()
-                    .zip(gram)
-                    .for_each(|(mean, gram)| *mean += share * gram);
-            }
-        }
-        let grams = grams.into_iter().map(|values| Gram {
-            norm: values
-                .iter()
-                .map(|v| f64::from(*v).powi(2))
-                .sum::<f64>()
-                .max(1e-12),
-            values,
-        });
-        Self {
-            grams: grams.collect(),
-        }
-    }
+/// Features of the content.
+#[derive(Default)]
+struct Content {
+    /// By tile and content layer.
+    features: Vec<Vec<Vec<f32>>>,
+    /// By content layer: the sum of their squares.
+    norms: Vec<f64>,
 }
 
 impl<'a> Objective<'a> {
-    /// The loss of a painting of `content`.
+    /// The loss of a painting of `content`, worked on in `tiles`.
     pub(super) fn new(
-        network: &'a LossNetwork,
-        tape: &'a mut Tape,
+        (network, tape): (&'a LossNetwork, &'a mut Tape),
         weights: &'a LossWeights,
-        style: &'a StyleTarget,
+        parts: Vec<Part<'a>>,
         content: &Canvas,
         anchors: &'a [Anchor],
+        tiles: Tiles,
     ) -> Self {
-        let size = content.size.pair();
         let content_layers = numbers(&weights.content_layers);
-        let mut input = Vec::new();
-        let features = if content_layers.is_empty() {
-            Vec::new()
-        } else {
-            to_input(&content.planes, &mut input);
-            network.forward(tape, &input, size, &content_layers);
-            let features = content_layers.iter().map(|&layer| {
-                let features = tape.features(layer).to_vec();
-                let norm = features.iter().map(|f| f64::from(*f).powi(2)).sum::<f64>();
-                (features, norm.max(1e-12))
-            });
-            features.collect()
-        };
-        let mut wanted = content_layers;
+        let mut wanted = content_layers.clone();
         wanted.extend(numbers(&weights.style_layers));
         wanted.sort_unstable();
         wanted.dedup();
-        Self {
+        let mut objective = Self {
             network,
             tape,
             weights,
-            style,
-            content: features,
+            parts,
+            tiles,
+            content: Content::default(),
             anchors,
-            size,
+            size: content.size.pair(),
             wanted,
-            input,
+            input: Vec::new(),
+        };
+        if !content_layers.is_empty() {
+            objective.look_at_content(&content.planes, &content_layers);
         }
+        objective
+    }
+
+    fn look_at_content(&mut self, planes: &[f32], layers: &[usize]) {
+        self.content.norms = vec![0.0; layers.len()];
+        for tile in &self.tiles.tiles {
+            self.tiles.load(tile, planes, &mut self.input);
+            self.network
+                .forward(self.tape, &self.input, tile.size(), layers);
+            let mut kept = Vec::with_capacity(layers.len());
+            for (&layer, norm) in layers.iter().zip(&mut self.content.norms) {
+                let features = self.tape.features(layer);
+                let stride = self.network.stride(layer);
+                let counts = self.tiles.weights(tile, stride, None);
+                for plane in features.chunks_exact(features.len() / self.network.channels(layer)) {
+                    let squares = plane.iter().map(|f| f64::from(*f).powi(2));
+                    *norm += match &counts {
+                        None => squares.sum::<f64>(),
+                        Some(counts) => squares.zip(counts).map(|(f, c)| f * f64::from(*c)).sum(),
+                    };
+                }
+                kept.push(features.to_vec());
+            }
+            self.content.features.push(kept);
+        }
+        let norms = self.content.norms.iter_mut();
+        norms.for_each(|norm| *norm = norm.max(1e-12));
     }
 
     /// The loss of the planes `x`; fills their gradient.
     pub(super) fn evaluate(&mut self, x: &[f32], gradient: &mut [f32]) -> Losses {
         let mut losses = Losses::default();
-        let Self {
-            network,
-            tape,
-            weights,
-            wanted,
-            input,
-            ..
-        } = self;
-        if wanted.is_empty() {
-            gradient.fill(0.0);
-        } else {
-            to_input(x, input);
-            network.forward(tape, input, self.size, wanted);
-            let (content, style) = (&self.content, self.style);
-            let add = |layer: usize, features: &[f32], gradient: &mut [f32]| {
-                for (place, &(_, share)) in at(&weights.style_layers, layer) {
-                    let weight = weights.style * share;
-                    losses.style += add_style(&style.grams[place], features, weight, gradient);
-                }
-                for (place, &(_, share)) in at(&weights.content_layers, layer) {
-                    let weight = weights.content * share;
-                    losses.content += add_content(&content[place], features, weight, gradient);
-                }
-            };
-            network.backward(tape, wanted, add, gradient);
-            from_input(gradient);
+        gradient.fill(0.0);
+        if !self.wanted.is_empty() {
+            let slopes = self.compare_styles(x, &mut losses);
+            self.go_back(x, &slopes, &mut losses, gradient);
         }
+        let weights = self.weights;
         losses.variation = add_total_variation(x, self.size, weights.variation, gradient)
             + add_out_of_range(x, RANGE_WEIGHT, gradient);
         for Anchor { target, confidence } in self.anchors {
@@ -232,6 +198,104 @@ impl<'a> Objective<'a> {
         }
         losses.total = losses.content + losses.style + losses.variation + losses.temporal;
         losses
+    }
+
+    /// Adds weight · ‖G − target‖² / ‖target‖² of every part and layer to `losses`, weighed by how much of the picture the
+    /// part is; returns the matrices that make the gradient by the features of them, by part and layer.
+    fn compare_styles(&mut self, x: &[f32], losses: &mut Losses) -> Vec<Vec<Vec<f32>>> {
+        let layers = numbers(&self.weights.style_layers);
+        let guides: Vec<_> = self.parts.iter().map(|part| part.guide).collect();
+        let wanted = match self.tiles.tiles.len() {
+            1 => &self.wanted,
+            _ => &layers,
+        };
+        if wanted.is_empty() {
+            return Vec::new();
+        }
+        let mut look = Look {
+            network: self.network,
+            tape: self.tape,
+            input: &mut self.input,
+        };
+        let grams = look.grams(&self.tiles, x, (wanted, &layers), &guides);
+        let mut slopes = Vec::with_capacity(grams.len());
+        for (grams, part) in grams.into_iter().zip(&self.parts) {
+            let mut matrices = grams.into_matrices();
+            let entries = self.weights.style_layers.iter().zip(&part.style.grams);
+            for (matrix, (&(layer, share), (target, norm))) in matrices.iter_mut().zip(entries) {
+                let stride = self.network.stride(layer);
+                let pixels = (x.len() / 3 / (stride * stride)) as f64;
+                let counted = part.guide.map_or(pixels, |guide| guide.at(stride).1);
+                let weight = f64::from(self.weights.style * share) * counted / pixels;
+                let mut sum = 0.0;
+                for (value, target) in matrix.iter_mut().zip(target) {
+                    *value -= target;
+                    sum += f64::from(*value).powi(2);
+                }
+                losses.style += weight * sum / norm;
+                // ∂/∂G is 2·weight·(G − target)/‖target‖², and the gradient by F 2/Σw times that times F, weighed.
+                let scale = (4.0 * weight / (norm * counted.max(1e-6))) as f32;
+                matrix.iter_mut().for_each(|value| *value *= scale);
+            }
+            slopes.push(matrices);
+        }
+        slopes
+    }
+
+    /// Adds the content's loss, and the gradient of both losses on features.
+    fn go_back(
+        &mut self,
+        x: &[f32],
+        slopes: &[Vec<Vec<f32>>],
+        losses: &mut Losses,
+        gradient: &mut [f32],
+    ) {
+        let Self {
+            network,
+            tape,
+            weights,
+            parts,
+            tiles,
+            content,
+            wanted,
+            input,
+            ..
+        } = self;
+        let several = tiles.tiles.len() > 1;
+        let mut found = Vec::new();
+        for (number, tile) in tiles.tiles.iter().enumerate() {
+            if several {
+                tiles.load(tile, x, input);
+                network.forward(tape, input, tile.size(), wanted);
+            }
+            let add = |layer: usize, features: &[f32], gradient: &mut [f32]| {
+                let stride = network.stride(layer);
+                for (place, _) in at(&weights.style_layers, layer) {
+                    for (part, slopes) in parts.iter().zip(slopes) {
+                        let guide = part.guide.map(|guide| guide.at(stride).0);
+                        let guide = tiles.weights(tile, stride, guide);
+                        add_gram_gradient(&slopes[place], features, guide.as_deref(), gradient);
+                    }
+                }
+                for (place, &(_, share)) in at(&weights.content_layers, layer) {
+                    let target = &content.features[number][place];
+                    let scale = f64::from(weights.content * share) / content.norms[place];
+                    let counts = tiles.weights(tile, stride, None);
+                    losses.content +=
+                        add_difference((features, target), counts.as_deref(), scale, gradient);
+                }
+            };
+            if several {
+                found.clear();
+                found.resize(3 * tile.size().0 * tile.size().1, 0.0);
+                network.backward(tape, wanted, add, &mut found);
+                from_input(&mut found);
+                tiles.add(tile, &found, gradient);
+            } else {
+                network.backward(tape, wanted, add, gradient);
+                from_input(gradient);
+            }
+        }
     }
 }
 
@@ -247,44 +311,30 @@ fn at(layers: &[(usize, f32)], layer: usize) -> impl Iterator<Item = (usize, &(u
         .filter(move |(_, entry)| entry.0 == layer)
 }
 
-/// weight · ‖G − target‖² / ‖target‖², and its gradient by the features.
-fn add_style(target: &Gram, features: &[f32], weight: f32, gradient: &mut [f32]) -> f64 {
-    let channels = target.values.len().isqrt();
-    let pixels = features.len() / channels;
-    let mut difference = gram_matrix(features, channels);
-    let mut sum = 0.0;
-    for (value, target) in difference.iter_mut().zip(&target.values) {
-        *value -= target;
-        sum += f64::from(*value).powi(2);
-    }
-    // ∂/∂G is 2·weight·(G − target)/‖target‖², and the gradient by F 2/N times that times F.
-    let scale = (4.0 * f64::from(weight) / (target.norm * pixels as f64)) as f32;
-    difference.iter_mut().for_each(|value| *value *= scale);
-    add_gram_gradient(&difference, features, gradient);
-    f64::from(weight) * sum / target.norm
-}
-
-/// weight · ‖F − target‖² / ‖target‖², and its gradient.
-fn add_content(
-    (target, norm): &(Vec<f32>, f64),
-    features: &[f32],
-    weight: f32,
+/// scale · Σ (F − target)² over the features that count, and its gradient.
+fn add_difference(
+    (features, target): (&[f32], &[f32]),
+    counts: Option<&[f32]>,
+    scale: f64,
     gradient: &mut [f32],
 ) -> f64 {
-    let scale = (2.0 * f64::from(weight) / norm) as f32;
+    const PIECE: usize = 4096;
+    let slope = (2.0 * scale) as f32;
     let parts: Vec<f64> = features
-        .par_chunks(4096)
-        .zip(target.par_chunks(4096))
-        .zip(gradient.par_chunks_mut(4096))
-        .map(|((features, target), gradient)| {
+        .par_chunks(PIECE)
+        .zip(target.par_chunks(PIECE))
+        .zip(gradient.par_chunks_mut(PIECE))
+        .enumerate()
+        .map(|(piece, ((features, target), gradient))| {
             let mut sum = 0.0_f32;
-            for ((f, t), g) in features.iter().zip(target).zip(gradient) {
-                let d = f - t;
-                sum += d * d;
-                *g += scale * d;
+            let counted = |i: usize| counts.map_or(1.0, |c| c[(piece * PIECE + i) % c.len()]);
+            for (i, ((f, t), g)) in features.iter().zip(target).zip(gradient).enumerate() {
+                let (d, c) = (f - t, counted(i));
+                sum += c * d * d;
+                *g += slope * c * d;
             }
             f64::from(sum)
         })
         .collect();
-    f64::from(weight) * parts.iter().sum::<f64>() / norm
+    scale * parts.iter().sum::<f64>()
 }

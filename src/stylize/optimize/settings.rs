@@ -1,6 +1,6 @@
 //! What a painting by optimisation is made with.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use super::LossWeights;
 use crate::{frame::Picture, kernels::Pooling};
@@ -63,7 +63,9 @@ impl Quality {
 #[derive(Clone, Debug)]
 pub struct OptimizeSettings {
     /// Pictures of the style, each with its weight.
-    pub styles: Vec<(Picture, f32)>,
+    pub styles: Vec<(Arc<Picture>, f32)>,
+    /// Those of the rest, where a region is painted in `styles`; [`super::Optimize::with_background`] sets them.
+    pub background: Vec<(Arc<Picture>, f32)>,
     /// Size of the style's strokes: at 1 the style picture is brought to as many pixels as the painting has.
     pub style_scale: f32,
     /// What is minimised.
@@ -82,6 +84,10 @@ pub struct OptimizeSettings {
     pub method: Method,
     /// Pooling of the loss network.
     pub pooling: Pooling,
+    /// Whether a painting is held to older ones too, where the one before does not show what is there.
+    pub long_term: bool,
+    /// Bytes of memory to keep to: larger pictures are worked on in tiles.
+    pub memory: usize,
     /// Threads of the optical flow; the loss network takes rayon's.
     pub threads: usize,
 }
@@ -89,10 +95,11 @@ pub struct OptimizeSettings {
 impl OptimizeSettings {
     /// The usual settings of `quality` for these style pictures.
     #[must_use]
-    pub fn new(styles: Vec<(Picture, f32)>, quality: Quality) -> Self {
+    pub fn new(styles: Vec<(Arc<Picture>, f32)>, quality: Quality) -> Self {
         let iterations = quality.iterations();
         Self {
             styles,
+            background: Vec::new(),
             style_scale: 1.0,
             losses: LossWeights::default(),
             iterations,
@@ -102,6 +109,8 @@ impl OptimizeSettings {
             settled: 0.0,
             method: Method::Lbfgs,
             pooling: Pooling::Average,
+            long_term: true,
+            memory: 4 << 30,
             threads: 2,
         }
     }

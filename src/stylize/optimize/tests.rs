@@ -38,7 +38,7 @@ fn settings() -> OptimizeSettings {
         iterations: 8,
         next_iterations: 3,
         losses: losses(20.0),
-        ..OptimizeSettings::new(vec![(picture(0, 3.0), 1.0)], Quality::Draft)
+        ..OptimizeSettings::new(vec![(Arc::new(picture(0, 3.0)), 1.0)], Quality::Draft)
     }
 }
 
@@ -76,27 +76,140 @@ fn difference(a: &Picture, b: &Picture, shift: usize) -> f64 {
     sum / (3 * (width - shift) * a.height()) as f64
 }
 
+/// What a painting of `size` is drawn to by one picture.
+fn target(network: &LossNetwork, size: Size, scale: f32) -> StyleTarget {
+    let losses = settings().losses;
+    let layers: Vec<usize> = losses.style_layers.iter().map(|layer| layer.0).collect();
+    let mut styles = Styles::new(vec![(Arc::new(picture(0, scale)), 1.0)]);
+    let mut look = Look {
+        network,
+        tape: &mut Tape::default(),
+        input: &mut Vec::new(),
+    };
+    let whole = |size: Size| Tiles::new(size.pair(), 0, usize::MAX);
+    let pixels = (size.width * size.height) as f64;
+    styles.target(&mut look, &layers, (pixels, 1.0), whole)
+}
+
+/// The left part of a canvas and the rest, with a soft edge.
+fn halves(size: Size) -> [Guide; 2] {
+    let left: Vec<f32> = (0..size.width * size.height)
+        .map(|i| ((30.0 - (i % size.width) as f32) / 8.0).clamp(0.0, 1.0))
+        .collect();
+    let right = left.iter().map(|m| 1.0 - m).collect();
+    [left, right].map(|mask| Guide::new(mask, size.pair()))
+}
+
+#[test]
+fn tiles_change_nothing() {
+    let (weights, settings) = (weights(), settings());
+    let network = weights.on_processor(Pooling::Average);
+    let size = Size::of(300, 420);
+    let large = |shift: usize| {
+        let small = picture(shift, 1.0);
+        Canvas::new(&small, size)
+    };
+    let (left, right) = (target(&network, size, 3.0), target(&network, size, 5.0));
+    let guides = halves(size);
+    let (content, x) = (large(0), large(9).planes);
+    let evaluate = |largest: usize, guided: bool| {
+        let parts = [&left, &right].into_iter().zip(&guides);
+        let parts = parts.map(|(style, guide)| Part {
+            style,
+            guide: guided.then_some(guide),
+        });
+        let reach = network.reach(10);
+        let tiles = Tiles::new(size.pair(), reach, largest);
+        let count = tiles.tiles.len();
+        let (mut tape, mut gradient) = (Tape::default(), vec![0.0; x.len()]);
+        let mut objective = Objective::new(
+            (&network, &mut tape),
+            &settings.losses,
+            parts.collect(),
+            &content,
+            &[],
+            tiles,
+        );
+        let losses = objective.evaluate(&x, &mut gradient);
+        (losses, gradient, count)
+    };
+    for guided in [false, true] {
+        let (whole, gradient, one) = evaluate(usize::MAX, guided);
+        let (tiled, of_tiles, several) = evaluate(1, guided);
+        assert!(one == 1 && several > 3, "{one} {several}");
+        for (a, b) in [
+            (whole.content, tiled.content),
+            (whole.style, tiled.style),
+            (whole.total, tiled.total),
+        ] {
+            assert!((a / b - 1.0).abs() < 1e-4, "{whole:?} {tiled:?}");
+        }
+        let largest = gradient.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+        for (a, b) in gradient.iter().zip(&of_tiles) {
+            assert!((a - b).abs() < 1e-3 * largest, "{a} {b} of {largest}");
+        }
+    }
+}
+
+#[test]
+fn each_part_gets_its_own_style() {
+    // Dark stripes on one side, bright ones on the other, of a grey picture.
+    let stripes = |level: u8| {
+        let rgb = (0..96 * 64 * 3).map(|i| level + 20 * u8::from(i / 3 % 8 < 4));
+        vec![(Arc::new(Picture::new(96, 64, rgb.collect()).unwrap()), 1.0)]
+    };
+    let paint = |left: u8, right: u8| {
+        let mask = (0..96 * 64 * 3).map(|i| if i / 3 % 96 < 48 { 255 } else { 0 });
+        let mask = Picture::new(96, 64, mask.collect()).unwrap();
+        let region = Region::new(crate::stylize::MaskSource::Still(mask), false);
+        let settings = OptimizeSettings {
+            styles: stripes(left),
+            iterations: 12,
+            ..settings()
+        };
+        let mut painter =
+            Optimize::new(&weights(), settings).with_background(region, stripes(right));
+        let mut painting = Picture::new(96, 64, vec![128; 96 * 64 * 3]).unwrap();
+        painter.paint(&mut painting).unwrap();
+        let mean = |from: usize| {
+            let rows = painting.rgb().chunks_exact(96 * 3);
+            let pixels = rows.flat_map(|row| &row[from * 3..(from + 32) * 3]);
+            pixels.map(|v| f64::from(*v)).sum::<f64>() / f64::from(32 * 64 * 3)
+        };
+        (mean(8), mean(56))
+    };
+    let (dark, bright) = paint(20, 215);
+    assert!(dark + 3.0 < bright, "{dark} {bright}");
+    let (bright, dark) = paint(215, 20);
+    assert!(dark + 3.0 < bright, "{dark} {bright}");
+}
+
 #[test]
 fn the_gradient_of_all_terms_is_that_of_finite_differences() {
     let (weights, settings) = (weights(), settings());
     let network = weights.on_processor(Pooling::Average);
     let loss_weights = settings.losses;
     let size = Size::scaled(64, 96, 0.5);
-    let painting = [(Canvas::new(&picture(0, 3.0), size), 1.0)];
-    let style = StyleTarget::new(&network, &mut Tape::default(), &loss_weights, &painting);
+    let (left, right) = (target(&network, size, 3.0), target(&network, size, 5.0));
     let content = Canvas::new(&picture(0, 1.0), size);
     let anchors = [Anchor {
         target: Canvas::new(&picture(3, 1.0), size).planes,
         confidence: vec![0.5; size.width * size.height],
     }];
+    let guides = halves(size);
+    let parts = [&left, &right].into_iter().zip(&guides);
+    let parts = parts.map(|(style, guide)| Part {
+        style,
+        guide: Some(guide),
+    });
     let mut tape = Tape::default();
     let mut objective = Objective::new(
-        &network,
-        &mut tape,
+        (&network, &mut tape),
         &loss_weights,
-        &style,
+        parts.collect(),
         &content,
         &anchors,
+        Tiles::new(size.pair(), 0, usize::MAX),
     );
     let x = Canvas::new(&picture(20, 2.0), size).planes;
     let mut gradient = vec![0.0; x.len()];
