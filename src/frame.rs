@@ -56,6 +56,15 @@ impl Picture {
         &self.rgb
     }
 
+    /// Puts other pixels of the same size in place of these, which come back.
+    ///
+    /// # Panics
+    /// When there are not as many.
+    pub(crate) fn replace_rgb(&mut self, rgb: Vec<u8>) -> Vec<u8> {
+        assert_eq!(rgb.len(), self.rgb.len(), "pixels of another size");
+        std::mem::replace(&mut self.rgb, rgb)
+    }
+
     /// The pixels, to be changed in place.
     pub fn rgb_mut(&mut self) -> &mut [u8] {
         &mut self.rgb

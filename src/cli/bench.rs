@@ -273,7 +273,7 @@ impl Bench<'_> {
         let Some(steadying) = self.steadying(picture.width(), picture.height())? else {
             return Ok(None);
         };
-        let mut flow = FlowEstimator::new(steadying.flow);
+        let mut flow = FlowEstimator::new(steadying.flow).backward_only();
         let mut steady = Steady::new(steadying.settings)?;
         let mut stats = [StageStats::default(), StageStats::default()];
         for i in 0..=self.args.frames as usize {

@@ -3,7 +3,9 @@
 //! One instruction multiplies 16 rows of 32 bf16 values with a 32×16 block of weights. A row is one output pixel's
 //! share of the input: 32 channels of a 3×3 layer's tap, or a whole kernel row of 9×9×3 (27 values; the five behind
 //! them meet zero weights). Tile loads take any distance between rows, so the patch is read as it lies: the distance
-//! is one pixel, and no input is ever rearranged. Two tiles of pixels times two of output channels are held at a time.
+//! is one pixel, and no input is ever rearranged. Two tiles of pixels times two of output channels are held at a time;
+//! a layer of 64 outputs takes them in two turns. A layer of fewer than 16 outputs makes several neighbouring pixels at
+//! once, whose kernels lie beside one another in the zeros of a wider one.
 //!
 //! Intrinsics for this unit are not stable, so this is the one module with assembly. The compiler never touches tile
 //! registers; they are configured before and released after each tile of the picture.
@@ -20,8 +22,8 @@ const TILE_PIXELS: usize = 16;
 const TILE_VALUES: usize = 32;
 /// Bytes of one tile register.
 const TILE_BYTES: usize = 1024;
-/// Most steps of any layer: 9 rows of two blocks.
-const STEPS: usize = 18;
+/// Most steps of any layer: 9 rows of three blocks.
+const STEPS: usize = 27;
 
 /// Whether the processor has the unit and the operating system lets this process use it.
 #[cfg(target_arch = "x86_64")]
@@ -118,7 +120,7 @@ pub(crate) struct TileConvolution {
     step: usize,
     /// Kernel row and byte offset in it of each step.
     steps: Vec<(usize, usize)>,
-    /// `[step][block of 16 output channels][pair of values][output channel][2]`.
+    /// `[turn][step][block of 16 output channels][pair of values][output channel][2]`.
     #[cfg_attr(
         not(target_arch = "x86_64"),
         expect(
@@ -130,51 +132,36 @@ pub(crate) struct TileConvolution {
 }
 
 impl TileConvolution {
-    /// Packs `weights`, of 16 or 32 output channels.
+    /// Packs `weights`, of 3, 4, 8, 16, 32 or 64 output channels; three are stored as four, the last of them zero.
     pub(crate) fn new(weights: &ConvolutionWeights, stride: usize) -> Self {
         let ConvolutionWeights {
-            out_channels,
+            out_channels: own,
             in_channels,
             kernel_size: kernel,
             ref weight,
         } = *weights;
-        Self::from_rows(
-            out_channels,
-            kernel,
-            kernel * in_channels,
-            stride * in_channels,
-            |o, y, value| {
-                let (x, i) = (value / in_channels, value % in_channels);
-                weight[((o * in_channels + i) * kernel + y) * kernel + x]
-            },
-        )
-    }
-
-    /// Packs `weights` of at most four output channels so that four neighbouring pixels are one output of 16 channels.
-    pub(crate) fn four_pixels_at_once(weights: &ConvolutionWeights) -> Self {
-        let ConvolutionWeights {
-            out_channels,
-            in_channels,
-            kernel_size: kernel,
-            ref weight,
-        } = *weights;
+        let channels = own.next_power_of_two();
+        let pixels_at_once = (16 / channels).max(1);
+        // Pixels further right see the same run, as much later as they are apart.
+        let reach = kernel + (pixels_at_once - 1) * stride;
         let convolution = Self::from_rows(
-            16,
+            channels * pixels_at_once,
             kernel,
-            (kernel + 3) * in_channels,
-            4 * in_channels,
+            reach * in_channels,
+            pixels_at_once * stride * in_channels,
             |o, y, value| {
-                let (pixel, o) = (o / 4, o % 4);
+                let (pixel, o) = (o / channels, o % channels);
                 let (x, i) = (value / in_channels, value % in_channels);
-                if o < out_channels && (pixel..pixel + kernel).contains(&x) {
-                    weight[((o * in_channels + i) * kernel + y) * kernel + x - pixel]
-                } else {
-                    0.0
+                match x.checked_sub(pixel * stride) {
+                    Some(x) if x < kernel && o < own => {
+                        weight[((o * in_channels + i) * kernel + y) * kernel + x]
+                    }
+                    _ => 0.0,
                 }
             },
         );
         Self {
-            pixels_at_once: 4,
+            pixels_at_once,
             ..convolution
         }
     }
@@ -188,7 +175,9 @@ impl TileConvolution {
         step: usize,
         weight: impl Fn(usize, usize, usize) -> f32,
     ) -> Self {
-        debug_assert!(out_channels == 16 || out_channels == 32);
+        debug_assert!(matches!(out_channels, 16 | 32 | 64));
+        // Output channels of a turn.
+        let turn = out_channels.min(32);
         let blocks = run.div_ceil(TILE_VALUES);
         let steps: Vec<_> = (0..kernel * blocks)
             .map(|s| (s / blocks, s % blocks * TILE_VALUES * 2))
@@ -199,7 +188,8 @@ impl TileConvolution {
             for value in 0..run {
                 for o in 0..out_channels {
                     let (block, inside) = (value / TILE_VALUES, value % TILE_VALUES);
-                    let tile = (y * blocks + block) * (out_channels / 16) + o / 16;
+                    let step = o / turn * steps.len() + y * blocks + block;
+                    let tile = step * (turn / 16) + o % turn / 16;
                     let at = tile * TILE_BYTES + ((inside / 2 * 16 + o % 16) * 2 + inside % 2) * 2;
                     packed[at..at + 2]
                         .copy_from_slice(&half::bf16::from_f32(weight(o, y, value)).to_le_bytes());
@@ -215,17 +205,20 @@ impl TileConvolution {
         }
     }
 
-    /// 32 pixels of `BLOCKS` × 16 channels.
+    /// 32 pixels of 16 channels, or of those 32 that `turn` counts.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    unsafe fn pair(&self, input: *const u8, offsets: &[usize; STEPS], out: *mut f32) {
+    unsafe fn pair(&self, input: *const u8, offsets: &[usize; STEPS], turn: usize, out: *mut f32) {
         let second_input = TILE_PIXELS * self.step;
         let out_row = self.out_channels * 4;
         let second_out = TILE_PIXELS * out_row;
         // SAFETY: the tile registers are configured; every step's rows lie inside the patch and its slack, the weights
         // hold 1024 bytes per step and block, and `out` has room for 32 pixels.
         unsafe {
-            if self.out_channels == 32 {
+            let weights = self.packed.as_ptr::<u8>();
+            let weights = weights.add(turn * self.steps.len() * 2 * TILE_BYTES);
+            let out = out.add(turn * 32);
+            if self.out_channels >= 32 {
                 std::arch::asm!(
                     "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
                     "2:",
@@ -255,7 +248,7 @@ impl TileConvolution {
                     input = in(reg) input,
                     step = in(reg) self.step,
                     second_input = in(reg) second_input,
-                    weights = inout(reg) self.packed.as_ptr::<u8>() => _,
+                    weights = inout(reg) weights => _,
                     line = in(reg) 64_usize,
                     out = inout(reg) out => _,
                     out_row = in(reg) out_row,
@@ -287,7 +280,7 @@ impl TileConvolution {
                     input = in(reg) input,
                     step = in(reg) self.step,
                     second_input = in(reg) second_input,
-                    weights = inout(reg) self.packed.as_ptr::<u8>() => _,
+                    weights = inout(reg) weights => _,
                     line = in(reg) 64_usize,
                     out = inout(reg) out => _,
                     out_row = in(reg) out_row,
@@ -299,7 +292,13 @@ impl TileConvolution {
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    unsafe fn pair(&self, _input: *const u8, _offsets: &[usize; STEPS], _out: *mut f32) {
+    unsafe fn pair(
+        &self,
+        _input: *const u8,
+        _offsets: &[usize; STEPS],
+        _turn: usize,
+        _out: *mut f32,
+    ) {
         unreachable!("not available on this architecture")
     }
 }
@@ -345,14 +344,102 @@ impl RowConvolution for TileConvolution {
             *offset = row * row_values * 2 + inside;
         }
         for first in (0..pixels).step_by(2 * TILE_PIXELS) {
-            // SAFETY: up to 31 pixels too many are read from the slack and written to it.
+            for turn in 0..self.out_channels.div_ceil(32) {
+                // SAFETY: up to 31 pixels too many are read from the slack and written to it.
+                unsafe {
+                    self.pair(
+                        input.add(first * self.step),
+                        &offsets,
+                        turn,
+                        out.add(first * self.out_channels),
+                    )
+                };
+            }
+        }
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use crate::kernels::convolution::SLACK;
+    use crate::kernels::instruction_set::{InstructionSet, Kernel};
+    use crate::kernels::reference::noise;
+    use half::bf16;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    struct Row<'a> {
+        convolution: &'a TileConvolution,
+        patch: &'a [bf16],
+        row_values: usize,
+        units: usize,
+        out: &'a mut [f32],
+    }
+
+    impl Kernel for Row<'_> {
+        type Output = ();
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) {
+            let (input, out) = (self.patch.as_ptr().cast(), self.out.as_mut_ptr());
+            // SAFETY: the patch has the kernel's rows and slack behind them, the outputs too.
             unsafe {
-                self.pair(
-                    input.add(first * self.step),
-                    &offsets,
-                    out.add(first * self.out_channels),
-                )
+                self.convolution.begin();
+                let work = std::ptr::null_mut();
+                self.convolution
+                    .row::<S>(input, self.row_values, self.units, out, 0, work);
+                self.convolution.end();
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rows_agree_with_plain_sums(
+            outputs in select(vec![3_usize, 4, 8, 16, 32, 64]),
+            inputs in select(vec![3_usize, 4, 8, 16, 32, 48]),
+            kernel in select(vec![3_usize, 5, 9]),
+            stride in 1_usize..3,
+            units in 1_usize..70,
+            seed in 0_u64..1000,
+        ) {
+            let stored = outputs.next_power_of_two();
+            let at_once = (16 / stored).max(1);
+            let reach = kernel + (at_once - 1) * stride;
+            prop_assume!(kernel * (reach * inputs).div_ceil(TILE_VALUES) <= STEPS);
+            if !InstructionSet::Amx.is_available() {
+                return Ok(());
+            }
+            let weights = ConvolutionWeights {
+                out_channels: outputs,
+                in_channels: inputs,
+                kernel_size: kernel,
+                weight: noise(seed, outputs * inputs * kernel * kernel),
             };
+            let convolution = TileConvolution::new(&weights, stride);
+            prop_assert_eq!(convolution.pixels_at_once(), at_once);
+            let pixels = units * at_once;
+            let row_values = ((pixels - 1) * stride + kernel) * inputs;
+            let mut patch = vec![bf16::ZERO; kernel * row_values + SLACK];
+            for (value, noise) in patch.iter_mut().zip(noise(seed + 1, kernel * row_values)) {
+                *value = bf16::from_f32(noise);
+            }
+            let mut out = vec![0.0; pixels * stored + SLACK];
+            let row = Row { convolution: &convolution, patch: &patch, row_values, units, out: &mut out };
+            // SAFETY: the set is available.
+            unsafe { InstructionSet::Amx.run(row) };
+            for (pixel, out) in out.chunks_exact(stored).take(pixels).enumerate() {
+                for (o, &out) in out.iter().enumerate() {
+                    let mut sum = 0.0_f64;
+                    for at in 0..if o < outputs { kernel * kernel * inputs } else { 0 } {
+                        let (y, x, i) = (at / inputs / kernel, at / inputs % kernel, at % inputs);
+                        let weight = weights.weight[((o * inputs + i) * kernel + y) * kernel + x];
+                        let value = patch[y * row_values + (pixel * stride + x) * inputs + i];
+                        sum += bf16::from_f32(weight).to_f64() * value.to_f64();
+                    }
+                    prop_assert!((f64::from(out) - sum).abs() < 1e-4, "{} in place of {}", out, sum);
+                }
+            }
         }
     }
 }

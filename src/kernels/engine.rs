@@ -4,7 +4,9 @@
 //! ReLU and residual sum while filling its patch. So every tensor is written once and read once per reader, and
 //! nothing but convolution outputs is ever stored. Memory is two regions used in turn; the output of a first layer at
 //! full size, by far the largest, is kept in 16-bit whole numbers: its inputs are bounded, so its outputs are, and
-//! weights scaled by that bound use all 16 bits (half precision would leave three times the error).
+//! weights scaled by that bound use all 16 bits (half precision would leave three times the error). Where the matrix
+//! unit multiplies, arithmetic is so cheap that moving tensors is most of a frame's time: there the others are kept in
+//! half precision, whose 11 bits are cut to 8 for the product anyway.
 
 use super::aligned::AlignedBuffer;
 use super::convolution::{Method, SLACK, WORK};
@@ -17,7 +19,7 @@ use super::pass::{
     ConvolutionPass, ConvolutionTile, FinishPass, FinishRow, LastPass, LastTile, Painting, Scratch,
     Source, Target,
 };
-use super::patch::{Edge, TensorSource};
+use super::patch::{Edge, Storage, TensorSource};
 use super::picture::{BlockSource, PictureSource};
 use super::plan::Plan;
 use super::pool::WorkerPool;
@@ -184,35 +186,26 @@ impl TransformEngine {
         self.check_picture(rgb, width, height)?;
         let style = self.style.take().ok_or(KernelError::NoStyle)?;
         let plan = self.prepare(width, height);
-        let first = self.first_region.as_mut_ptr::<f32>();
-        let second = self.second_region.as_mut_ptr::<f32>();
+        let storage = self.network.storage();
+        let first = self.first_region.as_mut_ptr::<u8>();
+        let second = self.second_region.as_mut_ptr::<u8>();
         let channels = self.network.shape.trunk();
         let (pixels, values) = (plan.pixels(), plan.pixels() / 16 * channels);
         // SAFETY: the four planes of the first region, as for painting.
-        let plane = |index: usize| unsafe { first.add(index * pixels * 2) };
+        let plane = |index: usize| unsafe { first.add(index * pixels * 2 * storage.bytes()) };
         let affine = self.enter(&plan, &style, rgb, (first, second, plane(3)));
-        // SAFETY: a plane holds so many values, and `enter` wrote these.
-        let raw = unsafe { std::slice::from_raw_parts(plane(3), values) };
-        let normalised = |(at, value): (usize, &f32), affine: &Affine| {
+        let normalised = |at: usize, affine: &Affine| {
+            // SAFETY: a plane holds so many values, and `enter` and `repaint` write the fourth.
+            let value = unsafe { storage.value(plane(3), at) };
             value * affine.scale[at % channels] + affine.shift[at % channels]
         };
         before.clear();
-        before.extend(
-            raw.iter()
-                .enumerate()
-                .map(|value| normalised(value, &affine).max(0.0)),
-        );
+        before.extend((0..values).map(|at| normalised(at, &affine).max(0.0)));
         let (affine, trunk) = self.repaint(&plan, &style, affine);
-        // SAFETY: as above; `repaint` wrote both planes.
-        let (raw, trunk) = unsafe {
-            (
-                std::slice::from_raw_parts(plane(3), values),
-                std::slice::from_raw_parts(trunk, values),
-            )
-        };
         behind.clear();
-        let sums = raw.iter().enumerate().zip(trunk);
-        behind.extend(sums.map(|(value, trunk)| normalised(value, &affine) + trunk));
+        // SAFETY: as above; `repaint` wrote that plane too.
+        let kept = |at| unsafe { storage.value(trunk, at) };
+        behind.extend((0..values).map(|at| normalised(at, &affine) + kept(at)));
         self.plan = Some(plan);
         self.style = Some(style);
         Ok(())
@@ -239,17 +232,18 @@ impl TransformEngine {
         let shape = self.network.shape;
         let plan = Plan::new(shape, width, height);
         let pixels = plan.pixels();
+        let bytes = self.network.storage().bytes();
         // 16-bit numbers at full size, then a plane at half size.
         let (first, second) = match shape.entry {
-            Entry::Contract { channels, .. } => (2 * channels[0], channels[1]),
+            Entry::Contract { channels, .. } => (2 * channels[0], channels[1] * bytes / 4),
             Entry::Unshuffle { .. } => (0, 0),
         };
         // Four planes of 32 channels at a quarter.
-        self.first_region.resize(pixels * first.max(32));
+        self.first_region.resize(pixels * first.max(8 * bytes));
         // The planes of the expanding layers, the last four channels wide.
         let [half, full] = shape.expand;
-        self.second_region
-            .resize(pixels * second.max(half + 4 * stored_channels(full) + 16));
+        let expanding = (half + 4 * stored_channels(full) + 16) * bytes / 4;
+        self.second_region.resize(pixels * second.max(expanding));
         let (mut patch, mut row, mut partials) = (0, 0, 0);
         for (layer, tiling) in plan.tilings.iter().enumerate() {
             let columns = tiling.tile_columns;
@@ -274,7 +268,7 @@ impl TransformEngine {
         for scratch in &mut self.scratch {
             scratch.patch.reserve(patch * 4);
             scratch.row.reserve(row * 4);
-            scratch.work.reserve(WORK * 4);
+            scratch.work.reserve((WORK * 4).max(row));
         }
         self.partials.resize(partials, Moments::default());
         plan
@@ -302,19 +296,24 @@ impl TransformEngine {
         let pixels = plan.pixels();
         let shape = self.network.shape;
         let (expanding, [half, full]) = (shape.expanding(), shape.expand);
-        let first = self.first_region.as_mut_ptr::<f32>();
-        let second = self.second_region.as_mut_ptr::<f32>();
+        let storage = self.network.storage();
+        let bytes = storage.bytes();
+        let first = self.first_region.as_mut_ptr::<u8>();
+        let second = self.second_region.as_mut_ptr::<u8>();
         // SAFETY: offsets within the regions, as `prepare` sized them: the first holds four planes of a sixteenth of the
-        // pixels with 32 channels (8 bytes a pixel each), the second the expanding layers' planes one behind the other.
-        let plane = |index: usize| unsafe { first.add(index * pixels * 2) };
+        // pixels with 32 channels, the second the expanding layers' planes one behind the other.
+        let plane = |index: usize| unsafe { first.add(index * pixels * 2 * bytes) };
         // SAFETY: as above.
         let (expanded_half, expanded, raw) = unsafe {
-            let expanded = second.add(pixels * half / 4);
+            let expanded = second.add(pixels * half / 4 * bytes);
             (
                 second,
                 expanded,
-                expanded.add(pixels * stored_channels(full)),
+                expanded.add(pixels * stored_channels(full) * bytes),
             )
+        };
+        let tensor = |data, shrink, channels, affine| {
+            tensor(plan, (data, storage), shrink, channels, affine)
         };
 
         let affine = self.enter(plan, style, rgb, (first, second, plane(3)));
@@ -330,10 +329,11 @@ impl TransformEngine {
             relu: false,
             trunk,
             edge,
-            ..tensor(plan, output, 4, deep, affine)
+            ..tensor(output, 4, deep, affine)
         };
         let target = Target::Blocks {
             data: expanded_half,
+            storage,
             width: quarter,
             channels: half,
         };
@@ -341,7 +341,7 @@ impl TransformEngine {
 
         let source = TensorSource {
             edge,
-            ..tensor(plan, expanded_half, 2, half, affine)
+            ..tensor(expanded_half, 2, half, affine)
         };
         let target = Target::Blocks {
             data: if shape.last_kernel.is_some() {
@@ -349,16 +349,18 @@ impl TransformEngine {
             } else {
                 raw
             },
+            storage,
             width: plan.plane(2).1,
             channels: stored_channels(full),
         };
         let mut affine = self.convolve(plan, style, expanding + 1, Source::Tensor(source), target);
         if shape.last_kernel.is_some() {
-            let source = tensor(plan, expanded, 1, full, affine);
+            let source = tensor(expanded, 1, full, affine);
             affine = self.convolve_last(plan, style, source, raw);
         }
         let pass = FinishPass {
             raw,
+            storage,
             raw_width: plan.plane(1).1,
             affine: &affine,
             painting,
@@ -379,34 +381,33 @@ impl TransformEngine {
         plan: &Plan,
         style: &StyleParameters,
         mut affine: Affine,
-    ) -> (Affine, *mut f32) {
+    ) -> (Affine, *mut u8) {
         let (shape, pixels) = (self.network.shape, plan.pixels());
-        let first = self.first_region.as_mut_ptr::<f32>();
+        let storage = self.network.storage();
+        let first = self.first_region.as_mut_ptr::<u8>();
         // SAFETY: the four planes of the first region, as `prepare` sized it.
-        let plane = |index: usize| unsafe { first.add(index * pixels * 2) };
+        let plane = |index: usize| unsafe { first.add(index * pixels * 2 * storage.bytes()) };
         // Two trunks (used in turn) and the two outputs of a residual block.
         let (quarter, deep) = (plan.plane(4).1, shape.trunk());
         let (between, output) = (plane(2), plane(3));
-        let mut trunk: *mut f32 = std::ptr::null_mut();
+        let plain = |data| Target::Plain {
+            data,
+            storage,
+            width: quarter,
+        };
+        let mut trunk: *mut u8 = std::ptr::null_mut();
         for block in 0..shape.blocks {
             let (next, layer) = (plane(block % 2), shape.residual() + 2 * block);
             let source = TensorSource {
                 relu: block == 0,
                 trunk,
                 keep: next,
-                ..tensor(plan, output, 4, deep, affine)
+                ..tensor(plan, (output, storage), 4, deep, affine)
             };
-            let target = Target::Plain {
-                data: between,
-                width: quarter,
-            };
-            let inner = self.convolve(plan, style, layer, Source::Tensor(source), target);
-            let source = tensor(plan, between, 4, deep, inner);
-            let target = Target::Plain {
-                data: output,
-                width: quarter,
-            };
-            affine = self.convolve(plan, style, layer + 1, Source::Tensor(source), target);
+            let source = Source::Tensor(source);
+            let inner = self.convolve(plan, style, layer, source, plain(between));
+            let source = Source::Tensor(tensor(plan, (between, storage), 4, deep, inner));
+            affine = self.convolve(plan, style, layer + 1, source, plain(output));
             trunk = next;
         }
         (affine, trunk)
@@ -418,10 +419,12 @@ impl TransformEngine {
         plan: &Plan,
         style: &StyleParameters,
         rgb: &[u8],
-        (first, second, output): (*mut f32, *mut f32, *mut f32),
+        (first, second, output): (*mut u8, *mut u8, *mut u8),
     ) -> Affine {
+        let storage = self.network.storage();
         let trunk = Target::Plain {
             data: output,
+            storage,
             width: plan.plane(4).1,
         };
         let (width, row_map, column_map) = (plan.width, &plan.row_map[..], &plan.column_map[..]);
@@ -437,10 +440,12 @@ impl TransformEngine {
             }
             let target = Target::Plain {
                 data: second,
+                storage,
                 width: plan.plane(4).1,
             };
             let affine = self.convolve(plan, style, 0, Source::Blocks(picture), target);
-            let source = tensor(plan, second, 4, self.network.shape.trunk(), affine);
+            let deep = self.network.shape.trunk();
+            let source = tensor(plan, (second, storage), 4, deep, affine);
             return self.convolve(plan, style, 1, Source::Tensor(source), trunk);
         };
         let picture = PictureSource {
@@ -450,22 +455,21 @@ impl TransformEngine {
             column_map,
             padding: 4,
         };
-        let target = Target::Packed {
-            data: first.cast(),
+        let target = Target::Plain {
+            data: first,
+            storage: Storage::I16,
             width: plan.plane(1).1,
         };
         let affine = self.convolve(plan, style, 0, Source::Picture(picture), target);
-        let source = TensorSource {
-            packed: true,
-            ..tensor(plan, first, 1, channels[0], affine)
-        };
+        let source = tensor(plan, (first, Storage::I16), 1, channels[0], affine);
         let target = Target::Plain {
             data: second,
+            storage,
             width: plan.plane(2).1,
         };
         let affine = self.convolve(plan, style, 1, Source::Tensor(source), target);
         // The first region is free now.
-        let source = tensor(plan, second, 2, channels[1], affine);
+        let source = tensor(plan, (second, storage), 2, channels[1], affine);
         self.convolve(plan, style, 2, Source::Tensor(source), trunk)
     }
 
@@ -474,7 +478,7 @@ impl TransformEngine {
         plan: &Plan,
         style: &StyleParameters,
         source: TensorSource,
-        target: *mut f32,
+        target: *mut u8,
     ) -> Affine {
         let last = self.network.shape.last();
         let tiling = &plan.tilings[last];
@@ -486,7 +490,7 @@ impl TransformEngine {
                 let pass = LastPass {
                     convolution,
                     source,
-                    target,
+                    target: target.cast(),
                     tiling,
                     partials,
                     scratch,
@@ -508,6 +512,7 @@ impl TransformEngine {
                     Source::Tensor(source),
                     Target::Plain {
                         data: target,
+                        storage: source.storage,
                         width: plan.plane(1).1,
                     },
                 );
@@ -592,15 +597,15 @@ impl TransformEngine {
 /// The outputs of a layer with ReLU, at a `shrink`th of the size.
 fn tensor(
     plan: &Plan,
-    data: *const f32,
+    (data, storage): (*mut u8, Storage),
     shrink: usize,
     channels: usize,
     affine: Affine,
 ) -> TensorSource {
     let (height, width) = plan.plane(shrink);
     TensorSource {
-        data: data.cast(),
-        packed: false,
+        data,
+        storage,
         shape: (height, width, channels),
         affine,
         quantiser: Affine::IDENTITY,

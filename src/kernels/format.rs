@@ -110,6 +110,16 @@ impl Format for Bf16 {
         unsafe { *patch.cast::<u16>().add(index) = bits }
     }
     #[inline(always)]
+    unsafe fn put_bytes<const COUNT: usize>(patch: *mut u8, index: usize, bytes: &[u8; COUNT]) {
+        // All read before any is written, as above.
+        let values = bytes.map(|byte| ((f32::from(byte) - 128.0).to_bits() >> 16) as u16);
+        // SAFETY: the caller guarantees the room.
+        unsafe {
+            let to = patch.cast::<u16>().add(index).cast::<[u16; COUNT]>();
+            to.write_unaligned(values);
+        }
+    }
+    #[inline(always)]
     unsafe fn dot<S: Simd>(input: S::F, weights: S::F, sums: S::F) -> S::F {
         // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { S::dot_bf16(input, weights, sums) }

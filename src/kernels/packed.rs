@@ -1,12 +1,12 @@
 //! A network's weights as an instruction set and a precision want them.
 
-use super::amx::TileConvolution;
 use super::convolution::{Convolution, Method};
 use super::last::LastConvolution;
 use super::network::{
     ConvolutionWeights, Entry, NetworkShape, StyleParameters, TransformWeights, Upsample,
     fold_upsampling, pad_blocks,
 };
+use super::patch::Storage;
 use super::quantise::{quantised, quantised_for_bytes, quantiser, suits};
 use super::statistics::Affine;
 use super::{InstructionSet, KernelError, Precision};
@@ -50,13 +50,13 @@ fn method(
     shape: NetworkShape,
 ) -> Result<Method, KernelError> {
     let bf16 = || match set {
-        // Its blocks of 32 values are the style pack's 32 channels.
-        InstructionSet::Amx if shape == NetworkShape::STYLE_PACK => Ok(Method::Tiles),
-        InstructionSet::Amx | InstructionSet::Avx512Dot => Ok(Method::Bf16),
+        InstructionSet::Amx => Ok(Method::Tiles),
+        InstructionSet::Avx512Dot => Ok(Method::Bf16),
         _ => Err(KernelError::MissingPrecision("bf16")),
     };
-    // Winograd's four times fewer products outweigh bf16's twice as many at once, and a student is little else.
-    let winograd = matches!(shape.entry, Entry::Unshuffle { .. });
+    // Winograd's four times fewer products outweigh a vector unit's twice as many at once in bf16, and a student is little
+    // else; nothing outweighs the matrix unit.
+    let winograd = matches!(shape.entry, Entry::Unshuffle { .. }) && set != InstructionSet::Amx;
     match precision {
         Precision::Auto if set.prefers_bf16() && !winograd => bf16(),
         Precision::Auto | Precision::F32 => Ok(Method::F32),
@@ -77,6 +77,10 @@ impl PackedNetwork {
         let method = method(precision, set, shape)?;
         let (first, first_units) = match shape.entry {
             Entry::Contract { .. } => fill_16_bits(&weights.layers()[0]),
+            Entry::Unshuffle { .. } if method == Method::Tiles => {
+                // No picture may leave the range of half precision.
+                fill_16_bits(&weights.layers()[0])
+            }
             // The network was trained on 0..=1 and gets bytes.
             Entry::Unshuffle { channels, .. } => {
                 (weights.layers()[0].clone(), vec![255.0; channels])
@@ -107,9 +111,7 @@ impl PackedNetwork {
             unpacked = Vec::new();
         }
         let last = shape.last_kernel.map(|_| match method {
-            Method::Tiles => LastLayer::Tiles(Convolution::Tiles(
-                TileConvolution::four_pixels_at_once(last),
-            )),
+            Method::Tiles => LastLayer::Tiles(Convolution::new(last, 1, method, set)),
             _ => LastLayer::Lanes(LastConvolution::new(last)),
         });
         let fixed = (0..shape.layers()).map(|layer| fixed(weights, layer, &first_units));
@@ -129,6 +131,14 @@ impl PackedNetwork {
     /// How the convolutions are computed.
     pub(crate) fn method(&self) -> Method {
         self.method
+    }
+
+    /// In which numbers tensors rest between layers.
+    pub(crate) fn storage(&self) -> Storage {
+        match self.method {
+            Method::Tiles => Storage::F16,
+            _ => Storage::F32,
+        }
     }
 
     /// Packs what depends on the style.

@@ -5,10 +5,11 @@ use super::convolution::{Convolution, RowConvolution};
 use super::format::Format;
 use super::instruction_set::Kernel;
 use super::last::LastConvolution;
-use super::patch::{TensorSource, Tiling};
+use super::patch::{Storage, TensorSource, Tiling};
 use super::picture::{BlockSource, PictureSource};
 use super::simd::{Simd, sigmoid};
-use super::statistics::{Affine, LaneSums, Moments};
+use super::statistics::{Affine, LaneSums, Moments, Stored};
+use half::f16;
 
 /// What one worker needs beside the tensors.
 #[derive(Default)]
@@ -36,13 +37,16 @@ pub(crate) enum Source<'a> {
 /// Where a layer's raw outputs go; `width` is that of the layer's own plane (of the source plane for `Blocks`).
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
-    /// `[row][column][channel]` `f32`.
-    Plain { data: *mut f32, width: usize },
-    /// The same, rounded to 16-bit whole numbers.
-    Packed { data: *mut i16, width: usize },
-    /// Each output pixel is a 2×2 block of a plane twice as large, of `channels` each.
+    /// `[row][column][channel]`.
+    Plain {
+        data: *mut u8,
+        storage: Storage,
+        width: usize,
+    },
+    /// Each output pixel is a 2×2 block of a plane twice as large, of `channels` each; `F32` or `F16`.
     Blocks {
-        data: *mut f32,
+        data: *mut u8,
+        storage: Storage,
         width: usize,
         channels: usize,
     },
@@ -156,39 +160,53 @@ impl ConvolutionTile<'_> {
                 let row = row.add(turn * row_stride);
                 // Straight into the tensor where the row fits exactly.
                 let direct = match pass.target {
-                    Target::Plain { data, width } if !C::OVERRUNS => {
-                        data.add((y * width + x) * outputs)
-                    }
+                    Target::Plain {
+                        data,
+                        storage: Storage::F32,
+                        width,
+                    } if !C::OVERRUNS => data.cast::<f32>().add((y * width + x) * outputs),
                     _ => row,
                 };
                 if turn == 0 {
                     convolution.row::<S>(input, row_values, units, direct, row_stride, work);
                 }
                 match pass.target {
-                    Target::Plain { .. } if !C::OVERRUNS => {
-                        sums.add_row::<S, ()>(direct, values, std::ptr::null_mut());
-                    }
-                    Target::Plain { data, width } => {
-                        sums.add_row::<S, f32>(row, values, data.add((y * width + x) * outputs));
-                    }
-                    Target::Packed { data, width } => {
-                        sums.add_row::<S, i16>(row, values, data.add((y * width + x) * outputs));
+                    Target::Plain {
+                        data,
+                        storage,
+                        width,
+                    } => {
+                        let at = (y * width + x) * outputs;
+                        match storage {
+                            Storage::F32 if !C::OVERRUNS => {
+                                sums.add_row::<S, ()>(direct, values, std::ptr::null_mut());
+                            }
+                            Storage::F32 => {
+                                sums.add_row::<S, f32>(row, values, data.cast::<f32>().add(at));
+                            }
+                            Storage::F16 if S::DOTS => {
+                                sums.add_row::<S, f16>(row, values, data.cast::<f16>().add(at));
+                            }
+                            Storage::F16 => unreachable!("no layer without dot products"),
+                            Storage::I16 => {
+                                sums.add_row::<S, i16>(row, values, data.cast::<i16>().add(at));
+                            }
+                        }
                     }
                     Target::Blocks {
                         data,
+                        storage,
                         width,
                         channels,
                     } => {
-                        sums.add_row::<S, ()>(row, values, std::ptr::null_mut());
-                        for block_row in 0..2 {
-                            let half = 2 * channels;
-                            let out = data.add(((2 * y + block_row) * width + x) * half);
-                            match half {
-                                32 => copy_blocks::<32>(row.add(block_row * half), out, pixels),
-                                16 => copy_blocks::<16>(row.add(block_row * half), out, pixels),
-                                8 => copy_blocks::<8>(row.add(block_row * half), out, pixels),
-                                _ => unreachable!("no layer has this block"),
-                            }
+                        let at = [0, 1].map(|below| ((2 * y + below) * width + x) * 2 * channels);
+                        if S::DOTS && storage == Storage::F16 {
+                            let halves = work.cast::<f16>();
+                            sums.add_row::<S, f16>(row, values, halves);
+                            copy_rows_of_blocks(halves, data.cast(), at, channels, pixels);
+                        } else {
+                            sums.add_row::<S, ()>(row, values, std::ptr::null_mut());
+                            copy_rows_of_blocks(row, data.cast(), at, channels, pixels);
                         }
                     }
                 }
@@ -200,18 +218,41 @@ impl ConvolutionTile<'_> {
     }
 }
 
+/// Both rows of `pixels` blocks of 2×2 pixels, to the places `at` of `out`.
+#[inline(always)]
+unsafe fn copy_rows_of_blocks<T: Copy>(
+    row: *const T,
+    out: *mut T,
+    at: [usize; 2],
+    channels: usize,
+    pixels: usize,
+) {
+    for (below, at) in at.into_iter().enumerate() {
+        // SAFETY: the caller's rows hold four and two times `channels` values per pixel.
+        unsafe {
+            let (row, out) = (row.add(below * 2 * channels), out.add(at));
+            match channels {
+                16 => copy_blocks::<T, 32>(row, out, pixels),
+                8 => copy_blocks::<T, 16>(row, out, pixels),
+                4 => copy_blocks::<T, 8>(row, out, pixels),
+                _ => unreachable!("no layer has this block"),
+            }
+        }
+    }
+}
+
 /// Every other run of `HALF` values, packed.
 #[inline(always)]
-unsafe fn copy_blocks<const HALF: usize>(row: *const f32, out: *mut f32, pixels: usize) {
+unsafe fn copy_blocks<T: Copy, const HALF: usize>(row: *const T, out: *mut T, pixels: usize) {
     for pixel in 0..pixels {
         // SAFETY: the caller's rows hold `2 * HALF` and `HALF` values per pixel.
         unsafe {
             let block = row
                 .add(2 * HALF * pixel)
-                .cast::<[f32; HALF]>()
+                .cast::<[T; HALF]>()
                 .read_unaligned();
             out.add(HALF * pixel)
-                .cast::<[f32; HALF]>()
+                .cast::<[T; HALF]>()
                 .write_unaligned(block);
         }
     }
@@ -291,8 +332,9 @@ pub(crate) enum Painting {
 
 /// Normalises, squashes and packs the raw pixels.
 pub(crate) struct FinishPass<'a> {
-    /// `[row][raw_width][4]`.
-    pub(crate) raw: *const f32,
+    /// `[row][raw_width][4]`, `F32` or `F16`.
+    pub(crate) raw: *const u8,
+    pub(crate) storage: Storage,
     pub(crate) raw_width: usize,
     pub(crate) affine: &'a Affine,
     pub(crate) painting: Painting,
@@ -316,31 +358,36 @@ impl Kernel for FinishRow<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: as for this function.
+        unsafe {
+            if S::DOTS && self.pass.storage == Storage::F16 {
+                self.finish::<S, f16>();
+            } else {
+                self.finish::<S, f32>();
+            }
+        }
+    }
+}
+
+impl FinishRow<'_> {
+    #[inline(always)]
+    unsafe fn finish<S: Simd, T: Stored>(self) {
         let pass = self.pass;
         // SAFETY: the row lies inside the raw pixels and the painting; rows are written by one task each.
         unsafe {
-            let raw = pass.raw.add(self.row * pass.raw_width * 4);
+            let raw = pass.raw.cast::<T>().add(self.row * pass.raw_width * 4);
             for first in (0..pass.width).step_by(FINISH_PIXELS) {
                 let count = (pass.width - first).min(FINISH_PIXELS);
                 let mut values = [0.0_f32; 4 * FINISH_PIXELS];
-                if count == FINISH_PIXELS {
-                    for part in (0..4 * FINISH_PIXELS).step_by(S::LANES) {
-                        finish::<S>(
-                            raw.add(first * 4 + part),
-                            pass.affine,
-                            values.as_mut_ptr().add(part),
-                        );
-                    }
-                } else {
-                    let mut end = [0.0_f32; 4 * FINISH_PIXELS];
-                    std::ptr::copy_nonoverlapping(raw.add(first * 4), end.as_mut_ptr(), count * 4);
-                    for part in (0..4 * FINISH_PIXELS).step_by(S::LANES) {
-                        finish::<S>(
-                            end.as_ptr().add(part),
-                            pass.affine,
-                            values.as_mut_ptr().add(part),
-                        );
-                    }
+                let mut end = [T::ZERO; 4 * FINISH_PIXELS];
+                let mut pixels = raw.add(first * 4);
+                if count < FINISH_PIXELS {
+                    std::ptr::copy_nonoverlapping(pixels, end.as_mut_ptr(), count * 4);
+                    pixels = end.as_ptr();
+                }
+                for part in (0..4 * FINISH_PIXELS).step_by(S::LANES) {
+                    let raw = T::get::<S>(pixels, part);
+                    finish::<S>(raw, pass.affine, values.as_mut_ptr().add(part));
                 }
                 let at = (self.row * pass.width + first) * 3;
                 match pass.painting {
@@ -364,14 +411,14 @@ impl Kernel for FinishRow<'_> {
 }
 
 #[inline(always)]
-unsafe fn finish<S: Simd>(raw: *const f32, affine: &Affine, out: *mut f32) {
-    // SAFETY: the caller hands a whole vector; the affine repeats every four lanes.
+unsafe fn finish<S: Simd>(raw: S::F, affine: &Affine, out: *mut f32) {
+    // SAFETY: the caller has room for a vector; the affine repeats every four lanes.
     unsafe {
         let (scale, shift) = (
             S::load(affine.scale.as_ptr()),
             S::load(affine.shift.as_ptr()),
         );
-        S::store(out, sigmoid::<S>(S::fma(S::load(raw), scale, shift)));
+        S::store(out, sigmoid::<S>(S::fma(raw, scale, shift)));
     }
 }
 

@@ -5,7 +5,8 @@
 
 use super::format::Format;
 use super::simd::Simd;
-use super::statistics::{Affine, STATISTIC_LANES};
+use super::statistics::{Affine, Output, STATISTIC_LANES, Stored};
+use half::f16;
 use std::ops::Range;
 
 /// How a coordinate outside the picture is brought back in.
@@ -133,13 +134,50 @@ impl Tiling {
     }
 }
 
+/// In which numbers a tensor rests between two layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// 32-bit floating point.
+    F32,
+    /// Half precision: half the memory traffic, and its 11 bits hide behind the 8 of a bf16 product.
+    F16,
+    /// 16-bit whole numbers, for outputs that are bounded.
+    I16,
+}
+
+impl Storage {
+    /// Bytes of one value.
+    pub(crate) const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::I16 => 2,
+        }
+    }
+
+    /// The value at `index`.
+    ///
+    /// # Safety
+    /// `data` holds such numbers, and so many.
+    #[inline(always)]
+    pub(crate) unsafe fn value(self, data: *const u8, index: usize) -> f32 {
+        // SAFETY: as the caller guarantees.
+        unsafe {
+            match self {
+                Self::F32 => *data.cast::<f32>().add(index),
+                Self::F16 => (*data.cast::<f16>().add(index)).to_f32(),
+                Self::I16 => f32::from(*data.cast::<i16>().add(index)),
+            }
+        }
+    }
+}
+
 /// What a convolution reads.
 #[derive(Clone, Copy)]
 pub(crate) struct TensorSource {
-    /// Raw outputs of the layer before, `[height][width][channels]`, `f32` or 16-bit whole numbers.
+    /// Raw outputs of the layer before, `[height][width][channels]`.
     pub(crate) data: *const u8,
-    /// Whether `data` holds 16-bit whole numbers.
-    pub(crate) packed: bool,
+    /// Numbers of `data`.
+    pub(crate) storage: Storage,
     /// Height, width and channels (a divisor of 32).
     pub(crate) shape: (usize, usize, usize),
     /// Normalisation and style of the layer before.
@@ -148,10 +186,10 @@ pub(crate) struct TensorSource {
     pub(crate) quantiser: Affine,
     /// Whether negative values become zero.
     pub(crate) relu: bool,
-    /// The residual trunk that is added (`f32`, same shape), or null.
-    pub(crate) trunk: *const f32,
+    /// The residual trunk that is added (same shape and numbers), or null.
+    pub(crate) trunk: *const u8,
     /// Where the sum is kept as the next trunk, or null.
-    pub(crate) keep: *mut f32,
+    pub(crate) keep: *mut u8,
     /// What lies outside.
     pub(crate) edge: Edge,
 }
@@ -215,16 +253,25 @@ impl TensorSource {
         // SAFETY: the caller hands a range inside the source and the patch.
         unsafe {
             // Each combination that occurs gets a loop of its own.
-            if self.packed {
-                self.blocks::<S, P, true, true, false, false>(first, blocks, patch, index);
+            macro_rules! blocks {
+                ($relu:literal, $trunk:literal, $keep:literal) => {
+                    if S::DOTS && self.storage == Storage::F16 {
+                        self.blocks::<S, P, f16, $relu, $trunk, $keep>(first, blocks, patch, index);
+                    } else {
+                        self.blocks::<S, P, f32, $relu, $trunk, $keep>(first, blocks, patch, index);
+                    }
+                };
+            }
+            if self.storage == Storage::I16 {
+                self.blocks::<S, P, i16, true, false, false>(first, blocks, patch, index);
             } else if relu && keep {
-                self.blocks::<S, P, false, true, false, true>(first, blocks, patch, index);
+                blocks!(true, false, true);
             } else if relu {
-                self.blocks::<S, P, false, true, false, false>(first, blocks, patch, index);
+                blocks!(true, false, false);
             } else if trunk && keep {
-                self.blocks::<S, P, false, false, true, true>(first, blocks, patch, index);
+                blocks!(false, true, true);
             } else {
-                self.blocks::<S, P, false, false, true, false>(first, blocks, patch, index);
+                blocks!(false, true, false);
             }
             for i in blocks * STATISTIC_LANES..count {
                 P::put_one(
@@ -240,7 +287,7 @@ impl TensorSource {
     unsafe fn blocks<
         S: Simd,
         P: Format,
-        const PACKED: bool,
+        T: Stored,
         const RELU: bool,
         const TRUNK: bool,
         const KEEP: bool,
@@ -262,20 +309,16 @@ impl TensorSource {
                 );
                 for block in 0..blocks {
                     let at = block * STATISTIC_LANES + part;
-                    let raw = if PACKED {
-                        S::load_i16(self.data.cast::<i16>().add(first + at))
-                    } else {
-                        S::load(self.data.cast::<f32>().add(first + at))
-                    };
+                    let raw = T::get::<S>(self.data.cast(), first + at);
                     let mut value = S::fma(raw, scale, shift);
                     if RELU {
                         value = S::max(value, S::splat(0.0));
                     }
                     if TRUNK {
-                        value = S::add(value, S::load(self.trunk.add(first + at)));
+                        value = S::add(value, T::get::<S>(self.trunk.cast(), first + at));
                     }
                     if KEEP {
-                        S::store(self.keep.add(first + at), value);
+                        T::put::<S>(self.keep.cast(), first + at, value);
                     }
                     if P::QUANTISED {
                         value = S::fma(value, quantiser.0, quantiser.1);
@@ -291,20 +334,20 @@ impl TensorSource {
     unsafe fn one<P: Format>(&self, index: usize, lane: usize, keep: bool) -> f32 {
         // SAFETY: the caller's index is inside the tensor, whose shape trunk and keep share.
         unsafe {
-            let raw = if self.packed {
-                f32::from(*self.data.cast::<i16>().add(index))
-            } else {
-                *self.data.cast::<f32>().add(index)
-            };
+            let at = |data| self.storage.value(data, index);
+            let raw = at(self.data);
             let mut value = raw * self.affine.scale[lane] + self.affine.shift[lane];
             if self.relu {
                 value = value.max(0.0);
             }
             if !self.trunk.is_null() {
-                value += *self.trunk.add(index);
+                value += at(self.trunk);
             }
             if keep {
-                *self.keep.add(index) = value;
+                match self.storage {
+                    Storage::F16 => f16::put_one(self.keep.cast(), index, value),
+                    _ => f32::put_one(self.keep.cast(), index, value),
+                }
             }
             if P::QUANTISED {
                 value * self.quantiser.scale[lane] + self.quantiser.shift[lane]

@@ -377,6 +377,23 @@ fn reduced_precision_paints_odd_sizes() {
     }
 }
 
+/// Every shape fits the matrix unit, and nothing beats it.
+#[test]
+fn the_matrix_unit_is_chosen_where_there_is_one() {
+    for shape in SHAPES {
+        let (weights, _) = random_network(shape, 1);
+        let config = TransformConfig {
+            threads: 1,
+            precision: Precision::Auto,
+            instruction_set: Some(InstructionSet::Amx),
+        };
+        match TransformEngine::new(&weights, config) {
+            Ok(engine) => assert_eq!(engine.precision(), Precision::Bf16),
+            Err(_) => assert!(!InstructionSet::Amx.is_available()),
+        }
+    }
+}
+
 #[test]
 fn paintings_do_not_depend_on_threads() {
     let (weights, style) = random_network(NetworkShape::STYLE_PACK, 3);

@@ -5,6 +5,7 @@
 //! of Chan, Golub and LeVeque (1979), always in the same order: a painting does not depend on the number of threads.
 
 use super::simd::Simd;
+use half::f16;
 
 /// Lanes that are summed side by side; every channel count of the network divides it.
 pub(crate) const STATISTIC_LANES: usize = 32;
@@ -195,6 +196,20 @@ impl Output for f32 {
     }
 }
 
+impl Output for f16 {
+    #[inline(always)]
+    unsafe fn put<S: Simd>(out: *mut Self, index: usize, value: S::F) {
+        // SAFETY: the caller guarantees the instruction set and the room.
+        unsafe { S::store_f16(out.add(index), value) }
+    }
+    #[inline(always)]
+    unsafe fn put_one(out: *mut Self, index: usize, value: f32) {
+        let value = value.clamp(Self::MIN.to_f32(), Self::MAX.to_f32());
+        // SAFETY: the caller guarantees the instruction set and the room.
+        unsafe { *out.add(index) = Self::from_f32(value) }
+    }
+}
+
 impl Output for i16 {
     #[inline(always)]
     unsafe fn put<S: Simd>(out: *mut Self, index: usize, value: S::F) {
@@ -206,6 +221,44 @@ impl Output for i16 {
         // `as` saturates.
         // SAFETY: the caller guarantees the instruction set and the room.
         unsafe { *out.add(index) = value.round_ties_even() as Self }
+    }
+}
+
+/// Numbers that raw outputs are read from.
+///
+/// # Safety
+/// The method requires the instruction set of `S` and that many values, as [`Simd`] does.
+pub(crate) trait Stored: Output {
+    /// Zero.
+    const ZERO: Self;
+    /// Loads [`Simd::LANES`] values from `index` on.
+    unsafe fn get<S: Simd>(data: *const Self, index: usize) -> S::F;
+}
+
+impl Stored for f32 {
+    const ZERO: Self = 0.0;
+    #[inline(always)]
+    unsafe fn get<S: Simd>(data: *const Self, index: usize) -> S::F {
+        // SAFETY: as the caller guarantees.
+        unsafe { S::load(data.add(index)) }
+    }
+}
+
+impl Stored for f16 {
+    const ZERO: Self = Self::ZERO;
+    #[inline(always)]
+    unsafe fn get<S: Simd>(data: *const Self, index: usize) -> S::F {
+        // SAFETY: as the caller guarantees.
+        unsafe { S::load_f16(data.add(index)) }
+    }
+}
+
+impl Stored for i16 {
+    const ZERO: Self = 0;
+    #[inline(always)]
+    unsafe fn get<S: Simd>(data: *const Self, index: usize) -> S::F {
+        // SAFETY: as the caller guarantees.
+        unsafe { S::load_i16(data.add(index)) }
     }
 }
 
@@ -265,6 +318,34 @@ mod tests {
                 self.0
                     .add_row::<S, ()>(self.1.as_ptr(), self.1.len(), std::ptr::null_mut())
             }
+        }
+    }
+
+    struct Halves<'a>(&'a [f32], &'a mut [f16]);
+    impl Kernel for Halves<'_> {
+        type Output = ();
+        #[inline(always)]
+        unsafe fn run<S: Simd>(self) {
+            if S::DOTS {
+                let (row, out) = (self.0.as_ptr(), self.1.as_mut_ptr());
+                // SAFETY: both slices have that length.
+                unsafe { LaneSums::new().add_row::<S, f16>(row, self.0.len(), out) }
+            }
+        }
+    }
+
+    #[test]
+    fn half_precision_is_nearest_and_saturates() {
+        let set = InstructionSet::Avx512Dot;
+        if !set.is_available() {
+            return;
+        }
+        let values: Vec<f32> = (0..77).map(|i| (i as f32 - 38.0).powi(3) * 1.7).collect();
+        let mut halves = vec![f16::ZERO; values.len()];
+        // SAFETY: the set is available.
+        unsafe { set.run(Halves(&values, &mut halves)) };
+        for (value, half) in values.iter().zip(halves) {
+            assert_eq!(half, f16::from_f32(value.clamp(-65504.0, 65504.0)));
         }
     }
 

@@ -381,7 +381,8 @@ impl Steadier {
                 preset: FlowPreset::Medium,
                 scale: FlowScale::Half,
                 threads,
-            }),
+            })
+            .backward_only(),
             cuts: SceneCuts::default(),
             steady: Steady::new(settings)?,
             strength,

@@ -129,11 +129,13 @@ where
     if let Some(steadying) = steadying {
         let (sender, receiver) = bounded(GUIDED_LINK_CAPACITY);
         let from_decode = std::mem::replace(&mut from_prepare, receiver);
-        before_paint = Some((from_decode, Prepare::new(&steadying), sender));
+        let core = Prepare::new(&steadying);
+        let spare = core.spare();
+        before_paint = Some((from_decode, core, sender));
         let (sender, receiver) = bounded(GUIDED_LINK_CAPACITY);
         let to_encode = std::mem::replace(&mut to_steady, sender);
         let core = Steady::new(steadying.settings)?;
-        behind_paint = Some((receiver, core, steadying.finish, to_encode));
+        behind_paint = Some((receiver, core, steadying.finish, spare, to_encode));
     }
     let (decoded, prepared, painted, steadied, encoded) = std::thread::scope(|scope| {
         // Closures own the channel ends, so a thread that could not be started closes them as one that failed does.
@@ -144,8 +146,10 @@ where
         let paint = stage::spawn(scope, PAINT, move || {
             paint(from_prepare, stylizer, time_base, to_steady)
         });
-        let steady = behind_paint.map(|(previous, core, finish, next)| {
-            stage::spawn(scope, STEADY, move || steady(previous, core, finish, next))
+        let steady = behind_paint.map(|(previous, core, finish, spare, next)| {
+            stage::spawn(scope, STEADY, move || {
+                steady(previous, core, finish, &spare, next)
+            })
         });
         let encode = stage::spawn(scope, ENCODE, move || encode(from_paint, sink, control));
         (

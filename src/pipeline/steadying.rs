@@ -12,7 +12,7 @@ use crate::{
     frame::{Packet, Picture, ResetReason},
     stylize::{Finisher, StylizeError},
     temporal::{
-        flow::{FlowEstimator, FlowSettings, Luma, Motion},
+        flow::{FlowEstimator, FlowSettings, Luma, Motion, SpareMotions},
         measure::Running,
         scene_cut::SceneCuts,
         steady::{Steady, SteadySettings},
@@ -72,9 +72,14 @@ pub(super) struct Prepare {
 impl Prepare {
     pub(super) fn new(steadying: &Steadying) -> Self {
         Self {
-            flow: FlowEstimator::new(steadying.flow),
+            flow: FlowEstimator::new(steadying.flow).backward_only(),
             cuts: SceneCuts::default(),
         }
+    }
+
+    /// Where the stage that uses the motions gives them back.
+    pub(super) fn spare(&self) -> SpareMotions {
+        self.flow.spare()
     }
 
     fn reset(&mut self) {
@@ -90,7 +95,7 @@ impl Prepare {
         let guide = Guide {
             original: picture.clone(),
             luma,
-            motion: motion.filter(|_| !cut).map(Motion::into_backward),
+            motion: motion.filter(|_| !cut),
         };
         (guide, cut)
     }
@@ -132,11 +137,12 @@ pub(super) fn prepare(
     Outcome::Disconnected
 }
 
-/// Steadies and finishes each painting, and measures how steady the result is.
+/// Steadies and finishes each painting, and measures how steady the result is; motions go back to `spare`.
 pub(super) fn steady(
     previous: Receiver<Guided>,
     mut core: Steady,
     mut finish: Finisher,
+    spare: &SpareMotions,
     next: Sender<Guided>,
 ) -> Outcome<(StageStats, Option<Steadiness>), PipelineError> {
     let mut stats = StageStats::default();
@@ -155,6 +161,9 @@ pub(super) fn steady(
                     frame.picture = core.push(painting, &luma, motion.as_ref());
                     finish.apply(&original, &mut frame.picture)?;
                     measured.push(original, &frame.picture, motion.as_ref());
+                    if let Some(motion) = motion {
+                        spare.give(motion);
+                    }
                     Ok::<_, StylizeError>(())
                 });
                 if let Err(error) = finished {

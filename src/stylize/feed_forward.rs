@@ -199,14 +199,15 @@ impl Network {
         painted: &mut Vec<u8>,
     ) -> Result<(), StylizeError> {
         let (width, height) = (picture.width(), picture.height());
-        painted.clear();
-        painted.extend_from_slice(picture.rgb());
         match self {
             Self::Kernels(engine) => {
+                painted.resize(picture.rgb().len(), 0);
                 engine.set_style(style)?;
                 engine.paint(picture.rgb(), width, height, painted)?;
             }
             Self::Candle(net) => {
+                painted.clear();
+                painted.extend_from_slice(picture.rgb());
                 net.set_style(style)?;
                 net.paint(painted, width, height)?;
             }
@@ -247,7 +248,7 @@ impl Stylizer for FeedForward {
             }
         }
         if total > 0.0 {
-            picture.rgb_mut().copy_from_slice(&sum);
+            sum = picture.replace_rgb(sum);
         }
         self.painted = sum;
         if self.settings.match_colors {

@@ -55,6 +55,20 @@ impl<const DOT: bool> Simd for Avx512<DOT> {
         }
     }
     #[inline(always)]
+    unsafe fn load_f16(pointer: *const half::f16) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(pointer.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn store_f16(pointer: *mut half::f16, value: __m512) {
+        unsafe {
+            let most = _mm512_set1_ps(65504.0);
+            let least = _mm512_set1_ps(-65504.0);
+            let value = _mm512_max_ps(_mm512_min_ps(value, most), least);
+            let half = _mm512_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(value);
+            _mm256_storeu_si256(pointer.cast(), half);
+        }
+    }
+    #[inline(always)]
     unsafe fn store_u8(pointer: *mut u8, value: __m512) {
         unsafe {
             let whole = _mm512_max_epi32(_mm512_cvtps_epi32(value), _mm512_setzero_si512());

@@ -57,6 +57,14 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
             }
         }
     }
+    /// Loads half precision numbers. Only where the set has dot products.
+    unsafe fn load_f16(_pointer: *const half::f16) -> Self::F {
+        unreachable!("this instruction set keeps no half precision")
+    }
+    /// Rounds to half precision, saturating, and stores. Only where the set has dot products.
+    unsafe fn store_f16(_pointer: *mut half::f16, _value: Self::F) {
+        unreachable!("this instruction set keeps no half precision")
+    }
     /// Rounds to whole numbers in 0..=255, saturating, and stores.
     unsafe fn store_u8(pointer: *mut u8, value: Self::F) {
         let mut values = [0.0_f32; 16];

@@ -3,7 +3,7 @@
 use super::{
     Flow, FlowPreset, FlowSettings, Luma, Motion,
     densify::Densify,
-    mask::{Masks, Ratios},
+    mask::{Further, Masks, Ratios},
     pyramid::{Pyramid, each_stripe},
     refine::{Effort, Field, Refiner, Weights, refine},
     resample::{Enlarge, MOST, Source},
@@ -12,6 +12,7 @@ use super::{
     threads::{Rows, STRIPE, Threads, slice_rows, stripe},
 };
 use crate::kernels::InstructionSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a preset means, level by level.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +82,28 @@ pub struct FlowEstimator {
     size: Option<(usize, usize)>,
     /// Current → previous, and previous → current.
     directions: [Direction; 2],
-    spare: Vec<Motion>,
+    /// Whether only the backward flow and its consistency are handed out.
+    backward_only: bool,
+    spare: SpareMotions,
+}
+
+/// Motions that are no longer needed, whose memory the next ones use: the system takes longer to hand out fresh pages than
+/// flow takes to fill them. Clones share what they hold, so that a thread further on can give back what it was sent.
+#[derive(Debug, Clone, Default)]
+pub struct SpareMotions(Arc<Mutex<Vec<Motion>>>);
+
+impl SpareMotions {
+    /// Gives a motion back; more than a few are not kept.
+    pub fn give(&self, motion: Motion) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < 4 {
+            kept.push(motion);
+        }
+    }
+
+    fn take(&self) -> Option<Motion> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
 }
 
 impl FlowEstimator {
@@ -104,8 +126,25 @@ impl FlowEstimator {
             previous: Pyramid::default(),
             size: None,
             directions: Default::default(),
-            spare: Vec::new(),
+            backward_only: false,
+            spare: SpareMotions::default(),
         }
+    }
+
+    /// Hands out the backward flow and where it is consistent alone, 9 of 22 bytes a pixel, for who only carries pictures
+    /// along: the rest of each [`Motion`] stays empty.
+    #[must_use]
+    pub fn backward_only(self) -> Self {
+        Self {
+            backward_only: true,
+            ..self
+        }
+    }
+
+    /// Where motions can be given back from another thread.
+    #[must_use]
+    pub fn spare(&self) -> SpareMotions {
+        self.spare.clone()
     }
 
     /// Takes the next picture; the motion between it and the one before, or `None` when there is none before, or one of
@@ -118,14 +157,15 @@ impl FlowEstimator {
         self.current
             .build(luma, halvings, levels, self.set, &mut self.threads);
         follows.then(|| {
-            let mut motion = self.spare.pop().unwrap_or_default();
+            let mut motion = self.spare.take().unwrap_or_default();
             if levels == 0 {
                 motion.stand_still(size);
                 return motion;
             }
             self.estimate(2);
-            let [backward, forward] = [&mut motion.backward, &mut motion.forward];
-            self.hand_out(size, &mut [backward, forward]);
+            let mut flows = [&mut motion.backward, &mut motion.forward];
+            let wanted = if self.backward_only { 1 } else { 2 };
+            self.hand_out(size, &mut flows[..wanted]);
             self.mask(&mut motion);
             motion
         })
@@ -136,12 +176,9 @@ impl FlowEstimator {
         self.size = None;
     }
 
-    /// Gives a motion that is no longer needed back, so that the next can use its memory: at live sizes the system
-    /// takes longer to hand out fresh pages than flow takes to fill them.
+    /// Gives a motion that is no longer needed back, so that the next can use its memory.
     pub fn recycle(&mut self, motion: Motion) {
-        if self.spare.len() < 2 {
-            self.spare.push(motion);
-        }
+        self.spare.give(motion);
     }
 
     /// Flow between any two pictures of one size, in one direction: `target(x + flow(x)) ~ template(x)`. Forgets what
@@ -387,23 +424,27 @@ impl FlowEstimator {
             ..
         } = motion;
         make_room(consistent, size);
-        make_room(boundary, size);
-        make_room(confidence, size);
-        let (consistent, boundary) = (Rows::of(consistent), Rows::of(boundary));
-        let confidence = Rows::of(confidence);
+        let consistent = Rows::of(consistent);
+        let further = (!self.backward_only).then(|| {
+            make_room(boundary, size);
+            make_room(confidence, size);
+            (Rows::of(boundary), Rows::of(confidence))
+        });
         each_stripe(&mut self.threads, size.1, |rows| {
             let packed = rows.start * size.0..rows.end * size.0;
             // SAFETY: these rows belong to this tile alone.
             let masks = unsafe {
                 Masks {
                     disagreement,
-                    slope,
                     size,
                     u: &backward.u[packed.clone()],
                     v: &backward.v[packed],
                     consistent: slice_rows(consistent, size.0, &rows),
-                    boundary: slice_rows(boundary, size.0, &rows),
-                    confidence: slice_rows(confidence, size.0, &rows),
+                    further: further.map(|(boundary, confidence)| Further {
+                        slope,
+                        boundary: slice_rows(boundary, size.0, &rows),
+                        confidence: slice_rows(confidence, size.0, &rows),
+                    }),
                     rows,
                 }
             };

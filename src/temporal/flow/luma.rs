@@ -1,6 +1,6 @@
 //! The brightness of a picture, which is all that flow looks at.
 
-use crate::frame::Picture;
+use crate::{frame::Picture, kernels::vectorised};
 
 /// BT.709 luma, 8 bits a pixel, rows packed without padding, top row first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,15 @@ fn luma(rgb: &[u8]) -> u32 {
     WEIGHTS[0] * u32::from(rgb[0]) + WEIGHTS[1] * u32::from(rgb[1]) + WEIGHTS[2] * u32::from(rgb[2])
 }
 
+vectorised! {
+    /// The luma of RGB pixels.
+    fn take(rgb: &[u8], pixels: &mut [u8]) {
+        for (pixel, &[r, g, b]) in pixels.iter_mut().zip(rgb.as_chunks::<3>().0) {
+            *pixel = ((luma(&[r, g, b]) + 0x8000) >> 16) as u8;
+        }
+    }
+}
+
 impl Luma {
     /// Wraps pixels that another decoder has made (the Y plane of a video frame, say); `None` when they are not
     /// `width * height`.
@@ -36,11 +45,8 @@ impl Luma {
     /// The luma of a picture.
     #[must_use]
     pub fn from_rgb(picture: &Picture) -> Self {
-        let pixels = picture
-            .rgb()
-            .chunks_exact(3)
-            .map(|rgb| ((luma(rgb) + 0x8000) >> 16) as u8)
-            .collect();
+        let mut pixels = vec![0; picture.width() * picture.height()];
+        take(picture.rgb(), &mut pixels);
         Self {
             width: picture.width(),
             height: picture.height(),

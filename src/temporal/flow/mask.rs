@@ -112,8 +112,6 @@ unsafe fn slope<V: Vector>(plane: &[f32], at: usize, below: usize, edge: bool) -
 pub(super) struct Masks<'a> {
     /// What [`Ratios`] gave.
     pub(super) disagreement: Source<'a>,
-    /// What [`Ratios`] gave.
-    pub(super) slope: Source<'a>,
     /// Size of the picture.
     pub(super) size: (usize, usize),
     pub(super) rows: Range<usize>,
@@ -121,6 +119,14 @@ pub(super) struct Masks<'a> {
     pub(super) u: &'a [f32],
     pub(super) v: &'a [f32],
     pub(super) consistent: &'a mut [u8],
+    /// The masks that not everyone wants.
+    pub(super) further: Option<Further<'a>>,
+}
+
+/// Motion boundaries and confidence of some rows.
+pub(super) struct Further<'a> {
+    /// What [`Ratios`] gave.
+    pub(super) slope: Source<'a>,
     pub(super) boundary: &'a mut [u8],
     pub(super) confidence: &'a mut [f32],
 }
@@ -128,27 +134,32 @@ pub(super) struct Masks<'a> {
 impl Kernel for Masks<'_> {
     type Output = ();
     #[inline(always)]
-    unsafe fn run<V: Vector>(self) {
+    unsafe fn run<V: Vector>(mut self) {
         let (width, height) = self.size;
         let (right, bottom) = ((width - 1) as f32, (height - 1) as f32);
         let mut room = vec![0.0; self.disagreement.room()];
         let (mut disagreement, mut slope) = (vec![0.0; width], vec![0.0; width]);
         for (index, y) in self.rows.enumerate() {
             // SAFETY: as for this function.
-            unsafe {
-                self.disagreement.row::<V>(y, &mut room, &mut disagreement);
-                self.slope.row::<V>(y, &mut room, &mut slope);
-            }
+            unsafe { self.disagreement.row::<V>(y, &mut room, &mut disagreement) };
             let row = index * width..(index + 1) * width;
             let (u, v) = (&self.u[row.clone()], &self.v[row.clone()]);
             let consistent = &mut self.consistent[row.clone()];
-            let boundary = &mut self.boundary[row.clone()];
-            let confidence = &mut self.confidence[row];
             for x in 0..width {
                 let (px, py) = (x as f32 + u[x], y as f32 + v[x]);
                 let inside = (px >= 0.0) & (px <= right) & (py >= 0.0) & (py <= bottom);
-                let agrees = inside & (disagreement[x] <= 1.0);
-                consistent[x] = u8::from(agrees);
+                consistent[x] = u8::from(inside & (disagreement[x] <= 1.0));
+            }
+            let Some(further) = &mut self.further else {
+                continue;
+            };
+            // SAFETY: as for this function.
+            unsafe { further.slope.row::<V>(y, &mut room, &mut slope) };
+            let boundary = &mut further.boundary[row.clone()];
+            let confidence = &mut further.confidence[row];
+            for x in 0..width {
+                let (px, py) = (x as f32 + u[x], y as f32 + v[x]);
+                let inside = (px >= 0.0) & (px <= right) & (py >= 0.0) & (py <= bottom);
                 boundary[x] = u8::from(slope[x] > 1.0);
                 let trust = soft(disagreement[x]) * soft(0.5 * slope[x]);
                 confidence[x] = if inside { trust } else { 0.0 };

@@ -28,7 +28,7 @@ mod known_motion;
 #[cfg(test)]
 mod tests;
 
-pub use estimator::FlowEstimator;
+pub use estimator::{FlowEstimator, SpareMotions};
 pub use luma::Luma;
 
 /// Motion of every pixel, in pixels of the picture it belongs to; rows packed, top row first.
@@ -130,18 +130,6 @@ pub struct Motion {
 }
 
 impl Motion {
-    /// Only the backward flow and where it is consistent: 9 of 22 bytes per pixel, for motion that waits.
-    #[must_use]
-    pub fn into_backward(self) -> Self {
-        Self {
-            backward: self.backward,
-            consistent: self.consistent,
-            forward: Flow::default(),
-            boundary: Vec::new(),
-            confidence: Vec::new(),
-        }
-    }
-
     /// The share of pixels whose motion is consistent, 0..1: near 0 for two pictures of different scenes.
     #[must_use]
     pub fn consistency(&self) -> f32 {

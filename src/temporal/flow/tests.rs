@@ -35,6 +35,29 @@ fn error(pair: &Pair, settings: FlowSettings) -> f32 {
 }
 
 #[test]
+fn the_backward_flow_alone_is_the_same_and_uses_what_was_given_back() {
+    let pair = pair(SIZE, &chelsea(), Move::shift(5.3, 2.6), &[]);
+    let settings = settings(FlowPreset::Medium, FlowScale::Half);
+    let mut whole = FlowEstimator::new(settings);
+    let mut lean = FlowEstimator::new(settings).backward_only();
+    let spare = lean.spare();
+    let mut memory = None;
+    for luma in [&pair.first, &pair.second, &pair.first] {
+        let (Some(expected), Some(motion)) = (whole.push(luma), lean.push(luma)) else {
+            continue;
+        };
+        assert_eq!(motion.backward, expected.backward);
+        assert_eq!(motion.consistent, expected.consistent);
+        assert!(motion.forward.u.is_empty() && motion.boundary.is_empty());
+        assert!(motion.confidence.is_empty() && !expected.confidence.is_empty());
+        let at = motion.backward.u.as_ptr();
+        assert_eq!(*memory.get_or_insert(at), at);
+        spare.give(motion);
+    }
+    assert!(memory.is_some());
+}
+
+#[test]
 fn shifts_zooms_and_turns_are_found() {
     let texture = chelsea();
     let moves = [

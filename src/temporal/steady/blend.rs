@@ -59,6 +59,8 @@ pub(super) struct Scratch {
     kept: Vec<f32>,
     /// Painting less blend.
     gone: Vec<f32>,
+    /// The same of luma, summed over the rows of a cell.
+    lost: Vec<f32>,
     /// Where the history of each pixel is.
     places: Vec<Place>,
 }
@@ -66,7 +68,7 @@ pub(super) struct Scratch {
 impl Scratch {
     /// Takes the width of the pictures.
     pub(super) fn fit(&mut self, width: usize) {
-        for row in [&mut self.trust, &mut self.renewal] {
+        for row in [&mut self.trust, &mut self.renewal, &mut self.lost] {
             row.resize(width, 0.0);
         }
         self.vertical.resize(width.div_ceil(2), 0.0);
@@ -126,12 +128,13 @@ unsafe fn join<T: Taps>(first: usize, past: Past<'_>, rows: Rows<'_>, scratch: &
     let width = past.width;
     let narrow = width.div_ceil(2);
     lost.fill([0.0; 3]);
+    scratch.lost.fill(0.0);
     let height = painting.len() / width;
     for i in 0..height {
         let row = i * width..(i + 1) * width;
         let (painting, blend) = (&painting[row.clone()], &mut blend[row]);
         // SAFETY: as for this function.
-        unsafe { join_luma::<T>(first + i, past, painting, blend, lost, scratch) };
+        unsafe { join_luma::<T>(first + i, past, painting, blend, scratch) };
         if i % 2 == 0 && i + 1 < height {
             continue;
         }
@@ -145,15 +148,16 @@ unsafe fn join<T: Taps>(first: usize, past: Past<'_>, rows: Rows<'_>, scratch: &
         unsafe { join_colour::<T>((first + i) / 2, past, painting, blend, lost, scratch) };
     }
     let low = height.div_ceil(2);
-    for (x, [luma, blue, red]) in lost.iter_mut().enumerate() {
-        *luma /= (height * CELL.min(width - x * CELL)) as f32;
+    let sums = scratch.lost.chunks(CELL);
+    for (x, ([luma, blue, red], sums)) in lost.iter_mut().zip(sums).enumerate() {
+        *luma = sums.iter().sum::<f32>() / (height * sums.len()) as f32;
         let pixels = (low * (CELL / 2).min(narrow - x * CELL / 2)) as f32;
         *blue /= pixels;
         *red /= pixels;
     }
 }
 
-/// Joins row `y` of luma; adds to `lost`, leaves the share of the history in `scratch`.
+/// Joins row `y` of luma; leaves the share of the history, and what is lost, in `scratch`.
 ///
 /// # Safety
 /// The processor has the instructions of `T`.
@@ -163,7 +167,6 @@ unsafe fn join_luma<T: Taps>(
     past: Past<'_>,
     painting: &[f32],
     blend: &mut [f32],
-    lost: &mut [[f32; 3]],
     scratch: &mut Scratch,
 ) {
     let (width, low) = (past.width, past.height.div_ceil(2));
@@ -172,8 +175,9 @@ unsafe fn join_luma<T: Taps>(
         vertical,
         renewal,
         kept,
-        gone,
+        lost,
         places,
+        ..
     } = scratch;
     double::<1, 2>(past.trust, width.div_ceil(2), low, y, vertical, trust);
     past.renewal.row(y, CELL, renewal);
@@ -216,18 +220,16 @@ unsafe fn join_luma<T: Taps>(
     }
     let kept = &mut kept[y % 2 * width..][..width];
     let shares = kept.iter_mut().zip(trust.iter()).zip(renewal.iter());
-    let values = blend.iter_mut().zip(painting).zip(gone.iter_mut());
-    for (((blend, &new), gone), ((kept, &trust), &renewal)) in values.zip(shares) {
+    let values = blend.iter_mut().zip(painting).zip(lost.iter_mut());
+    for (((blend, &new), lost), ((kept, &trust), &renewal)) in values.zip(shares) {
         let apart = new - *blend;
         let square = apart * apart;
         let other = past.firmness * square / (square + OTHER * OTHER);
         let mix = (past.mix * (1.0 - other)).max(renewal);
         *kept = (1.0 - mix) * trust;
-        *gone = *kept * apart;
-        *blend = new - *gone;
-    }
-    for (cell, gone) in lost.iter_mut().zip(gone[..width].chunks(CELL)) {
-        cell[0] += gone.iter().sum::<f32>();
+        let gone = *kept * apart;
+        *lost += gone;
+        *blend = new - gone;
     }
 }
 

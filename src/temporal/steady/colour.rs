@@ -25,26 +25,30 @@ pub(super) fn mean_square(difference: [f32; 3]) -> f32 {
 vectorised! {
     /// Takes rows of `width` RGB pixels apart, the first of them even: luma, and colour of each 2×2 pixels.
     pub(super) fn take(picture: &[u8], width: usize, luma: &mut [f32], colour: &mut [f32]) {
-        for (luma, pixel) in luma.iter_mut().zip(picture.as_chunks::<3>().0) {
-            let [r, g, b] = pixel.map(f32::from);
-            *luma = LUMA[0] * r + LUMA[1] * g + LUMA[2] * b;
+        // No `map` over arrays in these loops: it is a function that may stay outside, without the vectors.
+        for (luma, &[r, g, b]) in luma.iter_mut().zip(picture.as_chunks::<3>().0) {
+            *luma = LUMA[0] * f32::from(r) + LUMA[1] * f32::from(g) + LUMA[2] * f32::from(b);
         }
         let narrow = width.div_ceil(2);
         let rows = picture.chunks(6 * width).zip(luma.chunks(2 * width));
         for (colour, (pixels, luma)) in colour.chunks_exact_mut(2 * narrow).zip(rows) {
             let second = (luma.len() / width - 1) * width;
-            let [above, below] = [0, second].map(|at| (&pixels.as_chunks::<3>().0[at..][..width], &luma[at..][..width]));
-            for (x, colour) in colour.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-                let columns = [2 * x, (2 * x + 1).min(width - 1)];
-                let (mut y, mut red, mut blue) = (0.0, 0, 0);
-                for (pixels, luma) in [above, below] {
-                    for x in columns {
-                        y += luma[x];
-                        red += u32::from(pixels[x][0]);
-                        blue += u32::from(pixels[x][2]);
-                    }
-                }
+            let (above, below) = (&pixels[..3 * width], &pixels[3 * second..][..3 * width]);
+            let (light_above, light_below) = (&luma[..width], &luma[second..][..width]);
+            let colour = colour.as_chunks_mut::<2>().0;
+            let light = light_above.as_chunks::<2>().0.iter().zip(light_below.as_chunks::<2>().0);
+            let pairs = above.as_chunks::<6>().0.iter().zip(below.as_chunks::<6>().0);
+            for (colour, ((a, b), (light, under))) in colour.iter_mut().zip(pairs.zip(light)) {
+                let y = light[0] + light[1] + under[0] + under[1];
+                let red = i32::from(a[0]) + i32::from(a[3]) + i32::from(b[0]) + i32::from(b[3]);
+                let blue = i32::from(a[2]) + i32::from(a[5]) + i32::from(b[2]) + i32::from(b[5]);
                 *colour = [0.25 * (blue as f32 - y), 0.25 * (red as f32 - y)];
+            }
+            // Of an odd row the last pixel counts twice.
+            if let (1, Some(colour), [.., red, _, blue], [.., red_below, _, blue_below]) = (width % 2, colour.last_mut(), above, below) {
+                let y = light_above[width - 1] + light_below[width - 1];
+                let (red, blue) = (i32::from(*red) + i32::from(*red_below), i32::from(*blue) + i32::from(*blue_below));
+                *colour = [0.5 * (blue as f32 - y), 0.5 * (red as f32 - y)];
             }
         }
     }
@@ -52,9 +56,19 @@ vectorised! {
     /// Puts a row of pixels together from luma and colour, the latter at full width.
     pub(super) fn put(luma: &[f32], colour: &[f32], row: &mut [u8]) {
         for ((pixel, &y), &[blue, red]) in row.as_chunks_mut::<3>().0.iter_mut().zip(luma).zip(colour.as_chunks::<2>().0) {
-            *pixel = rgb([y, blue, red]).map(|lane| (lane.clamp(0.0, 255.0) + 0.5) as i32 as u8);
+            let [r, g, b] = rgb([y, blue, red]);
+            *pixel = [byte(r), byte(g), byte(b)];
         }
     }
+}
+
+/// The nearest byte.
+#[inline(always)]
+fn byte(value: f32) -> u8 {
+    let inside = value.max(0.0).min(255.0) + 0.5;
+    // SAFETY: between 0.5 and 255.5, and no NaN, which `max` has replaced. (The checked conversion does not become
+    // vector instructions.)
+    unsafe { inside.to_int_unchecked::<i32>() as u8 }
 }
 
 #[cfg(test)]

@@ -4,6 +4,17 @@
 /// Side of the square cells that energy is averaged over, in pixels of their octave.
 pub(super) const CELL: usize = 16;
 
+/// Centres of the pixels of a cell.
+const CENTRES: [f32; CELL] = {
+    let mut centres = [0.5; CELL];
+    let mut i = 1;
+    while i < CELL {
+        centres[i] = centres[i - 1] + 1.0;
+        i += 1;
+    }
+    centres
+};
+
 /// Rows and columns of cells, with one value in each.
 #[derive(Debug, Default)]
 pub(super) struct Grid {
@@ -56,7 +67,8 @@ impl Grid {
         row(y0) + fy * (row(y1) - row(y0))
     }
 
-    /// Row `y` (in pixels) of the cells, interpolated between their centres, into `row`; `cell` is in pixels.
+    /// Row `y` (in pixels) of the cells, interpolated between their centres, into `row`; `cell`, at most [`CELL`], is in
+    /// pixels.
     #[inline(always)]
     pub(super) fn row(&self, y: usize, cell: usize, row: &mut [f32]) {
         let position = ((y as f32 + 0.5) / cell as f32 - 0.5).max(0.0);
@@ -76,8 +88,8 @@ impl Grid {
         for (x, ramp) in row[head..].chunks_mut(cell).enumerate() {
             let (a, b) = (at(x.min(self.width - 1)), at((x + 1).min(self.width - 1)));
             let step = (b - a) / cell as f32;
-            for (i, value) in ramp.iter_mut().enumerate() {
-                *value = a + step * (i as f32 + 0.5);
+            for (value, centre) in ramp.iter_mut().zip(&CENTRES) {
+                *value = a + step * centre;
             }
         }
     }

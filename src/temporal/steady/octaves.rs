@@ -170,36 +170,30 @@ vectorised! {
     /// doubled `coarse`.
     pub(super) fn energies(fine: [&[f32]; 2], width: usize, first: usize, coarse: &Level, cells: [&mut [f32]; 3], scratch: &mut Scratch) {
         let rows = fine[0].len() / width;
-        let Scratch { doubled, vertical, .. } = scratch;
+        let Scratch { doubled, vertical, gains, shares, less } = scratch;
         let (blend_smooth, painting_smooth) = doubled[..2 * width].split_at_mut(width);
-        let [has, wanted, common] = cells;
-        has.fill(0.0);
-        wanted.fill(0.0);
-        common.fill(0.0);
+        // Summed over the rows first, column by column: sums along a row would each wait for the one before.
+        let (blends, paintings, products) = (&mut gains[..width], &mut shares[..width], &mut less[..width]);
+        blends.fill(0.0);
+        paintings.fill(0.0);
+        products.fill(0.0);
         for i in 0..rows {
             double::<1, 2>(&coarse.blend.luma, coarse.width, coarse.height, first + i, vertical, blend_smooth);
             double::<1, 2>(&coarse.painting.luma, coarse.width, coarse.height, first + i, vertical, painting_smooth);
-            let [blend, painting] = fine.map(|plane| &plane[i * width..][..width]);
-            let blend = blend.chunks(CELL).zip(blend_smooth.chunks(CELL));
-            let painting = painting.chunks(CELL).zip(painting_smooth.chunks(CELL));
-            for (x, ((blend, blend_smooth), (painting, painting_smooth))) in blend.zip(painting).enumerate() {
-                let mut sums = [0.0_f32; 3];
-                for (((b, bs), p), ps) in blend.iter().zip(blend_smooth).zip(painting).zip(painting_smooth) {
-                    let (b, p) = (b - bs, p - ps);
-                    sums[0] += b * b;
-                    sums[1] += p * p;
-                    sums[2] += b * p;
-                }
-                has[x] += sums[0];
-                wanted[x] += sums[1];
-                common[x] += sums[2];
+            let (blend, painting) = (&fine[0][i * width..][..width], &fine[1][i * width..][..width]);
+            let octaves = blend.iter().zip(&*blend_smooth).zip(painting.iter().zip(&*painting_smooth));
+            let sums = blends.iter_mut().zip(paintings.iter_mut()).zip(products.iter_mut());
+            for (((blends, paintings), products), ((b, bs), (p, ps))) in sums.zip(octaves) {
+                let (b, p) = (b - bs, p - ps);
+                *blends += b * b;
+                *paintings += p * p;
+                *products += b * p;
             }
         }
-        for x in 0..has.len() {
-            let pixels = (rows * CELL.min(width - x * CELL)) as f32;
-            has[x] /= pixels;
-            wanted[x] /= pixels;
-            common[x] /= pixels;
+        for (cells, sums) in cells.into_iter().zip([blends, paintings, products]) {
+            for (cell, sums) in cells.iter_mut().zip(sums.chunks(CELL)) {
+                *cell = sums.iter().sum::<f32>() / (rows * sums.len()) as f32;
+            }
         }
     }
 

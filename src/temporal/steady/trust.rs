@@ -14,10 +14,7 @@ use rayon::prelude::*;
 use super::grid::{CELL, Grid};
 use crate::{
     kernels::vectorised,
-    temporal::{
-        flow::{Luma, Motion},
-        warp::split,
-    },
+    temporal::flow::{Luma, Motion},
 };
 
 /// Difference of the inputs that costs no trust yet, and the one that costs all of it, 0..255, where the two directions
@@ -68,7 +65,7 @@ impl Trust {
         }
         self.rows.resize(self.height.div_ceil(STRIP), Vec::new());
         for row in &mut self.rows {
-            row.resize(self.width, 0.0);
+            row.resize(2 * self.width + 2, 0.0);
         }
         self.light.fit(width, height);
         self.light_weight.fit(width, height);
@@ -134,6 +131,7 @@ impl Trust {
             .into_par_iter()
             .enumerate()
             .for_each(|(i, (map, row))| {
+                let (row, sums) = row.split_at_mut(width);
                 doubt(
                     i * STRIP,
                     motion,
@@ -144,6 +142,7 @@ impl Trust {
                     light,
                     map,
                     row,
+                    sums,
                 );
             });
         &self.map
@@ -160,6 +159,95 @@ impl Trust {
             let square = light * light;
             square / (square + LIGHT * LIGHT)
         })
+    }
+}
+
+/// 1 up to a difference of `none`, 0 from `all` on.
+#[inline(always)]
+fn belief(off: f32, [none, all]: [f32; 2]) -> f32 {
+    let rest = 1.0 - ((off - none) * (1.0 / (all - none))).max(0.0).min(1.0);
+    rest * rest * (3.0 - 2.0 * rest)
+}
+
+/// Trust where the input differs by `off`, as far as the two directions of the flow agree (`weight`).
+#[inline(always)]
+fn trusted(off: f32, weight: f32, inside: bool) -> f32 {
+    let contradicted = (1.0 - weight) * belief(off, DOUBT_CONTRADICTED);
+    weight * belief(off, DOUBT) + if inside { contradicted } else { 0.0 }
+}
+
+/// Places in the input before for a cell's row of pixels.
+#[derive(Default)]
+struct Looked {
+    /// Index of the pixel left of and above the place.
+    at: [i32; STRIP],
+    /// How far the place is to the right of and below that pixel, 0..1.
+    fraction: [[f32; STRIP]; 2],
+}
+
+impl Looked {
+    /// The `k`th place is (`x`, `y`) of a plane of 2×2 pixels or more.
+    #[inline(always)]
+    fn place(&mut self, k: usize, [x, y]: [f32; 2], (width, height): (usize, usize)) {
+        let (x, right) = before(x, width);
+        let (y, down) = before(y, height);
+        self.at[k] = y * width as i32 + x;
+        (self.fraction[0][k], self.fraction[1][k]) = (right, down);
+    }
+
+    /// What `plane` shows at the first `count` places.
+    #[inline(always)]
+    fn read(&self, plane: &[f32], width: usize, count: usize) -> [f32; STRIP] {
+        let mut found = [[0.0_f32; STRIP]; 4];
+        for k in 0..count {
+            let at = self.at[k] as usize;
+            let (above, below) = (&plane[at..at + 2], &plane[at + width..at + width + 2]);
+            (found[0][k], found[1][k]) = (above[0], above[1]);
+            (found[2][k], found[3][k]) = (below[0], below[1]);
+        }
+        let mut read = [0.0_f32; STRIP];
+        for (k, read) in read.iter_mut().enumerate() {
+            let [right, down] = [self.fraction[0][k], self.fraction[1][k]];
+            let top = found[0][k] + right * (found[1][k] - found[0][k]);
+            let bottom = found[2][k] + right * (found[3][k] - found[2][k]);
+            *read = top + down * (bottom - top);
+        }
+        read
+    }
+}
+
+/// As [`split`](crate::temporal::warp::split), in a form that becomes vectors: the checked conversion does not.
+#[inline(always)]
+fn before(position: f32, size: usize) -> (i32, f32) {
+    let inside = position.max(0.0).min((size - 1) as f32);
+    // SAFETY: between 0 and the size, and no NaN, which `max` has replaced.
+    let before = unsafe { inside.to_int_unchecked::<i32>() }.min(size as i32 - 2);
+    (before, inside - before as f32)
+}
+
+/// Places and weights of eight pixels from `x` of row `y`; the full size has their first 2×2 pixels at `rows`.
+#[inline(always)]
+fn look_up(
+    motion: &Motion,
+    rows: [usize; 2],
+    (x, y): (usize, usize),
+    size: (usize, usize),
+    weight: &mut [f32; STRIP],
+    looked: &mut Looked,
+) {
+    let [above, below] = rows;
+    let (u, v) = (&motion.backward.u, &motion.backward.v);
+    let (ua, ub) = (&u[above..][..2 * STRIP], &u[below..][..2 * STRIP]);
+    let (va, vb) = (&v[above..][..2 * STRIP], &v[below..][..2 * STRIP]);
+    let ca = &motion.consistent[above..][..2 * STRIP];
+    let cb = &motion.consistent[below..][..2 * STRIP];
+    for (k, weight) in weight.iter_mut().enumerate() {
+        let (left, right) = (2 * k, 2 * k + 1);
+        let u = (ua[left] + ua[right] + ub[left] + ub[right]) * 0.125;
+        let v = (va[left] + va[right] + vb[left] + vb[right]) * 0.125;
+        looked.place(k, [(x + k) as i32 as f32 + u, y as i32 as f32 + v], size);
+        let consistent = i32::from(ca[left]) + i32::from(ca[right]);
+        *weight = (consistent + i32::from(cb[left]) + i32::from(cb[right])) as f32 * 0.25;
     }
 }
 
@@ -182,55 +270,72 @@ vectorised! {
     /// The input's difference to the input before along the flow, and the share of consistent pixels, for one row of
     /// cells; per cell the sums of both.
     fn compare(motion: &Motion, first: usize, width: usize, height: usize, current: &[f32], previous: &[f32], difference: &mut [f32], weight: &mut [f32], light: &mut [f32], light_weight: &mut [f32]) {
+        assert!(previous.len() == width * height && width > 1 && height > 1);
         let full = motion.backward.width;
         light.fill(0.0);
         light_weight.fill(0.0);
         for (i, current) in current.chunks_exact(width).enumerate() {
             let y = first + i;
-            let [above, below] = [2 * y, (2 * y + 1).min(motion.backward.height - 1)].map(|y| y * full);
-            for (x, &now) in current.iter().enumerate() {
-                let (left, right) = (2 * x, (2 * x + 1).min(full - 1));
-                let four = [above + left, above + right, below + left, below + right];
-                let consistent: u8 = four.iter().map(|&at| motion.consistent[at]).sum();
-                let mean = |plane: &[f32]| four.iter().map(|&at| plane[at]).sum::<f32>() * 0.125;
-                let (x0, fx) = split(x as f32 + mean(&motion.backward.u), width);
-                let (y0, fy) = split(y as f32 + mean(&motion.backward.v), height);
-                let at = y0 * width + x0;
-                let top = previous[at] + fx * (previous[at + 1] - previous[at]);
-                let bottom = previous[at + width] + fx * (previous[at + width + 1] - previous[at + width]);
-                let before = top + fy * (bottom - top);
-                let share = f32::from(consistent) * 0.25;
-                difference[i * width + x] = now - before;
-                weight[i * width + x] = share;
-                light[x / STRIP] += share * (now - before);
-                light_weight[x / STRIP] += share;
+            let (above, below) = (2 * y * full, (2 * y + 1).min(motion.backward.height - 1) * full);
+            let row = i * width..(i + 1) * width;
+            let cells = difference[row.clone()].chunks_mut(STRIP).zip(weight[row].chunks_mut(STRIP)).zip(current.chunks(STRIP));
+            for (cell, ((difference, weight), current)) in cells.enumerate() {
+                let left = STRIP * cell;
+                let mut looked = Looked::default();
+                // Eight pixels at once, but for a row's end.
+                if let (Ok(weight), true) = (<&mut [f32; STRIP]>::try_from(&mut *weight), 2 * (left + STRIP) <= full) {
+                    look_up(motion, [above + 2 * left, below + 2 * left], (left, y), (width, height), weight, &mut looked);
+                } else {
+                    for (k, weight) in weight.iter_mut().enumerate() {
+                        let x = left + k;
+                        let columns = [2 * x, (2 * x + 1).min(full - 1)];
+                        let four = [above + columns[0], above + columns[1], below + columns[0], below + columns[1]];
+                        let sum = |plane: &[f32]| four.iter().map(|&at| plane[at]).sum::<f32>();
+                        looked.place(k, [x as f32 + 0.125 * sum(&motion.backward.u), y as f32 + 0.125 * sum(&motion.backward.v)], (width, height));
+                        *weight = 0.25 * four.iter().map(|&at| f32::from(motion.consistent[at])).sum::<f32>();
+                    }
+                }
+                let before = looked.read(previous, width, current.len());
+                for (k, (difference, &now)) in difference.iter_mut().zip(current).enumerate() {
+                    *difference = now - before[k];
+                    light[cell] += weight[k] * *difference;
+                    light_weight[cell] += weight[k];
+                }
             }
         }
     }
 
-    /// Trust in rows from `first`; `light_row` is scratch of one row.
-    fn doubt(first: usize, motion: &Motion, width: usize, height: usize, difference: &[f32], weight: &[f32], light: &Grid, trust: &mut [f32], light_row: &mut [f32]) {
+    /// Trust in rows from `first`; `light_row` is scratch of one row, `sums` of two numbers more.
+    fn doubt(first: usize, motion: &Motion, width: usize, height: usize, difference: &[f32], weight: &[f32], light: &Grid, trust: &mut [f32], light_row: &mut [f32], sums: &mut [f32]) {
         let full = motion.backward.width;
         let (right_edge, bottom_edge) = ((full - 1) as f32, (motion.backward.height - 1) as f32);
         for (i, trust) in trust.chunks_exact_mut(width).enumerate() {
             let y = first + i;
             light.row(y, STRIP, light_row);
-            let rows = [y.saturating_sub(1), y, (y + 1).min(height - 1)].map(|y| &difference[y * width..][..width]);
+            let row = |y: usize| &difference[y * width..][..width];
+            let (above, here, below) = (row(y.saturating_sub(1)), row(y), row((y + 1).min(height - 1)));
+            // Sums of the three rows, with the ends repeated.
+            for (((sum, a), b), c) in sums[1..].iter_mut().zip(above).zip(here).zip(below) {
+                *sum = a + 2.0 * b + c;
+            }
+            (sums[0], sums[width + 1]) = (sums[1], sums[width]);
+            let (left, middle, right) = (&sums[..width], &sums[1..][..width], &sums[2..][..width]);
             let weight = &weight[y * width..][..width];
-            let [u, v] = [&motion.backward.u, &motion.backward.v].map(|plane| &plane[2 * y * full..][..full]);
-            for (x, trust) in trust.iter_mut().enumerate() {
-                let (left, right) = (x.saturating_sub(1), (x + 1).min(width - 1));
-                let across = rows.map(|row| row[left] + 2.0 * row[x] + row[right]);
-                let smooth = (across[0] + 2.0 * across[1] + across[2]) * 0.0625;
-                let off = (smooth - light_row[x]).abs();
-                let belief = |[none, all]: [f32; 2]| {
-                    let rest = 1.0 - ((off - none) / (all - none)).clamp(0.0, 1.0);
-                    rest * rest * (3.0 - 2.0 * rest)
-                };
-                let (px, py) = (2.0 * x as f32 + u[2 * x], 2.0 * y as f32 + v[2 * x]);
+            let (u, v) = (&motion.backward.u[2 * y * full..][..full], &motion.backward.v[2 * y * full..][..full]);
+            let sums = left.iter().zip(middle).zip(right).zip(&*light_row).zip(weight);
+            let pairs = trust.iter_mut().zip(sums).zip(u.as_chunks::<2>().0.iter().zip(v.as_chunks::<2>().0));
+            for (x, ((trust, ((((left, middle), right), light), weight)), (u, v))) in pairs.enumerate() {
+                let off = ((left + 2.0 * middle + right) * 0.0625 - light).abs();
+                let (px, py) = ((2 * x as i32) as f32 + u[0], (2 * y as i32) as f32 + v[0]);
                 let inside = (px >= 0.0) & (px <= right_edge) & (py >= 0.0) & (py <= bottom_edge);
-                let contradicted = if inside { (1.0 - weight[x]) * belief(DOUBT_CONTRADICTED) } else { 0.0 };
-                *trust = weight[x] * belief(DOUBT) + contradicted;
+                *trust = trusted(off, *weight, inside);
+            }
+            // Of an odd row the last pixel has no partner.
+            if let (1, Some(trust)) = (full % 2, trust.last_mut()) {
+                let off = ((left[width - 1] + 2.0 * middle[width - 1] + right[width - 1]) * 0.0625 - light_row[width - 1]).abs();
+                let (px, py) = (right_edge + u[full - 1], (2 * y as i32) as f32 + v[full - 1]);
+                let inside = (px >= 0.0) & (px <= right_edge) & (py >= 0.0) & (py <= bottom_edge);
+                *trust = trusted(off, weight[width - 1], inside);
             }
         }
     }
