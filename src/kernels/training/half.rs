@@ -10,8 +10,8 @@ use crate::kernels::aligned::AlignedBuffer;
 use crate::kernels::instruction_set::{InstructionSet, Kernel};
 use crate::kernels::simd::Simd;
 
-/// Bytes behind a plane that a tile may read beyond its end: 15 pixels of 64 channels and a cache line.
-const SLACK: usize = 15 * 128 + 64;
+/// Bytes behind a plane that may be read beyond its end: a tile's or a block's last 31 pixels of 64 channels and a cache line.
+const SLACK: usize = 31 * 128 + 64;
 /// Pixels that one product of tiles sums over.
 pub(super) const RUN: usize = 32;
 
@@ -121,8 +121,8 @@ pub(super) fn pitch(columns: usize) -> usize {
 /// tap reads beyond, in an odd number of cache lines, so that channels do not fall on each other in the cache.
 pub(super) fn turned_step(rows: usize, columns: usize) -> usize {
     let pixels = (rows * pitch(columns)).next_multiple_of(RUN) + 2 * pitch(columns) + 2;
-    // Written in blocks of 16 pixels.
-    ((pixels + 16).div_ceil(32) | 1) * 32
+    // Written in blocks of 32 pixels.
+    ((pixels + 32).div_ceil(32) | 1) * 32
 }
 
 fn run<K: Kernel<Output = ()>>(kernel: K) {
@@ -268,37 +268,38 @@ impl Kernel for Turn {
     unsafe fn run<S: Simd>(self) {
         let ((rows, columns), channels) = (self.size, self.channels);
         let (words, step) = (channels / 2, turned_step(rows, columns));
-        let mut block = [0_u32; 256];
+        // `[word][pixel]`.
+        let mut block = [0_u32; 16 * 32];
         for row in 0..rows + 2 {
-            for column in (0..columns + 2).step_by(16) {
+            for column in (0..columns + 2).step_by(32) {
                 let pixel = row * (columns + 2) + column;
                 for first in (0..words).step_by(16) {
                     // Two channels are one word. Words beyond a pixel's are turned too, and left.
-                    // SAFETY: up to 15 pixels and half a line are read beyond the plane, from its slack.
+                    // SAFETY: up to 31 pixels and half a line are read beyond the plane, from its slack.
                     unsafe {
                         let from = self.from.add((pixel * words + first) * 4).cast::<f32>();
-                        for i in (0..16).step_by(S::LANES) {
+                        for i in (0..32).step_by(S::LANES) {
                             for j in (0..16).step_by(S::LANES) {
-                                let to = block.as_mut_ptr().cast::<f32>().add(j * 16 + i);
-                                S::transpose(from.add(i * words + j), words, to, 16);
+                                let to = block.as_mut_ptr().cast::<f32>().add(j * 32 + i);
+                                S::transpose(from.add(i * words + j), words, to, 32);
                             }
                         }
                     }
-                    let pairs = block.chunks_exact(16).enumerate().take(words - first);
-                    for (word, values) in pairs {
+                    let pairs = block.as_chunks::<32>().0.iter().enumerate();
+                    for (word, values) in pairs.take(words - first) {
                         let at = 2 * (first + word) * step + row * pitch(columns) + column;
-                        // SAFETY: a channel has room for 16 more pixels than there are. What is written beyond a row is
+                        // SAFETY: a channel has room for 32 more pixels than there are. What is written beyond a row is
                         // the next one's and overwritten by it, as rows go upwards.
                         let (even, odd) = unsafe {
                             let to = self.to.add(at);
                             (
-                                std::slice::from_raw_parts_mut(to, 16),
-                                std::slice::from_raw_parts_mut(to.add(step), 16),
+                                &mut *to.cast::<[u16; 32]>(),
+                                &mut *to.add(step).cast::<[u16; 32]>(),
                             )
                         };
-                        for (i, value) in values.iter().enumerate() {
-                            even[i] = *value as u16;
-                            odd[i] = (*value >> 16) as u16;
+                        for i in 0..32 {
+                            even[i] = values[i] as u16;
+                            odd[i] = (values[i] >> 16) as u16;
                         }
                     }
                 }

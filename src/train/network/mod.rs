@@ -303,13 +303,14 @@ impl Tape {
             if layer + 1 == count {
                 break;
             }
-            if self.ends_block(layer + 2) {
-                self.trunk.clone_from(&self.plane);
-            }
             let size = self.layers[layer].sizes(self.size)[1];
             let channels = (self.layers[layer].normed, self.layers[layer + 1].stored.0);
             let input = &mut self.kept[layer + 1].input;
             weights.pad(&self.plane, size, channels, input);
+            if self.ends_block(layer + 2) {
+                // The next layer writes its plane anew.
+                std::mem::swap(&mut self.plane, &mut self.trunk);
+            }
         }
     }
 
