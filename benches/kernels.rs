@@ -192,7 +192,9 @@ fn students(threads: usize) {
         (32, 5, 8, None),
         (32, 4, 16, None),
         (32, 4, 8, Some(5)),
-        (32, 6, 16, Some(5)),
+        (32, 6, 8, Some(9)),
+        (32, 4, 8, Some(9)),
+        (32, 6, 8, None),
         (32, 6, 16, Some(9)),
     ] {
         let name = format!(

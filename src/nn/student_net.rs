@@ -116,7 +116,7 @@ impl StudentConfig {
         blocks: 4,
         detail: 8,
         upsampling: [Upsampling::Nearest; 2],
-        refine: None,
+        refine: Some(9),
     };
     /// What `--quality fine` paints with.
     pub const FINE: Self = Self {
@@ -578,8 +578,8 @@ mod tests {
 
     #[test]
     fn costs_are_counted() {
-        // 48·32·9/16 + 32·32·9/16 + 8·32·32·9/16 + 32·32·9/16 + 8·12·9/4.
-        let expected = 864.0 + 576.0 + 4608.0 + 576.0 + 216.0;
+        // 48·32·9/16 + 32·32·9/16 + 8·32·32·9/16 + 32·32·9/16 + 8·16·9/4 + 4·3·81.
+        let expected = 864.0 + 576.0 + 4608.0 + 576.0 + 288.0 + 972.0;
         assert_eq!(StudentConfig::SWIFT.multiply_adds_per_pixel(), expected);
     }
 }

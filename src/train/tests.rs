@@ -13,6 +13,7 @@ const SHAPE: Shape = Shape {
     config: StudentConfig {
         width: 16,
         blocks: 1,
+        refine: None,
         ..StudentConfig::SWIFT
     },
     styles: 2,

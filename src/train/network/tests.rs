@@ -9,6 +9,7 @@ const SHAPE: Shape = Shape {
     config: StudentConfig {
         blocks: 2,
         upsampling: [Upsampling::Shuffle, Upsampling::Nearest],
+        refine: None,
         ..StudentConfig::SWIFT
     },
     styles: 3,
