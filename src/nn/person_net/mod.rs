@@ -221,7 +221,7 @@ impl Op {
         let same = |size: Size, op: Self| Ok((op, size));
         let convolution = |weights: Vec<f32>, outputs: usize| {
             let (bias, _) = load("bias")?;
-            if bias.len() != outputs || outputs % 8 != 0 {
+            if bias.len() != outputs || !outputs.is_multiple_of(8) {
                 return Err(wrong("its outputs are no multiple of 8, each with a bias"));
             }
             let activation = Activation::Identity;
