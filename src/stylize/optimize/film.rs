@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use super::{
     canvas::{Canvas, Size},
     objective::Anchor,
+    recolour::Recolour,
 };
 use crate::{
     frame::Picture,
@@ -165,6 +166,27 @@ pub(super) fn average(anchors: &[Anchor], own: Canvas) -> Canvas {
         }
         *value = sum / weight;
     }
+    canvas
+}
+
+/// How far anything is known of each pixel, 0..1.
+pub(super) fn trust(anchors: &[Anchor], pixels: usize) -> Vec<f32> {
+    let sum = |i: usize| {
+        anchors
+            .iter()
+            .map(|anchor| anchor.confidence[i])
+            .sum::<f32>()
+    };
+    (0..pixels).map(|i| sum(i).min(1.0)).collect()
+}
+
+/// `content` with the colours that the anchors have given to what they show, where they show nothing.
+pub(super) fn recoloured(anchors: &[Anchor], content: Canvas) -> Canvas {
+    let trust = trust(anchors, content.planes.len() / 3);
+    let painting = start(anchors, content.clone());
+    let recolour = Recolour::learn(&content.planes, &painting.planes, &trust);
+    let mut canvas = content;
+    recolour.apply(&mut canvas.planes, |i| 1.0 - trust[i]);
     canvas
 }
 

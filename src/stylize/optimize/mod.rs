@@ -10,6 +10,7 @@ mod film;
 mod kept;
 mod objective;
 mod passes;
+mod recolour;
 mod settings;
 mod style;
 mod styles;
@@ -50,6 +51,9 @@ const NEXT_LEVELS: [(f64, f64); 3] = [(0.25, 1.5), (0.5, 1.5), (1.0, 1.0)];
 
 /// Sizes under this are skipped: what is smaller than a stroke would be lost, and faces are the first to go.
 const LEAST_LEVEL_SIDE: f64 = 80.0;
+
+/// Share of the canvas under which a part has no style of its own.
+const SMALLEST_PART: f32 = 0.01;
 
 /// Steps that L-BFGS remembers at most, and at least where memory is scarce.
 const HISTORY: (usize, usize) = (4, 10);
@@ -99,16 +103,35 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Which part of a canvas is inside, and which is outside; nothing where there is no mask.
-    fn guides(&self, size: Size) -> Vec<Guide> {
-        let Some(mask) = self.mask else {
-            return Vec::new();
-        };
-        let inside = size.plane(mask, (self.content.height(), self.content.width()));
-        let outside = inside.iter().map(|m| 1.0 - m).collect();
-        [inside, outside]
-            .map(|mask| Guide::new(mask, size.pair()))
-            .into()
+    /// The parts of a canvas, each with the number of its style (0: inside of the mask, 1: outside); `None`: all of it.
+    ///
+    /// What `anchors` do not show is a part of its own: where everything else has its style already, the Gram matrix of the
+    /// whole is nearly right, and hardly anything would draw the new part to it.
+    fn parts(&self, size: Size, anchors: &[Anchor]) -> Vec<(usize, Option<Guide>)> {
+        let mut masks = vec![None];
+        if let Some(mask) = self.mask {
+            let inside = size.plane(mask, (self.content.height(), self.content.width()));
+            let outside = inside.iter().map(|m| 1.0 - m).collect();
+            masks = vec![Some(inside), Some(outside)];
+        }
+        let (height, width) = size.pair();
+        let trust = film::trust(anchors, height * width);
+        let trusted = trust.iter().sum::<f32>() / trust.len() as f32;
+        let splits = (SMALLEST_PART..1.0 - SMALLEST_PART).contains(&trusted);
+        let mut parts = Vec::new();
+        for (number, mask) in masks.into_iter().enumerate() {
+            let guide = |mask: Vec<f32>| Some(Guide::new(mask, size.pair()));
+            if splits {
+                let of = |i: usize| mask.as_ref().map_or(1.0, |mask| mask[i]);
+                let seen = trust.iter().enumerate().map(|(i, t)| of(i) * t);
+                let new = trust.iter().enumerate().map(|(i, t)| of(i) * (1.0 - t));
+                parts.push((number, guide(seen.collect())));
+                parts.push((number, guide(new.collect())));
+            } else {
+                parts.push((number, mask.and_then(guide)));
+            }
+        }
+        parts
     }
 }
 
@@ -265,10 +288,12 @@ impl Optimize {
         let content = scene.content;
         let pixels = (content.width() * content.height()) as f64 * scale * scale;
         let targets = self.targets(pixels);
-        let guides = scene.guides(size);
-        let parts = targets.iter().enumerate().map(|(number, style)| Part {
-            style,
-            guide: guides.get(number),
+        let guides = scene.parts(size, anchors);
+        let parts = guides.iter().filter_map(|(number, guide)| {
+            Some(Part {
+                style: targets.get(*number)?,
+                guide: guide.as_ref(),
+            })
         });
         let target = Canvas::new(content, size);
         let tiles = self.tiles(size);
@@ -379,7 +404,7 @@ impl Optimize {
             let size = Size::scaled(height, width, scale);
             let anchors = film::resized(anchors, full, size);
             let elsewhere = match &coarser {
-                None => Canvas::new(content, size),
+                None => film::recoloured(&anchors, Canvas::new(content, size)),
                 Some(coarser) => coarser.resized(size),
             };
             let mut canvas = film::start(&anchors, elsewhere);
