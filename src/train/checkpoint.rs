@@ -114,7 +114,8 @@ impl State {
         if text("format") != CHECKPOINT {
             return Err(content("it is no checkpoint of a training".into()));
         }
-        if text("config") != config.to_string() {
+        let started = serde_json::from_str::<Value>(text("config")).ok();
+        if started.as_ref() != Some(config) {
             let reason = format!(
                 "it was started with another network or style ({}): give the same options again",
                 text("config")
@@ -126,7 +127,7 @@ impl State {
                 .parse::<f64>()
                 .map_err(|_| content(format!("it does not say its {key}")))
         };
-        let values = |name: &str| {
+        let values = |name: &str| -> Result<Vec<f32>, TrainError> {
             let tensor = file.tensor(name).map_err(|e| content(e.to_string()))?;
             let floats = tensor.data().chunks_exact(4);
             Ok(floats
