@@ -5,7 +5,7 @@ use super::StyleTraining;
 use crate::kernels::StyleParameters;
 
 /// Pieces of photos that each known style paints, and their sides in pixels.
-const TRIED: (usize, usize) = (3, 128);
+const TRIED: (usize, usize) = (2, 96);
 /// Of so many of the nearest styles each pair is tried as a blend.
 const BLENDED: usize = 3;
 
