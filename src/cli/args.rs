@@ -37,7 +37,7 @@ pub enum Command {
     Bench(BenchArgs),
     /// Measure how steady a painted video is, and how much texture it kept
     Measure(MeasureArgs),
-    /// Train a network of one's own
+    /// Train a network, or a style, of one's own
     Train(TrainArgs),
     /// Say what this machine has: processor, GPU, codecs, models
     Doctor(DoctorArgs),

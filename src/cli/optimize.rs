@@ -76,7 +76,7 @@ pub struct OptimizeArgs {
     pub adam: Option<f32>,
 }
 
-fn parse_weight(text: &str) -> Result<f32, String> {
+pub fn parse_weight(text: &str) -> Result<f32, String> {
     text.parse()
         .ok()
         .filter(|factor| (0.01..=100.0).contains(factor))
@@ -228,12 +228,7 @@ impl OptimizeArgs {
             }
         };
         let store = ModelStore::open(paint.models.models.as_deref())?;
-        let bytes = store.read(LOSS_NETWORK)?;
-        let file = SafeTensors::deserialize(&bytes)
-            .with_context(|| format!("model file {LOSS_NETWORK} cannot be read"))?;
-        let weights = VggWeights::load(&file).map_err(|reason| {
-            anyhow!("model file {LOSS_NETWORK} does not hold VGG-16: {reason}")
-        })?;
+        let weights = loss_network(&store)?;
         let usual = OptimizeSettings::new(pictures, quality);
         let iterations = self.iterations.map_or(usual.iterations, |n| n as usize);
         let settings = OptimizeSettings {
@@ -271,6 +266,15 @@ fn live_steps(quality: settings::QualityChoice) -> usize {
         settings::QualityChoice::Work(Quality::Best) => 4,
         _ => 2,
     }
+}
+
+/// The network that paintings are looked at with.
+pub fn loss_network(store: &ModelStore) -> Result<VggWeights> {
+    let bytes = store.read(LOSS_NETWORK)?;
+    let file = SafeTensors::deserialize(&bytes)
+        .with_context(|| format!("model file {LOSS_NETWORK} cannot be read"))?;
+    VggWeights::load(&file)
+        .map_err(|reason| anyhow!("model file {LOSS_NETWORK} does not hold VGG-16: {reason}"))
 }
 
 /// Lets the loss network, which works on rayon's threads, have `threads` of them.

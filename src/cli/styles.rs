@@ -13,6 +13,7 @@ use allaprima::{
 use anyhow::{Result, bail};
 use candle_core::Device;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{args::StylesArgs, settings::threads, sheet, usage};
 
@@ -21,6 +22,12 @@ struct Entry<'a> {
     number: usize,
     name: &'a str,
     description: &'a str,
+    /// As a part of what the network of 26 styles flickers, where the pack says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flicker: Option<f64>,
+    /// What the pack says of its speed.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    speed: &'a Value,
 }
 
 pub fn run(args: &StylesArgs) -> Result<()> {
@@ -37,6 +44,7 @@ pub fn run(args: &StylesArgs) -> Result<()> {
 }
 
 fn list(pack: &StylePack, json: bool) -> Result<()> {
+    let measured = &pack.training()["measured"];
     let entries: Vec<_> = pack
         .styles()
         .iter()
@@ -45,6 +53,8 @@ fn list(pack: &StylePack, json: bool) -> Result<()> {
             number,
             name: &style.name,
             description: &style.description,
+            flicker: measured["flicker_of_styles"][&style.name].as_f64(),
+            speed: &measured["speed"],
         })
         .collect();
     if json {
@@ -60,11 +70,38 @@ fn list(pack: &StylePack, json: bool) -> Result<()> {
         number,
         name,
         description,
+        flicker,
+        ..
     } in entries
     {
-        println!("{number:>3}  {name:width$}  {description}");
+        let flicker = flicker.map_or(String::new(), |flicker| format!("  (flicker {flicker:.2})"));
+        println!("{number:>3}  {name:width$}  {description}{flicker}");
+    }
+    if let Some(text) = says(measured) {
+        println!("{text}");
     }
     Ok(())
+}
+
+/// What a pack says of its speed and steadiness, in one line.
+fn says(measured: &Value) -> Option<String> {
+    let speed = &measured["speed"];
+    let text = |key: &str| speed[key].as_str().unwrap_or("?");
+    let speed = speed["ms"].as_f64().map(|millis| {
+        format!(
+            "paints {} in {millis:.1} ms on {} threads ({}, {}, {})",
+            text("size"),
+            speed["threads"],
+            text("precision"),
+            text("instructions"),
+            text("processor"),
+        )
+    });
+    let flicker = measured["flicker"].as_f64().map(|flicker| {
+        format!("flickers {flicker:.2} times as much as the network of 26 styles, before anything steadies it")
+    });
+    let said: Vec<String> = speed.into_iter().chain(flicker).collect();
+    (!said.is_empty()).then(|| said.join("; "))
 }
 
 fn paint_sheet(
@@ -94,4 +131,30 @@ fn paint_sheet(
     sheet::save(sheet::compose(&tiles)?, output, args.overwrite)?;
     eprintln!("{} styles → {}", gallery.styles().len(), output.display());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pack_says_what_was_measured() {
+        let speed = json!({
+            "ms": 12.34, "size": "640x360", "threads": 2, "precision": "bf16", "instructions": "avx512",
+            "processor": "a processor",
+        });
+        let text = says(&json!({"speed": speed, "flicker": 0.5})).unwrap();
+        assert_eq!(
+            text,
+            "paints 640x360 in 12.3 ms on 2 threads (bf16, avx512, a processor); flickers 0.50 times as much as the \
+             network of 26 styles, before anything steadies it"
+        );
+        assert!(
+            says(&json!({"flicker": 0.5}))
+                .unwrap()
+                .starts_with("flickers")
+        );
+        assert_eq!(says(&Value::Null), None);
+    }
 }

@@ -26,6 +26,7 @@ mod peak;
 mod picture;
 mod plan;
 mod pool;
+mod product;
 mod quantise;
 #[cfg(test)]
 mod reference;
@@ -51,6 +52,7 @@ pub use network::{
 };
 pub use peak::multiply_adds;
 pub(crate) use pool::WorkerPool;
+pub use product::matrix_product;
 pub use training::{
     CHANNEL_STEP, HalfPlane, TAPS, TileWeights, add_valid_weight_gradient,
     add_weight_gradient_in_tiles, convolve_in_tiles, convolve_valid, has_tiles, logistic,

@@ -9,6 +9,7 @@ pub mod layers;
 pub mod losses;
 pub mod optimizers;
 pub mod person_net;
+pub mod reference_file;
 pub mod student_file;
 pub mod student_net;
 pub mod style_predictor;

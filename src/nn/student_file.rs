@@ -183,7 +183,7 @@ impl StudentFile {
     }
 }
 
-fn metadata(bytes: &[u8]) -> Result<HashMap<String, String>, String> {
+pub(super) fn metadata(bytes: &[u8]) -> Result<HashMap<String, String>, String> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
     metadata
         .metadata()
@@ -192,7 +192,7 @@ fn metadata(bytes: &[u8]) -> Result<HashMap<String, String>, String> {
 }
 
 /// The same file with its metadata in the order of their keys, which the crate leaves to chance.
-fn sorted_metadata(file: Vec<u8>) -> Result<Vec<u8>, String> {
+pub(super) fn sorted_metadata(file: Vec<u8>) -> Result<Vec<u8>, String> {
     let broken = || "the header just written cannot be read".to_owned();
     let length: [u8; 8] = file.first_chunk().copied().ok_or_else(broken)?;
     let end = 8 + usize::try_from(u64::from_le_bytes(length)).map_err(|_| broken())?;

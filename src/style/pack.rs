@@ -1,18 +1,15 @@
 //! A style pack: one network and, for each of its styles, the scales and shifts of its normalisations. There is the one
-//! of 26 styles, its students ([`StudentFile`]), and whatever student a user has trained, in a file of its own.
+//! of 26 styles, its students, and whatever a user has trained, in a file of its own ([`PackFile`]).
 
 use std::{fmt, fs, path::Path, str::FromStr};
 
 use safetensors::SafeTensors;
 
-use super::StyleChoice;
+use super::{PackFile, StyleChoice};
 use crate::{
     kernels::{NetworkShape, StyleParameters, TransformWeights},
     models::{FINE_PACK, ModelError, ModelStore, NEUTRAL_STYLE, STYLE_PACK, SWIFT_PACK},
-    nn::{
-        student_file::{NEUTRAL, StudentFile},
-        weights::{floats, transform_weights},
-    },
+    nn::{reference_file::style_rows, student_file::NEUTRAL, weights::transform_weights},
 };
 
 /// Which of the shipped packs paints.
@@ -88,6 +85,7 @@ pub struct StylePack {
     parameters: Vec<StyleParameters>,
     neutral: Option<StyleParameters>,
     origin: String,
+    training: serde_json::Value,
 }
 
 impl StylePack {
@@ -99,7 +97,7 @@ impl StylePack {
         if quality == PackQuality::Reference {
             return Self::load(store);
         }
-        let pack = Self::student(&store.read(quality.file())?, quality.file(), |name| {
+        let pack = Self::of_file(&store.read(quality.file())?, quality.file(), |name| {
             let known = store.manifest().styles.list.iter();
             known.into_iter().find(|s| s.name == name).map(|s| Style {
                 name: s.name.clone(),
@@ -113,20 +111,20 @@ impl StylePack {
         })
     }
 
-    /// Opens a student that somebody trained.
+    /// Opens what somebody trained.
     ///
     /// # Errors
-    /// When the file cannot be read or is no student.
+    /// When the file cannot be read or is no style pack.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let bytes = fs::read(path).map_err(|source| ModelError::UnreadablePack {
             path: path.to_owned(),
             source,
         })?;
-        Self::student(&bytes, &path.display().to_string(), |_| None)
+        Self::of_file(&bytes, &path.display().to_string(), |_| None)
     }
 
-    /// A student out of `file`; `known` describes its styles.
-    fn student(
+    /// What `file` holds; `known` describes its styles.
+    fn of_file(
         bytes: &[u8],
         file: &str,
         known: impl Fn(&str) -> Option<Style>,
@@ -135,17 +133,21 @@ impl StylePack {
             file: file.to_owned(),
             reason,
         };
-        let student = StudentFile::parse(bytes).map_err(content)?;
-        let network = student.network().map_err(content)?;
-        let rows = student.parameters().map_err(content)?;
+        let pack = PackFile::parse(bytes).map_err(content)?;
+        let network = pack.network().map_err(content)?;
+        let rows = pack.parameters().map_err(content)?;
+        let described = &pack.training()["descriptions"];
         let (mut styles, mut parameters, mut neutral) = (Vec::new(), Vec::new(), None);
-        for (name, row) in student.styles.into_iter().zip(rows) {
+        for (name, row) in pack.styles().iter().cloned().zip(rows) {
             if name == NEUTRAL {
                 neutral = Some(row);
                 continue;
             }
             styles.push(known(&name).unwrap_or_else(|| Style {
-                description: format!("of {file}"),
+                description: match described[&name].as_str() {
+                    Some(description) => description.to_owned(),
+                    None => format!("of {file}"),
+                },
                 name,
                 aliases: Vec::new(),
             }));
@@ -157,6 +159,7 @@ impl StylePack {
             parameters,
             neutral,
             origin: file.to_owned(),
+            training: pack.training().clone(),
         })
     }
 
@@ -200,6 +203,7 @@ impl StylePack {
             parameters,
             neutral: Some(neutral),
             origin: PackQuality::Reference.to_string(),
+            training: serde_json::Value::Null,
         })
     }
 
@@ -214,6 +218,11 @@ impl StylePack {
     /// What it is: `reference`, `swift`, `fine` or the path of a file.
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// What the trainer wrote into the file: settings, and speed and steadiness as measured; null where it wrote nothing.
+    pub fn training(&self) -> &serde_json::Value {
+        &self.training
     }
 
     /// The styles, in the order of their numbers.
@@ -251,31 +260,6 @@ impl StylePack {
         }
         sum
     }
-}
-
-/// The first `count` styles of a file.
-fn style_rows(file: &SafeTensors<'_>, count: usize) -> Result<Vec<StyleParameters>, String> {
-    let mut styles = vec![
-        StyleParameters {
-            scale: Vec::new(),
-            shift: Vec::new()
-        };
-        count
-    ];
-    let shape = NetworkShape::STYLE_PACK;
-    for (index, layer) in shape.iter().enumerate() {
-        let dims = [count, layer.out_channels];
-        let rows = |what: &str| floats(file, &format!("{}.norm.{what}", shape.name(index)), &dims);
-        let (scale, shift) = (rows("scale")?, rows("shift")?);
-        let rows = scale
-            .chunks_exact(layer.out_channels)
-            .zip(shift.chunks_exact(layer.out_channels));
-        for (style, (scale, shift)) in styles.iter_mut().zip(rows) {
-            style.scale.extend_from_slice(scale);
-            style.shift.extend_from_slice(shift);
-        }
-    }
-    Ok(styles)
 }
 
 #[cfg(test)]

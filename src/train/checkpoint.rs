@@ -65,19 +65,19 @@ pub struct Checkpoint {
 const CHECKPOINT: &str = "allaprima-training-1";
 const TENSORS: [&str; 4] = ["parameters", "average", "mean", "square"];
 
-impl Checkpoint {
-    /// Writes the state: under another name first, then renamed, so that there is always a whole file.
+impl State {
+    /// Writes the state and the `seed` of a training: under another name first, then renamed, so that there is always a
+    /// whole file. `config` says what is trained, `start` what it was started from.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
-        let state = &self.state;
-        let values = [
-            &state.parameters,
-            &state.average,
-            &state.mean,
-            &state.square,
-        ];
+    pub fn save(
+        &self,
+        path: &Path,
+        config: &Value,
+        (seed, start): (u64, &str),
+    ) -> Result<(), TrainError> {
+        let values = [&self.parameters, &self.average, &self.mean, &self.square];
         let tensors = TENSORS
             .iter()
             .zip(values)
@@ -85,20 +85,20 @@ impl Checkpoint {
             .collect::<Vec<_>>();
         let metadata = [
             ("format", CHECKPOINT.to_owned()),
-            ("config", config(&self.shape).to_string()),
-            ("seed", self.seed.to_string()),
-            ("start", self.start.name().to_owned()),
-            ("steps", state.steps.to_string()),
-            ("seconds", state.seconds.to_string()),
+            ("config", config.to_string()),
+            ("seed", seed.to_string()),
+            ("start", start.to_owned()),
+            ("steps", self.steps.to_string()),
+            ("seconds", self.seconds.to_string()),
         ];
         write(path, &metadata, &tensors)
     }
 
-    /// Reads a state.
+    /// Reads a state, its seed and what it was started from.
     ///
     /// # Errors
-    /// When the file cannot be read, or holds no training of a student of this shape.
-    pub fn load(path: &Path, shape: &Shape) -> Result<Self, TrainError> {
+    /// When the file cannot be read, or holds no training of what `config` says.
+    pub fn load(path: &Path, config: &Value) -> Result<(Self, u64, String), TrainError> {
         let content = |reason: String| TrainError::Content {
             path: path.to_owned(),
             reason,
@@ -114,10 +114,10 @@ impl Checkpoint {
         if text("format") != CHECKPOINT {
             return Err(content("it is no checkpoint of a training".into()));
         }
-        let expected = config(shape).to_string();
-        if text("config") != expected {
+        let started = serde_json::from_str::<Value>(text("config")).ok();
+        if started.as_ref() != Some(config) {
             let reason = format!(
-                "it was started with another network ({}): give the same options again",
+                "it was started with another network or style ({}): give the same options again",
                 text("config")
             );
             return Err(content(reason));
@@ -127,32 +127,62 @@ impl Checkpoint {
                 .parse::<f64>()
                 .map_err(|_| content(format!("it does not say its {key}")))
         };
-        let length = shape.layers().1;
-        let values = |name: &str| {
+        let values = |name: &str| -> Result<Vec<f32>, TrainError> {
             let tensor = file.tensor(name).map_err(|e| content(e.to_string()))?;
-            if tensor.data().len() != 4 * length {
-                return Err(content(format!("its {name} are not those of this network")));
-            }
             let floats = tensor.data().chunks_exact(4);
             Ok(floats
                 .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
                 .collect::<Vec<f32>>())
         };
+        let state = Self {
+            steps: number("steps")? as u64,
+            seconds: number("seconds")?,
+            parameters: values("parameters")?,
+            average: values("average")?,
+            mean: values("mean")?,
+            square: values("square")?,
+        };
+        let length = state.parameters.len();
+        if [&state.average, &state.mean, &state.square]
+            .iter()
+            .any(|values| values.len() != length)
+        {
+            return Err(content("its tensors do not fit together".into()));
+        }
+        Ok((state, number("seed")? as u64, text("start").to_owned()))
+    }
+}
+
+impl Checkpoint {
+    /// As [`State::save`].
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
+        let origin = (self.seed, self.start.name());
+        self.state.save(path, &config(&self.shape), origin)
+    }
+
+    /// As [`State::load`].
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds no training of a student of this shape.
+    pub fn load(path: &Path, shape: &Shape) -> Result<Self, TrainError> {
+        let (state, seed, start) = State::load(path, &config(shape))?;
+        if state.parameters.len() != shape.layers().1 {
+            return Err(TrainError::Content {
+                path: path.to_owned(),
+                reason: "its parameters are not those of this network".into(),
+            });
+        }
         Ok(Self {
             shape: *shape,
-            seed: number("seed")? as u64,
-            start: match text("start") {
+            seed,
+            start: match start.as_str() {
                 "teacher" => Start::Teacher,
                 _ => Start::Random,
             },
-            state: State {
-                steps: number("steps")? as u64,
-                seconds: number("seconds")?,
-                parameters: values("parameters")?,
-                average: values("average")?,
-                mean: values("mean")?,
-                square: values("square")?,
-            },
+            state,
         })
     }
 
@@ -171,7 +201,7 @@ impl Checkpoint {
             path: path.to_owned(),
             reason,
         })?;
-        replace(path, &bytes)
+        replace_file(path, &bytes)
     }
 }
 
@@ -243,11 +273,14 @@ fn write(
     for (_, _, values) in tensors {
         bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
     }
-    replace(path, &bytes)
+    replace_file(path, &bytes)
 }
 
 /// Writes a file by another name, then renames it, so that there is always a whole one.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+///
+/// # Errors
+/// When it cannot be written.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     let failed = |source| TrainError::Write {
         path: path.to_owned(),
         source,

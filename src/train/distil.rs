@@ -5,6 +5,7 @@ use super::checkpoint::student;
 use super::loss::{Comparison, OCTAVES, Terms, Weights, compare_pair};
 use super::network::{Convolutions, Shape, Tape};
 use super::photos::{Photos, Views};
+use super::plan::Plan;
 use super::random::Random;
 use super::start::{Start, hint_loss, inherit, random_weights};
 use crate::kernels::{
@@ -23,15 +24,6 @@ pub struct Teacher {
     pub names: Vec<String>,
     /// Its styles, in the order of the student's.
     pub styles: Vec<StyleParameters>,
-}
-
-/// How long a training is, which is what its learning rate follows.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Plan {
-    /// So many steps.
-    Steps(u64),
-    /// So much time.
-    Time(Duration),
 }
 
 /// What a training does.
@@ -71,10 +63,8 @@ impl Default for Settings {
     }
 }
 
-/// Part of the steps in which the learning rate rises.
+/// Steps in which the learning rate rises.
 const WARM_UP: u64 = 100;
-/// The last step's learning rate, as a part of the largest.
-const LAST_RATE: f32 = 0.01;
 /// How often two styles are blended.
 const BLENDS: f32 = 0.15;
 /// How much of a training sees each piece once; then each is seen as two frames of a film would show it, which takes twice
@@ -218,10 +208,7 @@ impl Distillation {
 
     /// How much of `plan` is done, 0..=1.
     pub fn done(&self, plan: Plan) -> f32 {
-        match plan {
-            Plan::Steps(steps) => (self.state.steps as f64 / steps as f64).min(1.0) as f32,
-            Plan::Time(time) => (self.state.seconds / time.as_secs_f64()).min(1.0) as f32,
-        }
+        plan.done(&self.state)
     }
 
     /// Makes one step of `plan`.
@@ -230,8 +217,6 @@ impl Distillation {
     /// When the teacher cannot paint.
     pub fn step(&mut self, plan: Plan) -> Result<Report, KernelError> {
         let (settings, steps) = (self.settings, self.state.steps);
-        let cosine = 0.5 * (1.0 + (std::f32::consts::PI * self.done(plan)).cos());
-        let warm = ((steps + 1) as f32 / WARM_UP as f32).min(1.0);
         // Early on the cheapest detail is a pattern; later it is what the teacher paints.
         let mut settings = settings;
         let late = self.done(plan).powi(2);
@@ -240,7 +225,7 @@ impl Distillation {
             .amount
             .iter_mut()
             .for_each(|weight| *weight *= late);
-        let rate = settings.rate * warm * (LAST_RATE + (1.0 - LAST_RATE) * cosine);
+        let rate = settings.rate * plan.rate(&self.state, WARM_UP);
         let hints = (settings.start == Start::Teacher).then(|| {
             if self.done(plan) < ENTRY_UNTIL {
                 0
@@ -568,12 +553,12 @@ fn shares(shape: &Shape, inherited: &[bool]) -> Vec<f32> {
     shares
 }
 
-fn overlap_size((row, column): (isize, isize), side: usize) -> (usize, usize) {
+pub(super) fn overlap_size((row, column): (isize, isize), side: usize) -> (usize, usize) {
     (side - row.unsigned_abs(), side - column.unsigned_abs())
 }
 
 /// What two pictures of `[side][side][3]` both show, where the second begins at a pixel of the first.
-fn overlap(a: &[f32], b: &[f32], moved: (isize, isize), side: usize) -> [Vec<f32>; 2] {
+pub(super) fn overlap(a: &[f32], b: &[f32], moved: (isize, isize), side: usize) -> [Vec<f32>; 2] {
     let (height, width) = overlap_size(moved, side);
     let cut = |picture: &[f32], row: isize, column: isize| {
         let (top, left) = (row.max(0) as usize, column.max(0) as usize);
@@ -587,7 +572,7 @@ fn overlap(a: &[f32], b: &[f32], moved: (isize, isize), side: usize) -> [Vec<f32
 }
 
 /// Adds a part that [`overlap`] cut out at that corner.
-fn add_rectangle(
+pub(super) fn add_rectangle(
     part: &[f32],
     width: usize,
     (top, left): (isize, isize),

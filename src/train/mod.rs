@@ -6,16 +6,23 @@
 //! and both times the target is the painting of the undisturbed piece, moved along: what flickers in the teacher's painting
 //! is no part of the target, and the two paintings are held together besides.
 //!
+//! A network that was trained on many styles takes a new one from a painting, as numbers of its normalisations only:
+//! [`StyleTraining`].
+//!
 //! [`Distillation`] makes steps, [`Checkpoint`] is its state in a file. A step needs nothing but the state and its own
 //! number, so a training that was interrupted goes on exactly where it was.
 
 mod adam;
 mod checkpoint;
 mod distil;
+mod frozen;
 mod loss;
+mod measured;
 mod network;
 mod normalise;
+mod painting;
 mod photos;
+mod plan;
 mod random;
 mod resample;
 mod start;
@@ -23,9 +30,13 @@ mod start;
 mod tests;
 
 pub use adam::State;
-pub use checkpoint::{Checkpoint, TrainError};
-pub use distil::{Distillation, Judgement, Plan, Report, Settings, Teacher};
+pub use checkpoint::{Checkpoint, TrainError, replace_file};
+pub use distil::{Distillation, Judgement, Report, Settings, Teacher};
+pub use frozen::{FrozenNetwork, FrozenTape};
 pub use loss::{Comparison, OCTAVES, Terms, Weights};
+pub use measured::{Painters, SPEED_SIZE, Speed, measure_flicker, measure_speed};
 pub use network::{BLOCK, Convolutions, Layer, Shape, Tape};
+pub use painting::{MODEL_SIDE, NearestStyle, StyleReport, StyleSettings, StyleTraining};
 pub use photos::{LONGEST_SIDE, Photos};
+pub use plan::Plan;
 pub use start::Start;

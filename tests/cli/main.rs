@@ -5,6 +5,7 @@
 mod end;
 mod live;
 mod pictures;
+mod train;
 mod video;
 
 use std::{

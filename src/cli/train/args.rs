@@ -11,26 +11,35 @@ use crate::cli::{args::ModelArgs, settings};
 #[derive(Debug, clap::Args)]
 pub struct TrainArgs {
     /// Train a small network to paint what the network of 26 styles paints
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "style", conflicts_with = "style")]
     pub distil: bool,
+
+    /// Train the style of this picture, for a network that stays as it is (may be given several times)
+    #[arg(long, value_name = "PICTURE")]
+    pub style: Vec<PathBuf>,
 
     /// Folder of photos to train with (and in folders below it)
     #[arg(long, value_name = "FOLDER")]
     pub data: PathBuf,
 
     /// Only these of the 26 styles, by name
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "NAME,...",
+        value_delimiter = ',',
+        conflicts_with = "style"
+    )]
     pub styles: Vec<String>,
 
-    /// The network (.safetensors); beside it lie the checkpoint, a log, its plot and a preview
+    /// The style pack (.safetensors); beside it lie the checkpoint, a log, its plot and a preview
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
 
-    /// Train this long, in minutes
-    #[arg(long, value_name = "MINUTES", default_value_t = 60.0, conflicts_with = "steps", value_parser = parse_minutes)]
-    pub minutes: f64,
+    /// Train this long, in minutes [default: 60; with --style 6 per style]
+    #[arg(long, value_name = "MINUTES", conflicts_with = "steps", value_parser = parse_minutes)]
+    pub minutes: Option<f64>,
 
-    /// Train so many steps: the same again gives the same file
+    /// Train so many steps: the same again gives the same network and styles
     #[arg(long, value_name = "STEPS", value_parser = value_parser!(u64).range(1..))]
     pub steps: Option<u64>,
 
@@ -39,58 +48,88 @@ pub struct TrainArgs {
     pub resume: bool,
 
     /// Where it begins: teacher (with the layers that the network of 26 styles has too) or random
-    #[arg(long, value_name = "FROM", default_value = "teacher", value_parser = parse_start)]
+    #[arg(long, value_name = "FROM", default_value = "teacher", value_parser = parse_start, conflicts_with = "style")]
     pub start: Start,
 
+    /// Network that the style is for: a style pack's file, or swift, fine or reference [default: the first that there is
+    /// of fine, swift, reference]
+    #[arg(
+        long,
+        value_name = "PACK",
+        requires = "style",
+        help_heading = "Styles of pictures"
+    )]
+    pub from: Option<String>,
+
+    /// What the style is called, once for each --style [default: the picture's file name]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "style",
+        help_heading = "Styles of pictures"
+    )]
+    pub name: Vec<String>,
+
+    /// Keep the styles that the network has beside the new ones
+    #[arg(long, requires = "style", help_heading = "Styles of pictures")]
+    pub keep_styles: bool,
+
+    /// Breadth of the brush strokes: 2 is twice as broad, 0.5 half
+    #[arg(long, visible_alias = "style-scale", value_name = "0.5..4", default_value = "1", value_parser = settings::parse_brush, requires = "style", help_heading = "Styles of pictures")]
+    pub brush: f32,
+
+    /// How much the style counts against the content, 0.01 to 100
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = crate::cli::optimize::parse_weight, requires = "style", help_heading = "Styles of pictures")]
+    pub style_weight: f32,
+
     /// Channels at a quarter of the picture's size: 16 or 32
-    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.width, help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.width, conflicts_with = "style", help_heading = "Network")]
     pub width: usize,
 
     /// Convolutions in front of the residual blocks: 1 or 2
-    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.entry as u8, value_parser = value_parser!(u8).range(1..=2), help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.entry as u8, conflicts_with = "style", value_parser = value_parser!(u8).range(1..=2), help_heading = "Network")]
     pub entry: u8,
 
     /// Side of a last convolution at full size: 5 or 9 [default: none]
-    #[arg(long, value_name = "N", help_heading = "Network")]
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with = "style",
+        help_heading = "Network"
+    )]
     pub refine: Option<usize>,
 
     /// Residual blocks
-    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.blocks as u8, value_parser = value_parser!(u8).range(1..=16), help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.blocks as u8, conflicts_with = "style", value_parser = value_parser!(u8).range(1..=16), help_heading = "Network")]
     pub blocks: u8,
 
     /// Channels at half the picture's size: 8 or 16
-    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.detail, help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.detail, conflicts_with = "style", help_heading = "Network")]
     pub detail: usize,
 
     /// How half and full size are reached: nearest or shuffle, with a comma between if not both are the same
-    #[arg(long, value_name = "HOW", default_value = "nearest", value_parser = parse_upsampling, help_heading = "Network")]
+    #[arg(long, value_name = "HOW", default_value = "nearest", conflicts_with = "style", value_parser = parse_upsampling, help_heading = "Network")]
     pub upsampling: [Upsampling; 2],
 
-    /// Largest learning rate
-    #[arg(
-        long,
-        value_name = "RATE",
-        default_value_t = 2e-3,
-        help_heading = "Training"
-    )]
-    pub learning_rate: f32,
+    /// Largest learning rate [default: 0.002; 0.02 with --style]
+    #[arg(long, value_name = "RATE", help_heading = "Training")]
+    pub learning_rate: Option<f32>,
 
-    /// Pieces of photos per step
-    #[arg(long, value_name = "N", default_value = "4", value_parser = value_parser!(u8).range(1..=64), help_heading = "Training")]
-    pub batch: u8,
+    /// Pieces of photos per step [default: 4; 2 with --style]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..=64), help_heading = "Training")]
+    pub batch: Option<u8>,
 
     /// Sides of these pieces in pixels, a multiple of 8
     #[arg(long, value_name = "PIXELS", default_value_t = 192, value_parser = parse_crop, help_heading = "Training")]
     pub crop: usize,
 
-    /// How much it counts that two frames of the same thing are painted alike
-    #[arg(
-        long,
-        value_name = "WEIGHT",
-        default_value_t = 10.0,
-        help_heading = "Training"
-    )]
-    pub steadiness: f32,
+    /// How much it counts that two frames of the same thing are painted alike [default: 10; 20 with --style]
+    #[arg(long, value_name = "WEIGHT", help_heading = "Training")]
+    pub steadiness: Option<f32>,
+
+    /// Do not measure the speed: what is in the file then depends on the training only
+    #[arg(long, help_heading = "Training")]
+    pub no_speed: bool,
 
     /// Seed of the random numbers
     #[arg(

@@ -1,0 +1,160 @@
+use super::*;
+use crate::kernels::{ConvolutionWeights, Precision, TransformConfig, TransformEngine};
+use crate::train::random::Random;
+
+const SHAPES: [NetworkShape; 3] = [
+    NetworkShape {
+        blocks: 2,
+        ..NetworkShape::STYLE_PACK
+    },
+    NetworkShape {
+        entry: Entry::Unshuffle {
+            channels: 16,
+            layers: 1,
+        },
+        blocks: 1,
+        expand: [8, 3],
+        last_kernel: None,
+    },
+    NetworkShape {
+        entry: Entry::Unshuffle {
+            channels: 16,
+            layers: 2,
+        },
+        blocks: 1,
+        expand: [8, 4],
+        last_kernel: Some(5),
+    },
+];
+
+pub(crate) fn random_network(shape: NetworkShape, random: &mut Random) -> TransformWeights {
+    let weights = TransformWeights::from_layers(shape, |_, layer| {
+        let (out_channels, in_channels) = (layer.kernel_outputs(), layer.in_channels);
+        let count = out_channels * in_channels * layer.kernel_size.pow(2);
+        let weight = (0..count).map(|_| random.between(-0.1, 0.1)).collect();
+        let convolution = ConvolutionWeights {
+            out_channels,
+            in_channels,
+            kernel_size: layer.kernel_size,
+            weight,
+        };
+        Ok::<_, ()>((convolution, Vec::new()))
+    });
+    weights.unwrap()
+}
+
+pub(crate) fn random_style(channels: usize, random: &mut Random) -> StyleParameters {
+    let mut values = |low, high| (0..channels).map(|_| random.between(low, high)).collect();
+    StyleParameters {
+        scale: values(0.5, 1.5),
+        shift: values(-0.3, 0.3),
+    }
+}
+
+pub(crate) fn zeros(channels: usize) -> StyleParameters {
+    StyleParameters {
+        scale: vec![0.0; channels],
+        shift: vec![0.0; channels],
+    }
+}
+
+#[test]
+fn it_paints_what_the_engine_paints() {
+    for shape in SHAPES {
+        let mut random = Random::new(3, [0, 0]);
+        let weights = random_network(shape, &mut random);
+        let style = random_style(shape.style_channels(), &mut random);
+        let (height, width) = (36, 44);
+        let rgb: Vec<u8> = (0..3 * height * width)
+            .map(|_| random.below(256) as u8)
+            .collect();
+        let config = TransformConfig {
+            threads: 1,
+            precision: Precision::F32,
+            ..TransformConfig::default()
+        };
+        let mut engine = TransformEngine::new(&weights, config).unwrap();
+        engine.set_style(&style).unwrap();
+        let mut expected = vec![0.0; rgb.len()];
+        engine
+            .paint_f32(&rgb, width, height, &mut expected)
+            .unwrap();
+        let seen: Vec<f32> = rgb.iter().map(|value| f32::from(*value) / 255.0).collect();
+        let network = FrozenNetwork::new(&weights).unwrap();
+        let mut tape = FrozenTape::default();
+        let painted = tape.forward(&network, &style, &seen, (height, width));
+        for (a, b) in painted.iter().zip(&expected) {
+            assert!((a - b).abs() < 2e-3, "{shape:?}: {a} {b}");
+        }
+    }
+}
+
+/// The derivative along a random direction of the style, by central differences in double steps, against the gradient's.
+#[test]
+fn the_gradient_of_a_style_is_that_of_finite_differences() {
+    for shape in SHAPES {
+        let mut random = Random::new(5, [0, 0]);
+        let weights = random_network(shape, &mut random);
+        let channels = shape.style_channels();
+        let style = random_style(channels, &mut random);
+        let size = (32, 40);
+        let count = 3 * size.0 * size.1;
+        let picture: Vec<f32> = (0..count).map(|_| random.unit()).collect();
+        let upstream: Vec<f32> = (0..count).map(|_| random.between(-1.0, 1.0)).collect();
+        let network = FrozenNetwork::new(&weights).unwrap();
+        let mut tape = FrozenTape::default();
+        tape.forward(&network, &style, &picture, size);
+        let mut gradient = zeros(channels);
+        tape.backward(&network, &upstream, &mut gradient);
+        let mut loss = |style: &StyleParameters| {
+            let painted = tape.forward(&network, style, &picture, size);
+            let products = painted.iter().zip(&upstream);
+            products
+                .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                .sum::<f64>()
+        };
+        let squares = gradient.scale.iter().chain(&gradient.shift).map(|g| g * g);
+        let whole = squares.sum::<f32>().sqrt();
+        for layer in 0..shape.layers() {
+            let own = shape.style_channels_of(layer);
+            for which in 0..2 {
+                // Along the layer's own gradient, where the slope is the largest and the rounding the smallest.
+                let part = |style: &StyleParameters| {
+                    let values = if which == 0 {
+                        &style.scale
+                    } else {
+                        &style.shift
+                    };
+                    values[own.clone()].to_vec()
+                };
+                let direction = part(&gradient);
+                let length = direction.iter().map(|g| g * g).sum::<f32>().sqrt();
+                let step = 3e-3;
+                let mut at = |sign: f32| {
+                    let mut moved = style.clone();
+                    let values = if which == 0 {
+                        &mut moved.scale
+                    } else {
+                        &mut moved.shift
+                    };
+                    for (value, g) in values[own.clone()].iter_mut().zip(&direction) {
+                        *value += sign * step * g / length;
+                    }
+                    loss(&moved)
+                };
+                let slope = (at(1.0) - at(-1.0)) / (2.0 * f64::from(step));
+                // What is added to a plane that is normalised before anything else looks at it changes nothing: no
+                // gradient but rounding.
+                let fits = if length < 1e-3 * whole {
+                    slope.abs() < f64::from(1e-2 * whole)
+                } else {
+                    (slope / f64::from(length) - 1.0).abs() < 0.03
+                };
+                assert!(
+                    fits,
+                    "{shape:?}, layer {layer}, {which}: {slope} {length} of {whole}"
+                );
+            }
+        }
+    }
+}
