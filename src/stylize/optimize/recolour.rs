@@ -96,8 +96,8 @@ mod tests {
     #[test]
     fn colours_change_as_they_did_elsewhere() {
         // Grey became violet on the left half, green stayed; the right half was not seen.
-        let (width, plane) = (40, 40 * 20);
-        let grey = |i: usize| i / width < 10;
+        let (width, plane) = (160, 160 * 80);
+        let grey = |i: usize| i / width < 40;
         let content: Vec<f32> = (0..3 * plane)
             .map(|i| match (grey(i % plane), i / plane) {
                 (true, _) => 120.0,
@@ -116,7 +116,7 @@ mod tests {
             })
             .collect();
         let trust: Vec<f32> = (0..plane)
-            .map(|i| f32::from(u8::from(i % width < 20)))
+            .map(|i| f32::from(u8::from(i % width < 80)))
             .collect();
         let recolour = Recolour::learn(&content, &painting, &trust);
         let mut result = content.clone();
