@@ -223,7 +223,7 @@ impl StyleTraining {
             .enumerate()
             .for_each(|(index, unit)| {
                 let mut random = Random::new(settings.seed, [steps, index as u64 + 1]);
-                let views = photos.views(&mut random, settings.crop);
+                let views = photos.views(&mut random, settings.crop, true);
                 let style = style_of(index);
                 let numbers = split(&state.parameters[style * length..][..length]);
                 unit.learn(
@@ -285,7 +285,7 @@ impl StyleTraining {
             .map_init(Unit::default, |unit, (model, style)| {
                 let mut mean = StyleReport::default();
                 for piece in 0..pieces {
-                    let views = photos.views(&mut Random::new(0, [piece as u64, 0]), side);
+                    let views = photos.views(&mut Random::new(0, [piece as u64, 0]), side, true);
                     unit.look(
                         network,
                         loss_network,

@@ -63,7 +63,7 @@ fn the_gradient_is_that_of_the_loss() {
     };
     let picture = sample("paintings/van_gogh_night_cafe.jpg", 96);
     let photos = photos();
-    let views = (0..).map(|turn| photos.views(&mut Random::new(4, [turn, 0]), all.crop));
+    let views = (0..).map(|turn| photos.views(&mut Random::new(4, [turn, 0]), all.crop, true));
     let views = views
         .into_iter()
         .find(|views| views.moved != (0, 0))
