@@ -7,7 +7,7 @@
 use crate::kernels::vectorised;
 
 const MEAN_DECAY: f32 = 0.9;
-const SQUARE_DECAY: f32 = 0.999;
+pub(super) const SQUARE_DECAY: f32 = 0.999;
 const EPSILON: f32 = 1e-8;
 /// Of the running average, once it is long.
 const AVERAGE_DECAY: f32 = 0.999;

@@ -83,7 +83,7 @@ pub fn measure_flicker(
     photos: &Photos,
 ) -> Result<Vec<f32>, KernelError> {
     let pieces: Vec<Views> = (0..PIECES.0)
-        .map(|piece| photos.views(&mut Random::new(0, [piece, 7]), PIECES.1))
+        .map(|piece| photos.views(&mut Random::new(0, [piece, 7]), PIECES.1, true))
         .collect();
     let flickers = |(network, styles): Painters<'_>| {
         let flickers = styles

@@ -9,6 +9,7 @@ use super::distil::Teacher;
 use super::network::{Layer, Shape};
 use super::random::Random;
 use crate::kernels::{ConvolutionWeights, fold_upsampling};
+use crate::nn::student_net::Upsampling;
 
 /// Where a training begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,29 @@ pub enum Start {
 }
 
 impl Start {
+    /// Whether a student of that shape can begin so.
+    ///
+    /// # Errors
+    /// A sentence that says what to choose.
+    pub fn check(self, shape: &Shape) -> Result<(), String> {
+        let config = shape.config;
+        match self {
+            Self::Random if config.refine.is_some() => Err(
+                "a student that begins at random has no last convolution: add --refine 0".into(),
+            ),
+            // The end is taken over and never trained.
+            Self::Teacher
+                if (config.width, config.detail, config.refine) != (32, 8, Some(9))
+                    || config.upsampling != [Upsampling::Nearest; 2] =>
+            {
+                Err("a student that begins with the teacher's layers has its width (--width 32) and its end \
+                     (--detail 8 --upsampling nearest --refine 9): others begin with --start random --refine 0"
+                    .into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// As it is written in a checkpoint.
     pub fn name(self) -> &'static str {
         match self {

@@ -15,8 +15,6 @@ fn photos(folder: &TempDir) {
 
 fn painting(name: &str) -> String {
     photo(&format!("paintings/van_gogh_{name}.jpg"))
-        .display()
-        .to_string()
 }
 
 /// Short trainings of two styles.
@@ -73,7 +71,7 @@ fn a_style_of_a_painting_is_trained_and_painted_with() {
         .collect();
     assert_eq!(names, ["cafe", "van-gogh-harvest-at-la-crau"]);
     assert!(listed[0]["flicker"].as_f64().unwrap() > 0.0);
-    let cat = photo("chelsea.png").display().to_string();
+    let cat = photo("chelsea.png");
     for (style, file) in [
         ("mine.safetensors:cafe", "a.png"),
         ("mine.safetensors:1", "b.png"),

@@ -90,14 +90,9 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.entry as u8, conflicts_with = "style", value_parser = value_parser!(u8).range(1..=2), help_heading = "Network")]
     pub entry: u8,
 
-    /// Side of a last convolution at full size: 5 or 9 [default: none]
-    #[arg(
-        long,
-        value_name = "N",
-        conflicts_with = "style",
-        help_heading = "Network"
-    )]
-    pub refine: Option<usize>,
+    /// Side of a last convolution at full size, 5 or 9; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 9, help_heading = "Network")]
+    pub refine: usize,
 
     /// Residual blocks
     #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.blocks as u8, conflicts_with = "style", value_parser = value_parser!(u8).range(1..=16), help_heading = "Network")]

@@ -32,7 +32,7 @@ pub fn run(job: &Job<'_>) -> Result<()> {
             blocks: usize::from(args.blocks),
             detail: args.detail,
             upsampling: args.upsampling,
-            refine: args.refine,
+            refine: (args.refine > 0).then_some(args.refine),
             entry: usize::from(args.entry),
         },
         styles: teacher.styles.len(),
@@ -52,6 +52,10 @@ pub fn run(job: &Job<'_>) -> Result<()> {
         steadiness: args.steadiness.unwrap_or(usual.steadiness),
         ..usual
     };
+    settings
+        .start
+        .check(&shape)
+        .map_err(|reason| usage(anyhow!(reason)))?;
     let (photos, aside) = read_photos(&args.data, settings.crop)?;
     let mut session = job.session()?;
     session.say(&format!(

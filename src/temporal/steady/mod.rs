@@ -6,13 +6,14 @@
 //! 1. [`trust`] says where that history is worth anything, seen in the input alone.
 //! 2. [`blend`] looks the history up between its pixels and mixes it with the painting, 97 to 3 where it is trusted and
 //!    shows much the same: what flickers is averaged. Where it shows another stroke, averaging would make a smear of both:
-//!    there the old stroke stays until its cell's turn to be renewed, about every two seconds. Where the scene is newly
+//!    there the old stroke stays until its cell's turn to be renewed, about every three seconds. Where the scene is newly
 //!    uncovered the painting stands alone.
 //! 3. The average has lost texture. [`octaves`] compares it octave by octave with the painting and pays back what is
 //!    missing: a little by amplifying the average, the rest in strokes of the painting. The repaired picture is the next
 //!    frame's history, so the loss never adds up.
 //! 4. Where the light of the scene changes, or the network paints a place in another colour for good, the coarsest
 //!    octave is taken from the painting: neither brightness nor colour lags.
+//! 5. What moves so fast or so unevenly that no flow can follow it is drawn out along its motion ([`soften`]).
 //!
 //! All of it works on [`colour`] at half size, as video codecs store it.
 //!
@@ -24,6 +25,7 @@ mod grid;
 mod octaves;
 mod pyramid;
 mod renewal;
+mod soften;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -36,6 +38,7 @@ use blend::{Past, Rows};
 use grid::CELL;
 use octaves::{Along, Level, Planes, Repair};
 use renewal::Renewal;
+use soften::Soften;
 use trust::Trust;
 
 /// Share of the history at full strength. The flicker that is left falls with the root of the share of the painting,
@@ -50,7 +53,7 @@ const OCTAVES: usize = 4;
 /// strokes take their place, which flickers. Least where the average has more texture than the painting. Of what
 /// flickers a few percent are let go; what does not flicker keeps all its texture.
 const REPAIR: [Repair; OCTAVES] = [
-    repair(1.08, 0.93),
+    repair(1.08, 0.97),
     repair(1.04, 0.95),
     repair(1.02, 0.97),
     repair(1.0, 1.0),
@@ -138,6 +141,7 @@ struct Work {
     blending: Vec<blend::Scratch>,
     scratch: Vec<octaves::Scratch>,
     trust: Trust,
+    soften: Soften,
 }
 
 impl Steady {
@@ -214,6 +218,7 @@ impl Work {
         let (mut width, mut height) = size;
         self.trust.fit(width, height);
         self.renewal.fit(width, height);
+        self.soften.fit(width, height);
         let strips = height.div_ceil(CELL);
         self.blending.resize_with(strips, Default::default);
         self.blending.iter_mut().for_each(|row| row.fit(width));
@@ -257,6 +262,11 @@ impl Work {
         self.halve();
         self.measure(motion);
         self.correct(painting);
+        let texture = self.levels[0].usual();
+        let strength = share / LARGEST_SHARE;
+        self.soften.judge(&motion.backward, texture, strength);
+        let (flow, trust, luma) = (&motion.backward, self.trust.map(), &self.history.luma);
+        self.soften.apply(flow, trust, luma, painting.rgb_mut());
     }
 
     /// Blends painting and history.

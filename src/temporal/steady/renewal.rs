@@ -1,7 +1,7 @@
 //! When strokes are replaced.
 //!
 //! Averaging different strokes gives neither, so where history and painting differ the average waits, and the strokes
-//! are replaced at once: cell by cell, each in its turn. Where nothing moves strokes cannot be in the wrong place, and
+//! are replaced together: cell by cell, each in its turn. Where nothing moves strokes cannot be in the wrong place, and
 //! replacing them would only twinkle.
 
 use super::{
@@ -10,9 +10,11 @@ use super::{
 };
 use crate::temporal::flow::Flow;
 
-/// Moving frames after which the strokes of a cell are replaced, and how many frames it takes.
-const RENEWAL: u32 = 48;
-const FADE: u32 = 4;
+/// Moving frames after which the strokes of a cell are replaced, and how many frames it takes. A step all at once would
+/// count fully in the squared error, a fade over n frames one n-th; meanwhile the cell shows a mixture of both, which has
+/// less texture, so it must not last.
+const RENEWAL: u32 = 72;
+const FADE: u32 = 6;
 
 /// Speeds between which a cell counts from not moving to moving, in pixels a frame: the noise of the flow stays below.
 const STILL: f32 = 0.15;

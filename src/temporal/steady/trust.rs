@@ -18,12 +18,13 @@ use crate::{
 };
 
 /// Difference of the inputs that costs no trust yet, and the one that costs all of it, 0..255, where the two directions
-/// of the flow agree. Between a film's noise (2 to 5 after smoothing) and two unrelated surfaces (40 and more).
-const DOUBT: [f32; 2] = [15.0, 60.0];
+/// of the flow agree. Between a film's noise (2 to 5 after smoothing) and two unrelated surfaces (40 and more; dark clothes
+/// before a dark wall are nearer, and keep their strokes too long beyond 30).
+const DOUBT: [f32; 2] = [8.0, 30.0];
 
 /// The same where they contradict each other. Most such places are not uncovered but blurred, or too fast for flow, and
 /// painted anew they would flicker in every frame; what looks the same as before may be what was there before.
-const DOUBT_CONTRADICTED: [f32; 2] = [0.0, 3.0];
+const DOUBT_CONTRADICTED: [f32; 2] = [0.0, 1.5];
 
 /// Change of the scene's light between two frames (0..255) of which one half is followed at once.
 const LIGHT: f32 = 2.0;

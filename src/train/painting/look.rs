@@ -119,7 +119,7 @@ fn add_style(
     // The gradient by G is 2·weight·(G − target)/‖target‖², and that by F is 2/N times it times F.
     let scale = (4.0 * f64::from(weight) / (norm * pixels as f64)) as f32;
     difference.iter_mut().for_each(|value| *value *= scale);
-    add_gram_gradient(&difference, features, gradient);
+    add_gram_gradient(&difference, features, None, gradient);
     f64::from(weight) * sum / norm
 }
 

@@ -14,7 +14,7 @@ mod start;
 use rayon::prelude::*;
 use std::time::Duration;
 
-use super::adam::State;
+use super::adam::{SQUARE_DECAY, State};
 use super::distil::{add_rectangle, overlap, overlap_size};
 use super::frozen::{FrozenNetwork, FrozenTape};
 use super::loss::compare_pair;
@@ -223,7 +223,7 @@ impl StyleTraining {
             .enumerate()
             .for_each(|(index, unit)| {
                 let mut random = Random::new(settings.seed, [steps, index as u64 + 1]);
-                let views = photos.views(&mut random, settings.crop);
+                let views = photos.views(&mut random, settings.crop, true);
                 let style = style_of(index);
                 let numbers = split(&state.parameters[style * length..][..length]);
                 unit.learn(
@@ -252,6 +252,10 @@ impl StyleTraining {
             for (sum, value) in sums.iter_mut().zip(own) {
                 *sum += value / share as f32;
             }
+        }
+        for style in 0..self.models.len() {
+            let own = style * length..(style + 1) * length;
+            limit(&mut gradient[own.clone()], &self.state.square[own], steps);
         }
         let shares = vec![1.0; gradient.len()];
         self.state.step(&gradient, &shares, rate);
@@ -285,7 +289,7 @@ impl StyleTraining {
             .map_init(Unit::default, |unit, (model, style)| {
                 let mut mean = StyleReport::default();
                 for piece in 0..pieces {
-                    let views = photos.views(&mut Random::new(0, [piece as u64, 0]), side);
+                    let views = photos.views(&mut Random::new(0, [piece as u64, 0]), side, true);
                     unit.look(
                         network,
                         loss_network,
@@ -302,6 +306,35 @@ impl StyleTraining {
         reports.collect()
     }
 }
+
+/// Brings a gradient that is far longer than usual back to [`LONGEST`] times that, and one without a length to nothing.
+/// A piece with next to no contrast is magnified by every normalisation on the way back: one such would outweigh all that
+/// was learned.
+fn limit(gradient: &mut [f32], squares: &[f32], steps: u64) {
+    let length = gradient
+        .iter()
+        .map(|g| f64::from(*g).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    if !length.is_finite() {
+        gradient.fill(0.0);
+        return;
+    }
+    if steps < SETTLED {
+        return;
+    }
+    let made = 1.0 - f64::from(SQUARE_DECAY).powf(steps as f64);
+    let usual = (squares.iter().map(|s| f64::from(*s)).sum::<f64>() / made).sqrt();
+    if length > LONGEST * usual && usual > 0.0 {
+        let share = (LONGEST * usual / length) as f32;
+        gradient.iter_mut().for_each(|g| *g *= share);
+    }
+}
+
+/// Steps after which it is known how long a gradient usually is.
+const SETTLED: u64 = 10;
+/// Longest gradient, as a part of the usual one.
+const LONGEST: f64 = 3.0;
 
 /// A model at the size that its strokes are learned at.
 fn at_scale(model: &Picture, brush: f32) -> Picture {
