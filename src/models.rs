@@ -35,7 +35,7 @@ pub const PERSON: &str = "person.safetensors";
 const MANIFEST: &str = "manifest.json";
 const EMBEDDED_MANIFEST: &str = include_str!("../models/manifest.json");
 /// Everything that paints in one pass. (The loss network of 20 MB is read from the models folder.)
-const EMBEDDED: [(&str, &[u8]); 5] = [
+const EMBEDDED: [(&str, &[u8]); 7] = [
     (
         STYLE_PACK,
         include_bytes!("../models/multistyle26.safetensors"),
@@ -52,6 +52,8 @@ const EMBEDDED: [(&str, &[u8]); 5] = [
         ANY_TRANSFORM,
         include_bytes!("../models/any_transform.safetensors"),
     ),
+    (SWIFT_PACK, include_bytes!("../models/swift.safetensors")),
+    (FINE_PACK, include_bytes!("../models/fine.safetensors")),
     (PERSON, include_bytes!("../models/person.safetensors")),
 ];
 
