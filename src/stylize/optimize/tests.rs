@@ -152,36 +152,73 @@ fn tiles_change_nothing() {
 }
 
 #[test]
-fn each_part_gets_its_own_style() {
-    // Dark stripes on one side, bright ones on the other, of a grey picture.
-    let stripes = |level: u8| {
-        let rgb = (0..96 * 64 * 3).map(|i| level + 20 * u8::from(i / 3 % 8 < 4));
-        vec![(Arc::new(Picture::new(96, 64, rgb.collect()).unwrap()), 1.0)]
+fn each_part_is_drawn_to_its_own_style() {
+    let (weights, settings) = (weights(), settings());
+    let network = weights.on_processor(Pooling::Average);
+    let size = Size::of(64, 96);
+    let (left, right) = (target(&network, size, 3.0), target(&network, size, 7.0));
+    let content = Canvas::new(&picture(0, 1.0), size);
+    let guides = halves(size);
+    let loss_of = |styles: [&StyleTarget; 2], x: &[f32], gradient: &mut [f32]| {
+        let parts = styles.into_iter().zip(&guides).map(|(style, guide)| Part {
+            style,
+            guide: Some(guide),
+        });
+        let mut tape = Tape::default();
+        let tiles = Tiles::new(size.pair(), 0, usize::MAX);
+        let losses = &settings.losses;
+        let parts = parts.collect();
+        Objective::new((&network, &mut tape), losses, parts, &content, &[], tiles)
+            .evaluate(x, gradient)
     };
-    let paint = |left: u8, right: u8| {
-        let mask = (0..96 * 64 * 3).map(|i| if i / 3 % 96 < 48 { 255 } else { 0 });
-        let mask = Picture::new(96, 64, mask.collect()).unwrap();
-        let region = Region::new(crate::stylize::MaskSource::Still(mask), false);
-        let settings = OptimizeSettings {
-            styles: stripes(left),
-            iterations: 12,
-            ..settings()
-        };
-        let mut painter =
-            Optimize::new(&weights(), settings).with_background(region, stripes(right));
-        let mut painting = Picture::new(96, 64, vec![128; 96 * 64 * 3]).unwrap();
-        painter.paint(&mut painting).unwrap();
-        let mean = |from: usize| {
-            let rows = painting.rgb().chunks_exact(96 * 3);
-            let pixels = rows.flat_map(|row| &row[from * 3..(from + 32) * 3]);
-            pixels.map(|v| f64::from(*v)).sum::<f64>() / f64::from(32 * 64 * 3)
-        };
-        (mean(8), mean(56))
+    let mut nothing = vec![0.0; content.planes.len()];
+    let before = loss_of([&left, &right], &content.planes, &mut nothing).style;
+    let mut x = content.planes.clone();
+    let evaluate = |x: &[f32], gradient: &mut [f32]| {
+        Ok::<_, Infallible>(loss_of([&left, &right], x, gradient).total)
     };
-    let (dark, bright) = paint(20, 215);
-    assert!(dark + 3.0 < bright, "{dark} {bright}");
-    let (bright, dark) = paint(215, 20);
-    assert!(dark + 3.0 < bright, "{dark} {bright}");
+    let rule = StopRule::after(12);
+    let Ok(_losses) = minimise(&mut Lbfgs::new(5), &mut x, rule, evaluate, |_, _, _| true);
+    let after = loss_of([&left, &right], &x, &mut nothing).style;
+    let exchanged = loss_of([&right, &left], &x, &mut nothing).style;
+    assert!(
+        after < 0.8 * before && after < exchanged,
+        "{before} {after} {exchanged}"
+    );
+}
+
+#[test]
+fn a_mask_and_what_is_new_make_parts() {
+    let size = Size::of(64, 96);
+    let content = picture(0, 1.0);
+    let mask: Vec<u8> = (0..96 * 64)
+        .map(|i| if i % 96 < 48 { 255 } else { 0 })
+        .collect();
+    let scene = Scene {
+        content: &content,
+        mask: Some(&mask),
+    };
+    let pixels = size.width * size.height;
+    let sum = |part: &(usize, Option<Guide>)| part.1.as_ref().map_or(0.0, |guide| guide.at(1).1);
+    let parts = scene.parts(size, &[]);
+    assert_eq!(parts.iter().map(|part| part.0).collect::<Vec<_>>(), [0, 1]);
+    assert!((sum(&parts[0]) + sum(&parts[1]) - pixels as f64).abs() < 1e-3 * pixels as f64);
+    // The upper half is known from before.
+    let anchors = [Anchor {
+        target: vec![0.0; 3 * pixels],
+        confidence: (0..pixels)
+            .map(|i| f32::from(u8::from(i < pixels / 2)))
+            .collect(),
+    }];
+    let split = scene.parts(size, &anchors);
+    assert_eq!(
+        split.iter().map(|part| part.0).collect::<Vec<_>>(),
+        [0, 0, 1, 1]
+    );
+    for (half, whole) in [(0, 0), (2, 1)] {
+        let together = sum(&split[half]) + sum(&split[half + 1]);
+        assert!((together - sum(&parts[whole])).abs() < 1.0, "{together}");
+    }
 }
 
 #[test]
