@@ -146,7 +146,13 @@ mod tests {
     /// Moves to the right by `u`, which alternates by `jitter` from one row to the next.
     fn flow(u: f32, jitter: f32) -> Flow {
         let (width, height) = SIZE;
-        let row = |at: usize| u + if at / width % 2 == 0 { jitter } else { -jitter };
+        let row = |at: usize| {
+            u + if (at / width).is_multiple_of(2) {
+                jitter
+            } else {
+                -jitter
+            }
+        };
         Flow {
             width,
             height,

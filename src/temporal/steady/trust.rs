@@ -166,7 +166,7 @@ impl Trust {
 /// 1 up to a difference of `none`, 0 from `all` on.
 #[inline(always)]
 fn belief(off: f32, [none, all]: [f32; 2]) -> f32 {
-    let rest = 1.0 - ((off - none) * (1.0 / (all - none))).max(0.0).min(1.0);
+    let rest = 1.0 - ((off - none) * (1.0 / (all - none))).clamp(0.0, 1.0);
     rest * rest * (3.0 - 2.0 * rest)
 }
 
@@ -200,8 +200,8 @@ impl Looked {
     #[inline(always)]
     fn read(&self, plane: &[f32], width: usize, count: usize) -> [f32; STRIP] {
         let mut found = [[0.0_f32; STRIP]; 4];
-        for k in 0..count {
-            let at = self.at[k] as usize;
+        for (k, at) in self.at[..count].iter().enumerate() {
+            let at = *at as usize;
             let (above, below) = (&plane[at..at + 2], &plane[at + width..at + width + 2]);
             (found[0][k], found[1][k]) = (above[0], above[1]);
             (found[2][k], found[3][k]) = (below[0], below[1]);
