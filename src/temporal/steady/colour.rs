@@ -64,6 +64,10 @@ vectorised! {
 
 /// The nearest byte.
 #[inline(always)]
+#[allow(
+    clippy::manual_clamp,
+    reason = "`clamp` would leave a NaN, which `max` replaces"
+)]
 fn byte(value: f32) -> u8 {
     let inside = value.clamp(0.0, 255.0) + 0.5;
     // SAFETY: between 0.5 and 255.5, and no NaN, which `max` has replaced. (The checked conversion does not become
