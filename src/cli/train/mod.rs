@@ -48,6 +48,17 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         control,
     };
     if args.style.is_empty() {
+        // `requires` says nothing about an option whose need is at odds with another that is given.
+        let needless = [
+            ("--name", !args.name.is_empty()),
+            ("--from", args.from.is_some()),
+            ("--keep-styles", args.keep_styles),
+        ];
+        if let Some((option, _)) = needless.iter().find(|(_, given)| *given) {
+            return Err(usage(anyhow!(
+                "{option} belongs to --style PICTURE, not to --distil"
+            )));
+        }
         distil::run(&job)
     } else {
         painting::run(&job)
