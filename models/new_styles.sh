@@ -7,7 +7,7 @@ photos=${1:?"name a folder of photos: see models/training_photos.py"}
 output=${2:-"$here/new_styles.safetensors"}
 network=${3:-fine}
 program=${ALLAPRIMA:-"$here/../target/release/allaprima"}
-set -- --data "$photos" --from "$network" -o "$output" --steps "${STEPS:-2000}" --seed 8
+set -- --data "$photos" --from "$network" -o "$output" --steps "${STEPS:-1000}" --seed 8
 for style in \
     cafe-terrace:van_gogh_cafe_terrace_at_night night-cafe:van_gogh_night_cafe auvers:van_gogh_church_at_auvers \
     la-crau:van_gogh_harvest_at_la_crau tanguy:van_gogh_pere_tanguy
