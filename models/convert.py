@@ -39,6 +39,7 @@ TRAINED = [
     ("multistyle26_neutral.safetensors", "models/neutral.py"),
     ("swift.safetensors", "models/students.sh"),
     ("fine.safetensors", "models/students.sh"),
+    ("van_gogh.safetensors", "models/new_styles.sh"),
 ]
 CONVERTERS = {
     "multistyle26.safetensors": multistyle.convert,

@@ -4,7 +4,7 @@
 set -eu
 here=$(dirname "$0")
 photos=${1:?"name a folder of photos: see models/training_photos.py"}
-output=${2:-"$here/new_styles.safetensors"}
+output=${2:-"$here/van_gogh.safetensors"}
 network=${3:-fine}
 program=${ALLAPRIMA:-"$here/../target/release/allaprima"}
 set -- --data "$photos" --from "$network" -o "$output" --steps "${STEPS:-1000}" --seed 8
