@@ -18,6 +18,9 @@ ffmpeg -v error -y -ss 1 -i samples/bunny.mp4 -i "$work/starry.mkv" -i "$work/du
 # All styles on one photo.
 "$paint" styles --sheet samples/astronaut.jpg -o docs/styles.jpg --tile 256 --overwrite
 
+# Five styles learned from paintings.
+"$paint" styles models/van_gogh.safetensors --sheet samples/astronaut.jpg -o docs/van-gogh.jpg --tile 256 --overwrite
+
 # Two photos and a film frame in four styles: by the network of 26 styles, by fine and by swift.
 ffmpeg -v error -y -ss 1 -i samples/bunny.mp4 -vf scale=640:360 -frames:v 1 -update 1 "$work/bunny.png"
 rows=
