@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """How steady films painted with `--engine optimize` are, what a warm start saves, how fast `live` is, what 4K takes.
+Draws how the loss falls, too.
 
     cargo build --release
     python benches/optimize_film.py --clips samples/bunny.mp4 street.mp4 [--yardstick steadiness.py] [--parts film live large]
 
 `film`: each clip at 320x180, 24 frames, and six frames of it each on its own (`--steady off`); ratio of e_stab and texture
 by `allaprima measure`, and by another program with the same options if one is named. `live`: paintings per second of a clip
-in place of a camera. `large`: 3840x2160 in tiles. Some ten minutes on two quiet cores for three clips and all parts.
+in place of a camera. `large`: 3840x2160 in tiles. `plot` (only when asked for; needs matplotlib): benches/optimize.png, the
+loss of every step of a photo and of every picture of the first clip. Some ten minutes on two quiet cores for three clips and all parts.
 """
 
 from __future__ import annotations
@@ -100,6 +102,48 @@ def large(folder: Path) -> None:
     print(f"\n3840x2160, 1 step at full size: {result['seconds']:.0f} s, {result['peak_rss_mib']:.0f} MiB")
 
 
+def losses(log: Path) -> dict[int, list[dict[str, float]]]:
+    frames: dict[int, list[dict[str, float]]] = {}
+    for row in csv.DictReader(log.open()):
+        frames.setdefault(int(row["frame"]), []).append({key: float(value) for key, value in row.items()})
+    return frames
+
+
+def plot(clip: Path, args, folder: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
+    common = ["--engine", "optimize", "--style-image", STYLE, "--quiet", "--overwrite"]
+    log = folder / "image.csv"
+    for quality in ("draft", "good", "best"):
+        run(PROGRAM, "image", ROOT / "samples" / "astronaut.jpg", "-o", folder / "painted.png", "--max-size", 256, *common,
+            "--quality", quality, "--loss-log", log)
+        steps = losses(log)[0]
+        (line,) = left.plot(range(1, len(steps) + 1), [s["loss"] for s in steps], label=f"--quality {quality}", lw=1.2)
+        first = next(i for i, s in enumerate(steps, start=1) if s["size"] == 1.0)
+        left.plot(first, steps[first - 1]["loss"], "o", color=line.get_color(), ms=4)
+    left.set(xlabel="step (dot: the first at full size)", ylabel="loss", yscale="log", title="a portrait, 256x256")
+    left.legend()
+    log = folder / "loss.csv"
+    if not log.exists():
+        run(PROGRAM, "video", clip, "-o", folder / "painted.mkv", "--start", args.start, "--duration", 24 / rate(clip), "--size",
+            "320x180", "--iterations", args.iterations, "--lossless", "--no-audio", *common, "--loss-log", log)
+    frames = losses(log)
+    ends = [[s for s in frames[n] if s["size"] == 1.0][-1] for n in sorted(frames)]
+    for term, label in (("style", "style"), ("content", "content"), ("variation", "total variation"), ("temporal", "temporal")):
+        right.plot(range(len(ends)), [s[term] for s in ends], "o-", ms=3, lw=1.2, label=label)
+    right.set(xlabel="picture of the film", ylabel="terms of the loss after the last step", title=f"{clip.stem}, 320x180")
+    right.set_ylim(0, None)
+    right.legend()
+    for axis in (left, right):
+        axis.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(ROOT / "benches" / "optimize.png", dpi=80)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=Path, nargs="+", default=[ROOT / "samples" / "bunny.mp4"])
@@ -119,6 +163,8 @@ def main() -> None:
             live(args.clips[0])
         if "large" in args.parts:
             large(Path(name))
+        if "plot" in args.parts:
+            plot(args.clips[0], args, Path(name))
 
 
 if __name__ == "__main__":

@@ -66,3 +66,28 @@ for style in samples/paintings/*.jpg; do
 done
 # shellcheck disable=SC2086
 ffmpeg -v error -y $rows -filter_complex vstack=7 -q:v 7 -frames:v 1 -update 1 docs/any-picture.jpg
+
+# Two photos and a film frame in the style of five paintings, parts at full size: of each pair, the left is by the network
+# for any picture and the right by optimisation.
+rows=
+for style in cafe_terrace_at_night church_at_auvers harvest_at_la_crau night_cafe pere_tanguy; do
+  painting=samples/paintings/van_gogh_$style.jpg
+  part=$work/optimize-$style.png
+  ffmpeg -v error -y -i "$painting" -vf "scale=160:216:force_original_aspect_ratio=increase,crop=160:216" "$part"
+  parts="-i $part"
+  for picture in samples/astronaut.jpg:47:0 samples/coffee.jpg:74:20 "$work/bunny.png:74:0"; do
+    place=${picture#*:}
+    for engine in fast optimize; do
+      part=$work/$style-$engine-$(basename "${picture%%:*}").png
+      "$paint" image "${picture%%:*}" -o "$part" --engine $engine --style-image "$painting" --max-size 384 --quiet
+      ffmpeg -v error -y -i "$part" -vf "crop=236:216:$place,pad=iw+4:ih:4:0:white" "$part.png"
+      parts="$parts -i $part.png"
+    done
+  done
+  row=$work/optimize-row-$style.png
+  # shellcheck disable=SC2086
+  ffmpeg -v error -y $parts -filter_complex hstack=7,pad=iw:ih+4:0:0:white "$row"
+  rows="$rows -i $row"
+done
+# shellcheck disable=SC2086
+ffmpeg -v error -y $rows -filter_complex vstack=5 -q:v 5 -frames:v 1 -update 1 docs/optimize.jpg

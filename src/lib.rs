@@ -7,6 +7,8 @@
 
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
+#[cfg(any(test, feature = "cuda"))]
+pub mod cuda;
 pub mod device;
 pub mod frame;
 pub mod kernels;

@@ -29,7 +29,7 @@ mod pool;
 mod product;
 mod quantise;
 #[cfg(test)]
-mod reference;
+pub(crate) mod reference;
 mod simd;
 mod statistics;
 mod training;
@@ -45,6 +45,8 @@ pub use loss::{
     LossNetwork, Pooling, Tape, add_gram, add_gram_gradient, add_out_of_range, add_total_variation,
     add_weighted_difference, gram_matrix,
 };
+#[cfg(any(test, feature = "cuda"))]
+pub(crate) use network::pad_blocks;
 pub(crate) use network::fold_upsampling;
 pub use network::{
     ConvolutionWeights, Entry, LayerShape, MINIMUM_SIDE, NetworkShape, StyleParameters,

@@ -1,0 +1,126 @@
+//! The feed-forward networks on an NVIDIA card, by kernels of our own.
+//!
+//! `kernels/painting.cu` holds the kernels; `build.rs` compiles them to PTX, which the driver finishes for the card it
+//! finds, so that a program with the feature `cuda` needs nothing but the driver at run time, and starts without one. A
+//! [`Card`] runs them: the driver's ([`Device`]), or, in tests, the same source compiled for the processor.
+
+#[cfg(feature = "cuda")]
+mod device;
+mod network;
+mod parameters;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+#[cfg(feature = "cuda")]
+pub use device::{Device, describe};
+pub use network::TransformOnCard;
+pub use parameters::Parameters;
+
+use crate::kernels::KernelError;
+
+/// Why a card did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum CardError {
+    /// There is no driver.
+    #[error("no NVIDIA driver was found (libcuda.so.1): install the driver of the card")]
+    NoDriver,
+    /// The driver has no such card.
+    #[error("there is no CUDA device {wanted}: the driver knows {found}")]
+    NoDevice {
+        /// Its number.
+        wanted: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// The card is too old.
+    #[error("{name} has compute capability {major}.{minor}; 8.0 (the RTX 30 series, A100) or newer is needed")]
+    TooOld {
+        /// The card's name.
+        name: String,
+        /// Compute capability.
+        major: i32,
+        /// Compute capability.
+        minor: i32,
+    },
+    /// The driver refused.
+    #[error("the CUDA driver refused to {what}: {why}")]
+    Driver {
+        /// What was to be done.
+        what: String,
+        /// What the driver says.
+        why: String,
+    },
+    /// The network or the style does not fit.
+    #[error(transparent)]
+    Network(#[from] KernelError),
+}
+
+/// One kernel over a grid of blocks.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// What it does, for tables of times.
+    pub name: String,
+    /// Its name in the source.
+    pub kernel: &'static str,
+    /// Blocks along x, y and z.
+    pub grid: [u32; 3],
+    /// Threads of a block.
+    pub threads: u32,
+    /// Bytes of shared memory of a block.
+    pub shared: u32,
+    /// Its only argument.
+    pub parameters: Parameters,
+    /// Multiply-adds of the layer, without padding.
+    pub multiply_adds: u64,
+    /// Bytes that it must read and write at least.
+    pub bytes: u64,
+}
+
+/// Something that runs the kernels.
+pub trait Card {
+    /// Bytes on the card, aligned to 256.
+    type Memory;
+
+    /// Takes so many bytes; what is in them is not said.
+    ///
+    /// # Errors
+    /// When the card has no more.
+    fn reserve(&self, bytes: usize) -> Result<Self::Memory, CardError>;
+
+    /// Where they lie, as the kernels take it.
+    fn address(&self, memory: &Self::Memory) -> u64;
+
+    /// Copies `bytes` to the beginning of `memory`.
+    ///
+    /// # Errors
+    /// When the driver fails.
+    fn upload(&self, bytes: &[u8], memory: &mut Self::Memory) -> Result<(), CardError>;
+
+    /// Copies the beginning of `memory` to `bytes`, when all that was launched before is done.
+    ///
+    /// # Errors
+    /// When the driver, or a kernel before, fails.
+    fn download(&self, memory: &Self::Memory, bytes: &mut [u8]) -> Result<(), CardError>;
+
+    /// Starts a kernel behind what was started before.
+    ///
+    /// # Safety
+    /// The addresses in its parameters must belong to memory of this card that is as large as the kernel takes it and
+    /// lives until the next `download`.
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    unsafe fn launch(&self, launch: &Launch) -> Result<(), CardError>;
+}
+
+/// The bytes of numbers.
+fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
+    // SAFETY: every byte of a plain number is initialised, and bytes have no alignment.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
+/// Numbers without padding.
+trait Plain: Copy {}
+impl Plain for f32 {}
+impl Plain for half::f16 {}

@@ -1,0 +1,484 @@
+//! A feed-forward network as a list of launches, made once for a size of picture.
+
+use super::{
+    Card, CardError, Launch, bytes_of,
+    parameters::{
+        BLOCKS, Convolution, Finish, Normalisation, PICTURE, Parameters, REFLECT, REPEAT, Residual,
+        TENSOR,
+    },
+    weights::{chunks, fragments},
+};
+use crate::kernels::{
+    ConvolutionWeights, Entry, LayerShape, NetworkShape, StyleParameters, TransformWeights,
+    Upsample, fold_upsampling, pad_blocks,
+};
+
+/// Pixels of a tile's row: `TILE_WIDTH` of the kernels.
+const TILE_WIDTH: usize = 32;
+/// Shared memory that every card gives a block without being asked.
+const SHARED: usize = 48 << 10;
+/// Threads of a block in the kernels without tiles.
+const THREADS: usize = 256;
+/// Added to the variance before its root is taken.
+const EPSILON: f32 = 1e-5;
+
+/// Paints with a feed-forward network on a card, in half precision with sums and statistics in single precision.
+pub struct TransformOnCard<C: Card> {
+    card: C,
+    shape: NetworkShape,
+    layers: Vec<Layer<C>>,
+    /// Scales and then shifts of a style.
+    style: C::Memory,
+    current: Option<StyleParameters>,
+    plan: Option<Plan<C>>,
+}
+
+/// The weights of one layer on the card.
+struct Layer<C: Card> {
+    shape: LayerShape,
+    fragments: C::Memory,
+    bias: Option<C::Memory>,
+    /// Channels of the input as it is stored, and those that lie in shared memory together.
+    channels: usize,
+    slice: usize,
+    /// Outputs that are computed: a multiple of 8, and of a block of them where 2×2 pixels are made.
+    outputs: usize,
+    /// Channels of the output as it is stored.
+    stored: usize,
+    border: i32,
+}
+
+/// What painting pictures of one size takes.
+struct Plan<C: Card> {
+    width: usize,
+    height: usize,
+    picture: C::Memory,
+    painted: C::Memory,
+    launches: Vec<Launch>,
+    /// What the launches work on.
+    _room: Vec<C::Memory>,
+}
+
+/// Where a layer reads or has written.
+#[derive(Clone, Copy)]
+struct Values {
+    address: u64,
+    width: usize,
+    height: usize,
+    /// Addresses of scale and shift; 0 and 0: as they are.
+    norm: (u64, u64),
+}
+
+impl<C: Card> TransformOnCard<C> {
+    /// Puts the weights on the card.
+    ///
+    /// # Errors
+    /// When the weights do not have the shape they say, or the card has no room for them.
+    pub fn new(weights: &TransformWeights, card: C) -> Result<Self, CardError> {
+        weights.check()?;
+        let shape = weights.shape();
+        let put = |bytes: &[u8]| {
+            let mut memory = card.reserve(bytes.len())?;
+            card.upload(bytes, &mut memory)?;
+            Ok::<_, CardError>(memory)
+        };
+        let mut layers: Vec<Layer<C>> = Vec::new();
+        for (index, own) in shape.iter().enumerate() {
+            let mut convolution = weights.layers()[index].clone();
+            let mut border = REFLECT;
+            if own.upsample == Some(Upsample::Nearest) {
+                convolution = fold_upsampling(&convolution);
+                border = REPEAT;
+            }
+            let mut stored = own.out_channels.next_multiple_of(4);
+            if own.upsample.is_some() {
+                stored = stored.next_power_of_two();
+                convolution = pad_blocks(convolution, stored);
+            }
+            let channels = match (index, shape.entry) {
+                (0, Entry::Contract { .. }) => 4,
+                (0, Entry::Unshuffle { .. }) => convolution.in_channels,
+                _ => layers[index - 1].stored,
+            };
+            let slice = if index == 0 { channels } else { channels.min(32) };
+            let outputs = group(&convolution);
+            let packed = fragments(&convolution, channels, slice, outputs);
+            let bias = (!own.normalised).then(|| {
+                let mut bias = weights.bias(index).to_vec();
+                bias.resize(convolution.out_channels.next_multiple_of(outputs), 0.0);
+                put(bytes_of(&bias))
+            });
+            layers.push(Layer {
+                shape: own,
+                fragments: put(bytes_of(&packed))?,
+                bias: bias.transpose()?,
+                channels,
+                slice,
+                outputs: convolution.out_channels.next_multiple_of(outputs),
+                stored,
+                border,
+            });
+        }
+        let style = card.reserve(2 * 4 * shape.style_channels().max(1))?;
+        Ok(Self {
+            card,
+            shape,
+            layers,
+            style,
+            current: None,
+            plan: None,
+        })
+    }
+
+    /// Changes the style of what is painted from now on.
+    ///
+    /// # Errors
+    /// When the style has another number of scales and shifts than the network, or the card fails.
+    pub fn set_style(&mut self, style: &StyleParameters) -> Result<(), CardError> {
+        style.check(self.shape)?;
+        if self.current.as_ref() != Some(style) {
+            let both = [style.scale.as_slice(), &style.shift].concat();
+            self.card.upload(bytes_of(&both), &mut self.style)?;
+            self.current = Some(style.clone());
+        }
+        Ok(())
+    }
+
+    /// Paints an RGB picture, `height` rows of `width` pixels with sides of 32 or more, into `painted`, which is as long.
+    ///
+    /// # Errors
+    /// When the card has no room for pictures of this size, or fails.
+    ///
+    /// # Panics
+    /// When a slice does not have the length that the size says, or no style was set.
+    pub fn paint(
+        &mut self,
+        rgb: &[u8],
+        width: usize,
+        height: usize,
+        painted: &mut [u8],
+    ) -> Result<(), CardError> {
+        assert!(self.current.is_some(), "a style is set before painting");
+        assert_eq!(rgb.len(), width * height * 3);
+        assert_eq!(painted.len(), rgb.len());
+        let mut plan = match self.plan.take() {
+            Some(plan) if (plan.width, plan.height) == (width, height) => plan,
+            _ => self.plan(width, height)?,
+        };
+        self.card.upload(rgb, &mut plan.picture)?;
+        for launch in &plan.launches {
+            // SAFETY: the addresses are those of the network and of the plan, which live as long as `self`.
+            unsafe { self.card.launch(launch) }?;
+        }
+        self.card.download(&plan.painted, painted)?;
+        self.plan = Some(plan);
+        Ok(())
+    }
+
+    /// The launches that paint a picture of the size that was painted last.
+    pub fn launches(&self) -> &[Launch] {
+        self.plan.as_ref().map_or(&[], |plan| &plan.launches)
+    }
+
+    /// The card.
+    pub fn card(&self) -> &C {
+        &self.card
+    }
+
+    fn plan(&self, width: usize, height: usize) -> Result<Plan<C>, CardError> {
+        let (wide, tall) = (width.next_multiple_of(4), height.next_multiple_of(4));
+        let mut planner = Planner {
+            network: self,
+            picture: (width, height),
+            launches: Vec::new(),
+            room: Vec::new(),
+            norms: 0,
+            moments: (0, 0),
+            buffers: [0, 0],
+        };
+        let picture = self.card.reserve(width * height * 3)?;
+        let painted = self.card.reserve((width * height * 3).next_multiple_of(4))?;
+        // Zeros: channels that only padding has are scaled to nothing.
+        let norms: usize = self.layers.iter().map(|layer| 2 * layer.stored).sum();
+        let mut zeros = self.card.reserve(4 * norms)?;
+        self.card.upload(bytes_of(&vec![0.0_f32; norms]), &mut zeros)?;
+        planner.norms = planner.keep(zeros);
+        let (mut values_bytes, mut blocks_bytes) = (0, 0);
+        let mut size = match self.shape.entry {
+            Entry::Contract { .. } => (wide, tall),
+            Entry::Unshuffle { .. } => (wide / 4, tall / 4),
+        };
+        for layer in &self.layers {
+            let out = layer.out_size(size);
+            let tile = layer.tile();
+            size = layer.stored_size(out);
+            values_bytes = values_bytes.max(size.0 * size.1 * layer.stored * 2);
+            let blocks = out.0.div_ceil(TILE_WIDTH) * out.1.div_ceil(tile.rows);
+            blocks_bytes = blocks_bytes.max(blocks * layer.outputs * 8);
+        }
+        planner.buffers = [planner.reserve(values_bytes)?, planner.reserve(values_bytes)?];
+        // Every layer has at least eight outputs.
+        planner.moments = (planner.reserve(blocks_bytes)?, planner.reserve(blocks_bytes / 16)?);
+        let trunk_bytes = wide / 4 * (tall / 4) * self.shape.trunk() * 2;
+        let trunk = planner.reserve(trunk_bytes)?;
+
+        let mut values = Values {
+            address: self.card.address(&picture),
+            width: wide,
+            height: tall,
+            norm: (0, 0),
+        };
+        if let Entry::Unshuffle { .. } = self.shape.entry {
+            (values.width, values.height) = (wide / 4, tall / 4);
+        }
+        let (residual, expanding) = (self.shape.residual(), self.shape.expanding());
+        for index in 0..residual {
+            values = planner.convolve(index, values);
+        }
+        let trunk = planner.add(trunk, values, true);
+        for index in (residual..expanding).step_by(2) {
+            let inner = planner.convolve(index, trunk);
+            let outer = planner.convolve(index + 1, inner);
+            planner.add(trunk.address, outer, false);
+        }
+        values = trunk;
+        for index in expanding..self.shape.layers() {
+            values = planner.convolve(index, values);
+        }
+        planner.finish(values, self.card.address(&painted));
+        let Planner { launches, room, .. } = planner;
+        Ok(Plan {
+            width,
+            height,
+            picture,
+            painted,
+            launches,
+            _room: room,
+        })
+    }
+}
+
+/// Outputs that one block of threads computes.
+fn group(weights: &ConvolutionWeights) -> usize {
+    weights.out_channels.next_multiple_of(8).next_power_of_two().min(64)
+}
+
+/// How a layer is cut into blocks of threads.
+struct Tile {
+    /// Rows of the output, one warp each.
+    rows: usize,
+    /// Bytes of shared memory.
+    shared: usize,
+}
+
+impl<C: Card> Layer<C> {
+    fn out_size(&self, (width, height): (usize, usize)) -> (usize, usize) {
+        (width.div_ceil(self.shape.stride), height.div_ceil(self.shape.stride))
+    }
+
+    /// The size of the stored output.
+    fn stored_size(&self, (width, height): (usize, usize)) -> (usize, usize) {
+        let times = if self.shape.upsample.is_some() { 2 } else { 1 };
+        (times * width, times * height)
+    }
+
+    fn tile(&self) -> Tile {
+        let (kernel, stride) = (self.shape.kernel_size, self.shape.stride);
+        let slice = self.slice;
+        let pitch = if slice < 16 { slice } else { slice + 8 };
+        let shared = |rows: usize| {
+            let patch = ((TILE_WIDTH - 1) * stride + kernel) * ((rows - 1) * stride + kernel);
+            let own = chunks(kernel, slice) * 32 + slice * 8 + patch * pitch * 2;
+            own.max((rows + 1) * self.outputs.min(64) * 4)
+        };
+        let rows = if shared(8) <= SHARED { 8 } else { 4 };
+        Tile {
+            rows,
+            shared: shared(rows),
+        }
+    }
+}
+
+/// Writes down the launches of a plan.
+struct Planner<'a, C: Card> {
+    network: &'a TransformOnCard<C>,
+    picture: (usize, usize),
+    launches: Vec<Launch>,
+    room: Vec<C::Memory>,
+    /// Where the next layer's scale and shift go.
+    norms: u64,
+    moments: (u64, u64),
+    /// Two outputs, used in turn.
+    buffers: [u64; 2],
+}
+
+impl<C: Card> Planner<'_, C> {
+    fn reserve(&mut self, bytes: usize) -> Result<u64, CardError> {
+        let memory = self.network.card.reserve(bytes)?;
+        Ok(self.keep(memory))
+    }
+
+    fn keep(&mut self, memory: C::Memory) -> u64 {
+        let address = self.network.card.address(&memory);
+        self.room.push(memory);
+        address
+    }
+
+    /// Layer `index` over `input`, and its normalisation.
+    fn convolve(&mut self, index: usize, input: Values) -> Values {
+        let (network, card) = (self.network, &self.network.card);
+        let layer = &network.layers[index];
+        let own = layer.shape;
+        let out = layer.out_size((input.width, input.height));
+        let tile = layer.tile();
+        let group = layer.outputs.min(64);
+        let blocks = [out.0.div_ceil(TILE_WIDTH), out.1.div_ceil(tile.rows), layer.outputs / group];
+        let output = self.buffers[0];
+        self.buffers.swap(0, 1);
+        let first = index == 0;
+        let (moments, counts) = if own.normalised { self.moments } else { (0, 0) };
+        let convolution = Convolution {
+            input: input.address,
+            scale: input.norm.0,
+            shift: input.norm.1,
+            weights: card.address(&layer.fragments),
+            bias: layer.bias.as_ref().map_or(0, |bias| card.address(bias)),
+            output,
+            moments,
+            counts,
+            width: input.width as i32,
+            height: input.height as i32,
+            picture_width: self.picture.0 as i32,
+            picture_height: self.picture.1 as i32,
+            out_width: out.0 as i32,
+            out_height: out.1 as i32,
+            channels: layer.channels as i32,
+            slice: layer.slice as i32,
+            stored: layer.stored as i32,
+            kernel: own.kernel_size as i32,
+            stride: own.stride as i32,
+            chunks: chunks(own.kernel_size, layer.slice) as i32,
+            border: layer.border,
+            source: match (first, network.shape.entry) {
+                (false, _) => TENSOR,
+                (true, Entry::Contract { .. }) => PICTURE,
+                (true, Entry::Unshuffle { .. }) => BLOCKS,
+            },
+            // Only normalised tensors have a scale here, and those that a convolution reads have a ReLU.
+            relu: 1,
+            relu_output: i32::from(!own.normalised && own.relu),
+            shuffle: i32::from(own.upsample.is_some()),
+        };
+        let pixels = (out.0 * out.1) as u64;
+        let stored = layer.stored_size(out);
+        let input_bytes = if first {
+            self.picture.0 * self.picture.1 * 3
+        } else {
+            input.width * input.height * layer.channels * 2
+        };
+        self.launches.push(Launch {
+            name: network.shape.name(index),
+            kernel: match group {
+                8 => "convolve_8",
+                16 => "convolve_16",
+                32 => "convolve_32",
+                _ => "convolve_64",
+            },
+            grid: blocks.map(|count| count as u32),
+            threads: (tile.rows * 32) as u32,
+            shared: tile.shared as u32,
+            parameters: Parameters::Convolution(convolution),
+            multiply_adds: pixels
+                * (own.kernel_outputs() * own.in_channels * own.kernel_size * own.kernel_size) as u64,
+            bytes: (input_bytes + stored.0 * stored.1 * layer.stored * 2) as u64,
+        });
+        let mut norm = (0, 0);
+        if own.normalised {
+            let first = 4 * network.shape.style_channels_of(index).start as u64;
+            let shifts = 4 * network.shape.style_channels() as u64;
+            let style = card.address(&network.style) + first;
+            norm = (self.norms, self.norms + 4 * layer.stored as u64);
+            self.norms += 8 * layer.stored as u64;
+            let phases = if own.upsample.is_some() { 4 } else { 1 };
+            let normalisation = Normalisation {
+                moments,
+                counts,
+                style_scale: style,
+                style_shift: style + shifts,
+                scale: norm.0,
+                shift: norm.1,
+                blocks: (blocks[0] * blocks[1]) as i32,
+                outputs: layer.outputs as i32,
+                channels: (layer.outputs / phases) as i32,
+                epsilon: EPSILON,
+            };
+            self.launches.push(Launch {
+                name: format!("{}, statistics", network.shape.name(index)),
+                kernel: "normalise",
+                grid: [own.out_channels as u32, 1, 1],
+                threads: THREADS as u32,
+                shared: THREADS as u32 / 32 * 4,
+                parameters: Parameters::Normalisation(normalisation),
+                multiply_adds: 0,
+                bytes: (blocks[0] * blocks[1] * layer.outputs * 8) as u64,
+            });
+        }
+        Values {
+            address: output,
+            width: stored.0,
+            height: stored.1,
+            norm,
+        }
+    }
+
+    /// Adds `value` to the trunk, or begins it.
+    fn add(&mut self, trunk: u64, value: Values, begin: bool) -> Values {
+        let channels = self.network.shape.trunk();
+        let pieces = value.width * value.height * channels / 8;
+        self.launches.push(Launch {
+            name: if begin { "trunk" } else { "residual sum" }.into(),
+            kernel: "residual",
+            grid: [pieces.div_ceil(THREADS) as u32, 1, 1],
+            threads: THREADS as u32,
+            shared: 0,
+            parameters: Parameters::Residual(Residual {
+                trunk,
+                value: value.address,
+                scale: value.norm.0,
+                shift: value.norm.1,
+                pieces: pieces as i32,
+                pieces_per_pixel: (channels / 8) as i32,
+                begin: i32::from(begin),
+            }),
+            multiply_adds: 0,
+            bytes: (pieces * 16 * if begin { 2 } else { 3 }) as u64,
+        });
+        Values {
+            address: trunk,
+            norm: (0, 0),
+            ..value
+        }
+    }
+
+    fn finish(&mut self, value: Values, picture: u64) {
+        let (width, height) = self.picture;
+        self.launches.push(Launch {
+            name: "picture".into(),
+            kernel: "finish",
+            grid: [(width * height).div_ceil(4 * THREADS) as u32, 1, 1],
+            threads: THREADS as u32,
+            shared: 0,
+            parameters: Parameters::Finish(Finish {
+                value: value.address,
+                scale: value.norm.0,
+                shift: value.norm.1,
+                picture,
+                width: value.width as i32,
+                picture_width: width as i32,
+                picture_height: height as i32,
+            }),
+            multiply_adds: 0,
+            bytes: (value.width * value.height * 8 + width * height * 3) as u64,
+        });
+    }
+}

@@ -1,0 +1,96 @@
+//! The arguments of the kernels, as `kernels/painting.cu` declares them. Pointers are addresses on the card.
+
+/// One convolution.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Convolution {
+    pub(super) input: u64,
+    pub(super) scale: u64,
+    pub(super) shift: u64,
+    pub(super) weights: u64,
+    pub(super) bias: u64,
+    pub(super) output: u64,
+    pub(super) moments: u64,
+    pub(super) counts: u64,
+    pub(super) width: i32,
+    pub(super) height: i32,
+    pub(super) picture_width: i32,
+    pub(super) picture_height: i32,
+    pub(super) out_width: i32,
+    pub(super) out_height: i32,
+    pub(super) channels: i32,
+    pub(super) slice: i32,
+    pub(super) stored: i32,
+    pub(super) kernel: i32,
+    pub(super) stride: i32,
+    pub(super) chunks: i32,
+    pub(super) border: i32,
+    pub(super) source: i32,
+    pub(super) relu: i32,
+    pub(super) relu_output: i32,
+    pub(super) shuffle: i32,
+}
+
+/// `Convolution::border`: mirrored about the edge pixel, or the edge pixel repeated.
+pub(super) const REFLECT: i32 = 0;
+pub(super) const REPEAT: i32 = 1;
+
+/// `Convolution::source`: a tensor, an RGB picture, or one in blocks of 4×4 pixels.
+pub(super) const TENSOR: i32 = 0;
+pub(super) const PICTURE: i32 = 1;
+pub(super) const BLOCKS: i32 = 2;
+
+/// Scale and shift of instance normalisation, from moments.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Normalisation {
+    pub(super) moments: u64,
+    pub(super) counts: u64,
+    pub(super) style_scale: u64,
+    pub(super) style_shift: u64,
+    pub(super) scale: u64,
+    pub(super) shift: u64,
+    pub(super) blocks: i32,
+    pub(super) outputs: i32,
+    pub(super) channels: i32,
+    pub(super) epsilon: f32,
+}
+
+/// What is added to the trunk.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Residual {
+    pub(super) trunk: u64,
+    pub(super) value: u64,
+    pub(super) scale: u64,
+    pub(super) shift: u64,
+    pub(super) pieces: i32,
+    pub(super) pieces_per_pixel: i32,
+    pub(super) begin: i32,
+}
+
+/// The last layer as a picture.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Finish {
+    pub(super) value: u64,
+    pub(super) scale: u64,
+    pub(super) shift: u64,
+    pub(super) picture: u64,
+    pub(super) width: i32,
+    pub(super) picture_width: i32,
+    pub(super) picture_height: i32,
+}
+
+/// The argument of one launch.
+#[derive(Debug, Clone, Copy)]
+pub enum Parameters {
+    /// Of `convolve_8` to `convolve_64`.
+    Convolution(Convolution),
+    /// Of `normalise`.
+    Normalisation(Normalisation),
+    /// Of `residual`.
+    Residual(Residual),
+    /// Of `finish`.
+    Finish(Finish),
+}
