@@ -4,6 +4,9 @@ use std::{fmt, str::FromStr};
 
 use candle_core::Device;
 
+#[cfg(feature = "cuda")]
+use crate::cuda;
+
 /// What `--device` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
@@ -41,8 +44,48 @@ pub enum DeviceError {
         device: DeviceChoice,
         /// What the driver said.
         #[source]
-        source: candle_core::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// Where the networks run.
+#[derive(Clone, Debug)]
+pub enum PaintDevice {
+    /// The processor, by our own kernels.
+    Cpu,
+    /// An NVIDIA card, by our own kernels.
+    #[cfg(feature = "cuda")]
+    Cuda(std::sync::Arc<cuda::Device>),
+    /// What candle knows besides: Apple's GPU.
+    Candle(Device),
+}
+
+impl PaintDevice {
+    /// Whether it is the processor.
+    #[must_use]
+    pub fn is_cpu(&self) -> bool {
+        matches!(self, Self::Cpu)
+    }
+
+    /// Where candle's tensors of the small networks lie (which look at style pictures).
+    #[must_use]
+    pub fn tensors(&self) -> Device {
+        match self {
+            Self::Candle(device) => device.clone(),
+            _ => Device::Cpu,
+        }
+    }
+
+    /// What it is, in a few words.
+    #[must_use]
+    pub fn description(&self) -> String {
+        match self {
+            Self::Cpu => "cpu".into(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(device) => device.description().into(),
+            Self::Candle(_) => "metal".into(),
+        }
+    }
 }
 
 impl FromStr for DeviceChoice {
@@ -79,25 +122,33 @@ impl DeviceChoice {
     ///
     /// # Errors
     /// When the program was built without it or it does not work here; never for `Auto` and `Cpu`.
-    pub fn resolve(self) -> Result<Device, DeviceError> {
-        let unusable = |source| DeviceError::Unusable {
-            device: self,
-            source,
-        };
+    pub fn resolve(self) -> Result<PaintDevice, DeviceError> {
         match self {
-            Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(_) if !cfg!(feature = "cuda") => {
-                Err(DeviceError::NotBuilt { feature: "cuda" })
-            }
-            Self::Cuda(number) => Device::new_cuda(number).map_err(unusable),
+            Self::Cpu => Ok(PaintDevice::Cpu),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(number) => match cuda::Device::open(number) {
+                Ok(device) => Ok(PaintDevice::Cuda(std::sync::Arc::new(device))),
+                Err(error) => Err(self.unusable(error)),
+            },
+            #[cfg(not(feature = "cuda"))]
+            Self::Cuda(_) => Err(DeviceError::NotBuilt { feature: "cuda" }),
             Self::Metal if !cfg!(feature = "metal") => {
                 Err(DeviceError::NotBuilt { feature: "metal" })
             }
-            Self::Metal => Device::new_metal(0).map_err(unusable),
+            Self::Metal => Device::new_metal(0)
+                .map(PaintDevice::Candle)
+                .map_err(|error| self.unusable(error)),
             Self::Auto => Ok([Self::Cuda(0), Self::Metal]
                 .into_iter()
                 .find_map(|choice| choice.resolve().ok())
-                .unwrap_or(Device::Cpu)),
+                .unwrap_or(PaintDevice::Cpu)),
+        }
+    }
+
+    fn unusable(self, source: impl std::error::Error + Send + Sync + 'static) -> DeviceError {
+        DeviceError::Unusable {
+            device: self,
+            source: Box::new(source),
         }
     }
 }
@@ -119,6 +170,23 @@ mod tests {
         }
         for text in ["", "gpu", "cuda:", "cuda:x", "cuda:-1"] {
             assert!(text.parse::<DeviceChoice>().is_err(), "{text:?}");
+        }
+    }
+
+    /// On a machine without a driver the program goes on with the processor, and says what is missing when asked.
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn without_a_driver_the_processor_paints() {
+        match DeviceChoice::Cuda(0).resolve() {
+            Ok(device) => assert!(!device.is_cpu()),
+            Err(error) => {
+                let source = std::error::Error::source(&error).unwrap().to_string();
+                assert!(
+                    source.contains("driver") || source.contains("CUDA"),
+                    "{source}"
+                );
+                assert!(DeviceChoice::Auto.resolve().is_ok());
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use allaprima::{
+    device::PaintDevice,
     frame::Frame,
     kernels::Precision,
     live::{Canvas, Desk, DeskSettings, Key, LivePainter, SizeWish},
@@ -99,7 +100,7 @@ fn changing_between_pictures_does_not_stall() {
     let settings = FeedForwardSettings {
         style: gallery.mix(&choice).unwrap(),
         match_colors: false,
-        device: Device::Cpu,
+        device: PaintDevice::Cpu,
         threads: 2,
         precision: Precision::Auto,
     };

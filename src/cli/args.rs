@@ -456,6 +456,10 @@ pub struct BenchArgs {
     #[arg(long, default_value = "auto", value_name = "NAME")]
     pub precision: Precision,
 
+    /// On an NVIDIA card: compare its paintings with the processor's, then time each layer on it
+    #[arg(long)]
+    pub layers: bool,
+
     /// Print the figures as JSON
     #[arg(long)]
     pub json: bool,

@@ -10,7 +10,6 @@ use std::{
 };
 
 use allaprima::{
-    device::DeviceChoice,
     frame::{Frame, Packet},
     pipeline::{self, Control, StageStats, StageSummary, Steadying},
     sink::{Discard, FrameSink, VideoFileSink, VideoSinkSettings},
@@ -115,15 +114,14 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         settings,
         folder,
     };
+    if args.layers {
+        return layers(&bench);
+    }
     if !args.json {
-        let device = if bench.settings.device.is_cpu() {
-            DeviceChoice::Cpu
-        } else {
-            args.device
-        };
         println!(
-            "frames per second (median ms per frame), {} threads, device {device}, pack {}",
+            "frames per second (median ms per frame), {} threads, device {}, pack {}",
             bench.settings.threads,
+            bench.settings.device.description(),
             bench.gallery.pack().origin()
         );
         println!(
@@ -161,6 +159,43 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The layers on an NVIDIA card.
+#[cfg(feature = "cuda")]
+fn layers(bench: &Bench<'_>) -> Result<()> {
+    let allaprima::device::PaintDevice::Cuda(device) = &bench.settings.device else {
+        bail!(
+            "--layers is for --device cuda: no NVIDIA card works here (`allaprima doctor` says why)"
+        );
+    };
+    let style = &bench.settings.style;
+    let Some(parameters) = style.parameters(allaprima::style::NetworkKind::Pack) else {
+        bail!("--layers takes a style of a pack");
+    };
+    let mut sizes = Vec::new();
+    for &size in &bench.args.sizes {
+        let Sizing::Exact { width, height } = size else {
+            bail!("sizes are written as WIDTHxHEIGHT")
+        };
+        let frames = match &bench.args.input {
+            Some(clip) => bench.keep(bench.open(clip, size)?)?.0,
+            None => bench.keep(TestCard::new(width, height, 2))?.0,
+        };
+        sizes.push((width, height, frames[0].picture.rgb().to_vec()));
+    }
+    super::bench_card::run(
+        bench.gallery.pack().network(),
+        &parameters,
+        device,
+        &sizes,
+        bench.args,
+    )
+}
+
+#[cfg(not(feature = "cuda"))]
+fn layers(_bench: &Bench<'_>) -> Result<()> {
+    bail!("--layers is for NVIDIA cards, and this program was built without the feature `cuda`")
 }
 
 impl Bench<'_> {

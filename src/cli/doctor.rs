@@ -70,10 +70,10 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
 
 fn gpu(name: &'static str, built: bool, device: DeviceChoice) -> Finding {
     match device.resolve() {
-        Ok(_) => Finding {
+        Ok(found) => Finding {
             name,
             ok: true,
-            says: format!("{device} works"),
+            says: format!("{device} works: {}", found.description()),
         },
         Err(error) if built => Finding {
             name,

@@ -5,6 +5,8 @@
 
 mod args;
 mod bench;
+#[cfg(feature = "cuda")]
+mod bench_card;
 mod doctor;
 mod image;
 mod interrupt;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use allaprima::{
+    device::PaintDevice,
     models::{ModelError, ModelStore, PERSON},
     nn::person_net::PersonNet,
     pipeline::Steadying,
@@ -21,7 +22,6 @@ use allaprima::{
     },
 };
 use anyhow::{Context, Result, anyhow};
-use candle_core::Device;
 
 use super::{
     args::{ModelArgs, PaintArgs, StyleArgs},
@@ -43,7 +43,7 @@ impl Styles {
     pub fn open(
         style: &StyleArgs,
         models: &ModelArgs,
-        device: &Device,
+        device: &PaintDevice,
         auto: PackQuality,
         others: &[&str],
     ) -> Result<Self> {
@@ -51,13 +51,13 @@ impl Styles {
         let mut named = others.iter().copied().chain([style.style.as_str()]);
         let file = named.find_map(Gallery::pack_file);
         let pack = pack(&store, style.quality, auto, file)?;
-        Self::of_gallery(Gallery::of_pack(store, device.clone(), pack), style)
+        Self::of_gallery(Gallery::of_pack(store, device.tensors(), pack), style)
     }
 
     /// As [`Styles::open`] for painters that take pictures as their style and no network.
     pub fn of_pictures(style: &StyleArgs, models: &ModelArgs) -> Result<Self> {
         let store = ModelStore::open(models.models.as_deref())?;
-        Self::of_gallery(Gallery::new(store, Device::Cpu)?, style)
+        Self::of_gallery(Gallery::new(store, PaintDevice::Cpu.tensors())?, style)
     }
 
     /// Finds the style in `gallery`.
@@ -126,7 +126,7 @@ fn pack(
 }
 
 /// The network for what has to keep up with a camera, where none is named.
-pub fn live_quality(device: &Device) -> PackQuality {
+pub fn live_quality(device: &PaintDevice) -> PackQuality {
     if device.is_cpu() {
         PackQuality::Swift
     } else {
@@ -226,7 +226,7 @@ impl Painter {
 
     fn styles(
         args: &PaintArgs,
-        device: &Device,
+        device: &PaintDevice,
         auto: PackQuality,
         others: &[&str],
     ) -> Result<Styles> {
@@ -288,7 +288,7 @@ impl Painter {
     fn new(
         args: &PaintArgs,
         styles: Styles,
-        device: Device,
+        device: PaintDevice,
         plan: Vec<(f64, StyleChoice)>,
     ) -> Result<Self> {
         let finish = Finish::new(args.opacity, args.colors(), args.saturation).map_err(usage)?;

@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use allaprima::{
+    device::PaintDevice,
     kernels::Precision,
     models::ModelStore,
     picture_file::{PictureFile, writable_format},
@@ -11,7 +12,6 @@ use allaprima::{
     stylize::{FeedForward, FeedForwardSettings, Stylizer},
 };
 use anyhow::{Result, bail};
-use candle_core::Device;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ pub fn run(args: &StylesArgs) -> Result<()> {
         Some(file) => StylePack::open(file)?,
         None => StylePack::load(&store)?,
     };
-    let gallery = Arc::new(Gallery::of_pack(store, Device::Cpu, pack));
+    let gallery = Arc::new(Gallery::of_pack(store, PaintDevice::Cpu.tensors(), pack));
     match (&args.sheet, &args.output) {
         (Some(photo), Some(output)) => paint_sheet(&gallery, photo, output, args),
         _ => list(gallery.pack(), args.json),
@@ -121,7 +121,7 @@ fn paint_sheet(
         let settings = FeedForwardSettings {
             style: gallery.mix(&StyleChoice::single(number))?,
             match_colors: false,
-            device: Device::Cpu,
+            device: PaintDevice::Cpu,
             threads: threads(None),
             precision: Precision::F32,
         };

@@ -13,7 +13,7 @@ mod tests;
 mod weights;
 
 #[cfg(feature = "cuda")]
-pub use device::{Device, describe};
+pub use device::Device;
 pub use network::TransformOnCard;
 pub use parameters::Parameters;
 
@@ -34,7 +34,9 @@ pub enum CardError {
         found: usize,
     },
     /// The card is too old.
-    #[error("{name} has compute capability {major}.{minor}; 8.0 (the RTX 30 series, A100) or newer is needed")]
+    #[error(
+        "{name} has compute capability {major}.{minor}; 8.0 (the RTX 30 series, A100) or newer is needed"
+    )]
     TooOld {
         /// The card's name.
         name: String,

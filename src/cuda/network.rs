@@ -100,7 +100,11 @@ impl<C: Card> TransformOnCard<C> {
                 (0, Entry::Unshuffle { .. }) => convolution.in_channels,
                 _ => layers[index - 1].stored,
             };
-            let slice = if index == 0 { channels } else { channels.min(32) };
+            let slice = if index == 0 {
+                channels
+            } else {
+                channels.min(32)
+            };
             let outputs = group(&convolution);
             let packed = fragments(&convolution, channels, slice, outputs);
             let bias = (!own.normalised).then(|| {
@@ -197,11 +201,14 @@ impl<C: Card> TransformOnCard<C> {
             buffers: [0, 0],
         };
         let picture = self.card.reserve(width * height * 3)?;
-        let painted = self.card.reserve((width * height * 3).next_multiple_of(4))?;
+        let painted = self
+            .card
+            .reserve((width * height * 3).next_multiple_of(4))?;
         // Zeros: channels that only padding has are scaled to nothing.
         let norms: usize = self.layers.iter().map(|layer| 2 * layer.stored).sum();
         let mut zeros = self.card.reserve(4 * norms)?;
-        self.card.upload(bytes_of(&vec![0.0_f32; norms]), &mut zeros)?;
+        self.card
+            .upload(bytes_of(&vec![0.0_f32; norms]), &mut zeros)?;
         planner.norms = planner.keep(zeros);
         let (mut values_bytes, mut blocks_bytes) = (0, 0);
         let mut size = match self.shape.entry {
@@ -216,9 +223,15 @@ impl<C: Card> TransformOnCard<C> {
             let blocks = out.0.div_ceil(TILE_WIDTH) * out.1.div_ceil(tile.rows);
             blocks_bytes = blocks_bytes.max(blocks * layer.outputs * 8);
         }
-        planner.buffers = [planner.reserve(values_bytes)?, planner.reserve(values_bytes)?];
+        planner.buffers = [
+            planner.reserve(values_bytes)?,
+            planner.reserve(values_bytes)?,
+        ];
         // Every layer has at least eight outputs.
-        planner.moments = (planner.reserve(blocks_bytes)?, planner.reserve(blocks_bytes / 16)?);
+        planner.moments = (
+            planner.reserve(blocks_bytes)?,
+            planner.reserve(blocks_bytes / 16)?,
+        );
         let trunk_bytes = wide / 4 * (tall / 4) * self.shape.trunk() * 2;
         let trunk = planner.reserve(trunk_bytes)?;
 
@@ -260,7 +273,11 @@ impl<C: Card> TransformOnCard<C> {
 
 /// Outputs that one block of threads computes.
 fn group(weights: &ConvolutionWeights) -> usize {
-    weights.out_channels.next_multiple_of(8).next_power_of_two().min(64)
+    weights
+        .out_channels
+        .next_multiple_of(8)
+        .next_power_of_two()
+        .min(64)
 }
 
 /// How a layer is cut into blocks of threads.
@@ -273,7 +290,10 @@ struct Tile {
 
 impl<C: Card> Layer<C> {
     fn out_size(&self, (width, height): (usize, usize)) -> (usize, usize) {
-        (width.div_ceil(self.shape.stride), height.div_ceil(self.shape.stride))
+        (
+            width.div_ceil(self.shape.stride),
+            height.div_ceil(self.shape.stride),
+        )
     }
 
     /// The size of the stored output.
@@ -332,7 +352,11 @@ impl<C: Card> Planner<'_, C> {
         let out = layer.out_size((input.width, input.height));
         let tile = layer.tile();
         let group = layer.outputs.min(64);
-        let blocks = [out.0.div_ceil(TILE_WIDTH), out.1.div_ceil(tile.rows), layer.outputs / group];
+        let blocks = [
+            out.0.div_ceil(TILE_WIDTH),
+            out.1.div_ceil(tile.rows),
+            layer.outputs / group,
+        ];
         let output = self.buffers[0];
         self.buffers.swap(0, 1);
         let first = index == 0;
@@ -389,7 +413,8 @@ impl<C: Card> Planner<'_, C> {
             shared: tile.shared as u32,
             parameters: Parameters::Convolution(convolution),
             multiply_adds: pixels
-                * (own.kernel_outputs() * own.in_channels * own.kernel_size * own.kernel_size) as u64,
+                * (own.kernel_outputs() * own.in_channels * own.kernel_size * own.kernel_size)
+                    as u64,
             bytes: (input_bytes + stored.0 * stored.1 * layer.stored * 2) as u64,
         });
         let mut norm = (0, 0);

@@ -82,6 +82,14 @@ pub struct Finish {
     pub(super) picture_height: i32,
 }
 
+/// The ceiling of the products.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Peak {
+    pub(super) out: u64,
+    pub(super) rounds: i32,
+}
+
 /// The argument of one launch.
 #[derive(Debug, Clone, Copy)]
 pub enum Parameters {
@@ -93,4 +101,6 @@ pub enum Parameters {
     Residual(Residual),
     /// Of `finish`.
     Finish(Finish),
+    /// Of `product_peak`.
+    Peak(Peak),
 }

@@ -39,7 +39,14 @@ static EMULATOR: LazyLock<Arc<Mutex<Emulator>>> = LazyLock::new(|| {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
     // Without the check that takes a switch of fibers for an error.
     let compiled = Command::new(&compiler)
-        .args(["-std=c++17", "-O2", "-U_FORTIFY_SOURCE", "-Wall", "-Wno-unknown-pragmas", "-Werror"])
+        .args([
+            "-std=c++17",
+            "-O2",
+            "-U_FORTIFY_SOURCE",
+            "-Wall",
+            "-Wno-unknown-pragmas",
+            "-Werror",
+        ])
         .args(["-shared", "-fPIC", "-o"])
         .args([&library, &source])
         .status();
@@ -80,14 +87,23 @@ impl Card for EmulatedCard {
     fn upload(&self, bytes: &[u8], memory: &mut Vec<u128>) -> Result<(), CardError> {
         assert!(bytes.len() <= memory.len() * 16);
         // SAFETY: both lie in memory of at least this length.
-        unsafe { memory.as_mut_ptr().cast::<u8>().copy_from(bytes.as_ptr(), bytes.len()) };
+        unsafe {
+            memory
+                .as_mut_ptr()
+                .cast::<u8>()
+                .copy_from(bytes.as_ptr(), bytes.len())
+        };
         Ok(())
     }
 
     fn download(&self, memory: &Vec<u128>, bytes: &mut [u8]) -> Result<(), CardError> {
         assert!(bytes.len() <= memory.len() * 16);
         // SAFETY: both lie in memory of at least this length.
-        unsafe { bytes.as_mut_ptr().copy_from(memory.as_ptr().cast::<u8>(), bytes.len()) };
+        unsafe {
+            bytes
+                .as_mut_ptr()
+                .copy_from(memory.as_ptr().cast::<u8>(), bytes.len())
+        };
         Ok(())
     }
 
@@ -102,10 +118,25 @@ impl Card for EmulatedCard {
             Parameters::Normalisation(own) => std::ptr::from_ref(own).cast(),
             Parameters::Residual(own) => std::ptr::from_ref(own).cast(),
             Parameters::Finish(own) => std::ptr::from_ref(own).cast(),
+            Parameters::Peak(own) => std::ptr::from_ref(own).cast(),
         };
         // SAFETY: as the caller says.
-        let status = unsafe { emulate(name.as_ptr(), x, y, z, launch.threads, launch.shared, parameters) };
-        assert_eq!(status, 0, "{}: 1 no such kernel, 2 threads that wait for ever", launch.name);
+        let status = unsafe {
+            emulate(
+                name.as_ptr(),
+                x,
+                y,
+                z,
+                launch.threads,
+                launch.shared,
+                parameters,
+            )
+        };
+        assert_eq!(
+            status, 0,
+            "{}: 1 no such kernel, 2 threads that wait for ever",
+            launch.name
+        );
         Ok(())
     }
 }
@@ -118,11 +149,16 @@ fn difference(shape: NetworkShape, width: usize, height: usize) -> (f32, f32) {
     let mut network = TransformOnCard::new(&weights, EmulatedCard::new()).unwrap();
     network.set_style(&style).unwrap();
     let mut painted = vec![0; picture.len()];
-    network.paint(&picture, width, height, &mut painted).unwrap();
+    network
+        .paint(&picture, width, height, &mut painted)
+        .unwrap();
     let mut again = vec![0; picture.len()];
     network.paint(&picture, width, height, &mut again).unwrap();
     assert_eq!(painted, again, "painting twice should give the same");
-    let differences = expected.iter().zip(&painted).map(|(a, b)| (255.0 * a - f32::from(*b)).abs());
+    let differences = expected
+        .iter()
+        .zip(&painted)
+        .map(|(a, b)| (255.0 * a - f32::from(*b)).abs());
     let largest = differences.clone().fold(0.0, f32::max);
     (differences.sum::<f32>() / painted.len() as f32, largest)
 }

@@ -45,9 +45,9 @@ pub use loss::{
     LossNetwork, Pooling, Tape, add_gram, add_gram_gradient, add_out_of_range, add_total_variation,
     add_weighted_difference, gram_matrix,
 };
+pub(crate) use network::fold_upsampling;
 #[cfg(any(test, feature = "cuda"))]
 pub(crate) use network::pad_blocks;
-pub(crate) use network::fold_upsampling;
 pub use network::{
     ConvolutionWeights, Entry, LayerShape, MINIMUM_SIDE, NetworkShape, StyleParameters,
     TransformWeights, Upsample,

@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
-use candle_core::Device;
-
 use super::{Colors, Finish, MIN_SIDE, Palette, StylizeError, Stylizer};
+#[cfg(feature = "cuda")]
+use crate::cuda::{self, TransformOnCard};
 use crate::{
+    device::PaintDevice,
     frame::Picture,
     kernels::{Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights},
     nn::transform_net::TransformNet,
@@ -29,7 +30,7 @@ pub struct FeedForwardSettings {
     /// Whether the painting gets the palette of the style picture.
     pub match_colors: bool,
     /// Where the network runs.
-    pub device: Device,
+    pub device: PaintDevice,
     /// Threads of the processor's kernels.
     pub threads: usize,
     /// Arithmetic of the processor's kernels.
@@ -52,6 +53,9 @@ pub struct FeedForward {
 enum Network {
     /// The processor: our own kernels.
     Kernels(Box<TransformEngine>),
+    /// An NVIDIA card: our own kernels.
+    #[cfg(feature = "cuda")]
+    Cuda(Box<TransformOnCard<Arc<cuda::Device>>>),
     /// Everything else: candle.
     Candle(TransformNet),
 }
@@ -178,7 +182,7 @@ impl Network {
         settings: &FeedForwardSettings,
     ) -> Result<Self, StylizeError> {
         Ok(match &settings.device {
-            Device::Cpu => {
+            PaintDevice::Cpu => {
                 let config = TransformConfig {
                     threads: settings.threads,
                     precision: settings.precision,
@@ -188,7 +192,13 @@ impl Network {
                 engine.set_style(style)?;
                 Self::Kernels(Box::new(engine))
             }
-            device => Self::Candle(TransformNet::new(weights, style, device)?),
+            #[cfg(feature = "cuda")]
+            PaintDevice::Cuda(device) => {
+                let mut network = TransformOnCard::new(weights, device.clone())?;
+                network.set_style(style)?;
+                Self::Cuda(Box::new(network))
+            }
+            PaintDevice::Candle(device) => Self::Candle(TransformNet::new(weights, style, device)?),
         })
     }
 
@@ -204,6 +214,12 @@ impl Network {
                 painted.resize(picture.rgb().len(), 0);
                 engine.set_style(style)?;
                 engine.paint(picture.rgb(), width, height, painted)?;
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(network) => {
+                painted.resize(picture.rgb().len(), 0);
+                network.set_style(style)?;
+                network.paint(picture.rgb(), width, height, painted)?;
             }
             Self::Candle(net) => {
                 painted.clear();
@@ -324,6 +340,8 @@ fn restore_contrast(original: &[u8], painting: &mut [u8], share: f32) {
 mod tests {
     use std::path::Path;
 
+    use candle_core::Device;
+
     use super::*;
     use crate::{
         models::ModelStore, picture_file::PictureFile, source::Sizing, style::StyleChoice,
@@ -350,7 +368,7 @@ mod tests {
         let settings = FeedForwardSettings {
             style,
             match_colors: false,
-            device: Device::Cpu,
+            device: PaintDevice::Cpu,
             threads: 1,
             precision: Precision::F32,
         };

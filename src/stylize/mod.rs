@@ -93,6 +93,10 @@ pub enum StylizeError {
     /// Steadying refused.
     #[error(transparent)]
     Steady(#[from] crate::temporal::steady::SteadyError),
+    /// The card refused.
+    #[cfg(feature = "cuda")]
+    #[error("the network failed on the card")]
+    Card(#[from] crate::cuda::CardError),
     /// The processor's kernels refused.
     #[error("the network failed on the processor")]
     Kernel(#[from] crate::kernels::KernelError),

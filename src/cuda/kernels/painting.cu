@@ -376,3 +376,24 @@ KERNEL(finish, Finish) {
       if (group * 12 + i < pixels * 3) p.picture[group * 12 + i] = (unsigned char)levels[i];
   }
 }
+
+struct Peak {
+  float* out;
+  int rounds;
+};
+
+// How many products the tensor cores make when nothing has to be fetched: the ceiling of the convolutions.
+KERNEL(product_peak, Peak) {
+  float sums[8][4] = {};
+  unsigned a[4];
+  for (int k = 0; k < 4; k++) a[k] = pack(float(threadIdx.x % 7) * 0.01f, float(k) * 0.01f);
+  const uint2 b = {pack(0.5f, 0.25f), pack(0.125f, float(threadIdx.x % 5) * 0.1f)};
+  for (int round = 0; round < p.rounds; round++) {
+#pragma unroll
+    for (int i = 0; i < 8; i++) multiply_add(sums[i], a, b);
+  }
+  float total = 0;
+#pragma unroll
+  for (int i = 0; i < 8; i++) total += sums[i][0] + sums[i][1] + sums[i][2] + sums[i][3];
+  p.out[blockIdx.x * blockDim.x + threadIdx.x] = total;
+}

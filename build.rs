@@ -1,0 +1,76 @@
+//! With the feature `cuda`: the kernels of `src/cuda` as PTX, by NVIDIA's compiler.
+
+use std::{env, fs, path::PathBuf, process::Command};
+
+const SOURCES: [&str; 2] = ["src/cuda/kernels/painting.cu", "src/cuda/kernels/card.cuh"];
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    for variable in ["NVCC", "CUDA_HOME", "CUDA_PATH"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={source}");
+    }
+    if env::var_os("CARGO_FEATURE_CUDA").is_some() {
+        if let Err(why) = compile() {
+            println!("cargo::error={why}");
+        }
+    }
+}
+
+fn compile() -> Result<(), String> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("painting.ptx");
+    let compiler = compiler();
+    // The oldest cards whose tensor cores have the instruction that the convolutions use.
+    let status = Command::new(&compiler)
+        .args([
+            "-std=c++17",
+            "-O3",
+            "-arch=compute_80",
+            "-ptx",
+            SOURCES[0],
+            "-o",
+        ])
+        .arg(&out)
+        .status();
+    match status {
+        Ok(status) if status.success() => {}
+        Ok(_) => {
+            return Err(format!(
+                "{} could not compile {}",
+                compiler.display(),
+                SOURCES[0]
+            ));
+        }
+        Err(_) => {
+            return Err(format!(
+                "the feature cuda needs NVIDIA's compiler, and {} does not run: `./x build-cuda` fetches one, or set NVCC or CUDA_HOME",
+                compiler.display()
+            ));
+        }
+    }
+    // A driver refuses the newest PTX if it is older than the compiler; these kernels use nothing that 7.0 does not have.
+    let text = fs::read_to_string(&out).map_err(|error| error.to_string())?;
+    let lines = text.lines().map(|line| {
+        if line.starts_with(".version ") {
+            ".version 7.0"
+        } else {
+            line
+        }
+    });
+    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    fs::write(&out, text).map_err(|error| error.to_string())
+}
+
+fn compiler() -> PathBuf {
+    if let Some(path) = env::var_os("NVCC") {
+        return path.into();
+    }
+    ["CUDA_HOME", "CUDA_PATH"]
+        .into_iter()
+        .filter_map(env::var_os)
+        .map(|home| PathBuf::from(home).join("bin/nvcc"))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| "nvcc".into())
+}

@@ -1,0 +1,195 @@
+//! `allaprima bench --device cuda --layers`: whether a card paints what the processor paints, and what each layer takes.
+
+use std::{sync::Arc, time::Instant};
+
+use allaprima::{
+    cuda::{Device, Launch, TransformOnCard},
+    kernels::{Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights},
+};
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use super::{args::BenchArgs, settings::threads};
+
+/// Runs of a launch, of which the median counts.
+const RUNS: usize = 30;
+/// The bounds of the difference to the processor's painting in single precision, of 255: mean and largest.
+const BOUNDS: (f64, u8) = (1.0, 8);
+
+#[derive(Serialize)]
+struct Layer {
+    name: String,
+    ms: f64,
+    gigabytes_per_second: f64,
+    tera_multiply_adds_per_second: f64,
+}
+
+#[derive(Serialize)]
+struct Size {
+    width: usize,
+    height: usize,
+    /// Mean and largest difference of the painting of a real and of a random picture, of 255.
+    difference: [(f64, u8); 2],
+    /// On the card, of all launches together.
+    device_ms: f64,
+    /// From the picture in memory to the painting in memory.
+    whole_ms: f64,
+    card_mib: usize,
+    layers: Vec<Layer>,
+}
+
+/// Pictures: width, height and RGB bytes.
+pub fn run(
+    weights: &TransformWeights,
+    style: &StyleParameters,
+    device: &Arc<Device>,
+    pictures: &[(usize, usize, Vec<u8>)],
+    args: &BenchArgs,
+) -> Result<()> {
+    let (copy, products) = (device.copy_rate()?, device.product_rate()?);
+    if !args.json {
+        println!("{}", device.description());
+        println!(
+            "ceilings measured here: copy {:.0} GB/s read and written, products {:.0} T multiply-adds/s",
+            copy / 1e9,
+            products / 1e12
+        );
+    }
+    let config = TransformConfig {
+        threads: threads(args.threads),
+        precision: Precision::F32,
+        ..TransformConfig::default()
+    };
+    let mut processor = TransformEngine::new(weights, config)?;
+    processor.set_style(style)?;
+    let mut sizes = Vec::new();
+    for (width, height, picture) in pictures {
+        let before = device.memory_used()?;
+        let mut card = TransformOnCard::new(weights, device.clone())?;
+        card.set_style(style)?;
+        let mut painted = vec![0; picture.len()];
+        let mut expected = vec![0; picture.len()];
+        let mut difference = [(0.0, 0); 2];
+        for (found, picture) in difference.iter_mut().zip([picture, &noise(picture.len())]) {
+            processor.paint(picture, *width, *height, &mut expected)?;
+            painted.fill(0x55);
+            card.paint(picture, *width, *height, &mut painted)?;
+            *found = compare(&painted, &expected);
+            if found.0 > BOUNDS.0 || found.1 > BOUNDS.1 {
+                bail!(
+                    "{width}x{height}: the card's painting differs from the processor's by {:.3} of 255 in the mean and by {} at most",
+                    found.0,
+                    found.1
+                );
+            }
+        }
+        let mut whole = Vec::new();
+        for _ in 0..RUNS {
+            let started = Instant::now();
+            card.paint(picture, *width, *height, &mut painted)?;
+            whole.push(started.elapsed().as_secs_f64() * 1000.0);
+        }
+        let launches = card.launches().to_vec();
+        // SAFETY: the launches are those of `card`, which lives on and holds what they work on.
+        let time = |launches: &[Launch]| unsafe { device.time(launches, RUNS) };
+        let device_ms = median(time(&launches)?.into_iter().map(f64::from).collect());
+        let mut layers = Vec::new();
+        for launch in &launches {
+            let ms = median(
+                time(std::slice::from_ref(launch))?
+                    .into_iter()
+                    .map(f64::from)
+                    .collect(),
+            );
+            layers.push(Layer {
+                name: launch.name.clone(),
+                ms,
+                gigabytes_per_second: launch.bytes as f64 / ms / 1e6,
+                tera_multiply_adds_per_second: launch.multiply_adds as f64 / ms / 1e9,
+            });
+        }
+        let size = Size {
+            width: *width,
+            height: *height,
+            difference,
+            device_ms,
+            whole_ms: median(whole),
+            card_mib: device.memory_used()?.saturating_sub(before) >> 20,
+            layers,
+        };
+        if !args.json {
+            print(&size, copy, products);
+        }
+        sizes.push(size);
+    }
+    if args.json {
+        println!(
+            "{}",
+            serde_json::json!({
+                "card": device.description(),
+                "copy_bytes_per_second": copy,
+                "multiply_adds_per_second": products,
+                "sizes": sizes,
+            })
+        );
+    }
+    Ok(())
+}
+
+fn print(size: &Size, copy: f64, products: f64) {
+    let [real, random] = size.difference;
+    println!(
+        "\n{}x{}: {:.3} ms on the card, {:.2} ms with the copies, {} MiB; differs from the processor by {:.3} (at most {}) of 255, on noise by {:.3} ({})",
+        size.width,
+        size.height,
+        size.device_ms,
+        size.whole_ms,
+        size.card_mib,
+        real.0,
+        real.1,
+        random.0,
+        random.1
+    );
+    println!(
+        "{:>28} {:>9} {:>18} {:>22}",
+        "layer", "ms", "GB/s", "T multiply-adds/s"
+    );
+    for layer in &size.layers {
+        println!(
+            "{:>28} {:>9.4} {:>10.0} ({:>3.0} %) {:>14.1} ({:>3.0} %)",
+            layer.name,
+            layer.ms,
+            layer.gigabytes_per_second,
+            layer.gigabytes_per_second * 1e11 / copy,
+            layer.tera_multiply_adds_per_second,
+            layer.tera_multiply_adds_per_second * 1e14 / products
+        );
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn compare(painted: &[u8], expected: &[u8]) -> (f64, u8) {
+    let differences = painted.iter().zip(expected).map(|(a, b)| a.abs_diff(*b));
+    let sum: u64 = differences.clone().map(u64::from).sum();
+    (
+        sum as f64 / painted.len().max(1) as f64,
+        differences.max().unwrap_or(0),
+    )
+}
+
+/// Bytes that look random, the same every time.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 56) as u8
+    })
+    .take(count)
+    .collect()
+}

@@ -1,0 +1,292 @@
+//! A card of the machine, through NVIDIA's driver, which is loaded when it is first asked for.
+
+use std::{collections::HashMap, sync::Arc};
+
+use cudarc::{
+    driver::{
+        CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError,
+        LaunchConfig, PushKernelArg, result, sys,
+    },
+    nvrtc::Ptx,
+};
+
+use super::{Card, CardError, Launch, Parameters, parameters};
+
+/// `kernels/painting.cu` for compute capability 8.0, made by `build.rs`.
+const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/painting.ptx"));
+
+/// The kernels that [`Launch::kernel`] names.
+const NAMES: [&str; 8] = [
+    "convolve_8",
+    "convolve_16",
+    "convolve_32",
+    "convolve_64",
+    "normalise",
+    "residual",
+    "finish",
+    "product_peak",
+];
+
+// SAFETY: plain numbers, laid out as the kernels declare them.
+unsafe impl DeviceRepr for parameters::Convolution {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for parameters::Normalisation {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for parameters::Residual {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for parameters::Finish {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for parameters::Peak {}
+
+/// A card with the kernels on it. Everything runs in one stream, in the order in which it was started.
+#[derive(Debug)]
+pub struct Device {
+    stream: Arc<CudaStream>,
+    functions: HashMap<&'static str, CudaFunction>,
+    description: String,
+}
+
+/// What an operation of the driver says when it fails.
+fn refused(what: &'static str) -> impl Fn(DriverError) -> CardError {
+    move |error| CardError::Driver {
+        what: what.into(),
+        why: match error.error_string() {
+            Ok(text) => text.to_string_lossy().into_owned(),
+            Err(_) => format!("{error:?}"),
+        },
+    }
+}
+
+impl Device {
+    /// The card of this number, with the kernels on it.
+    ///
+    /// # Errors
+    /// When there is no driver or no such card, when it is older than compute capability 8.0, or the driver refuses.
+    pub fn open(number: usize) -> Result<Self, CardError> {
+        // SAFETY: loading NVIDIA's library runs its initialisers, which is what it is for.
+        if !unsafe { sys::is_culib_present() } {
+            return Err(CardError::NoDriver);
+        }
+        result::init().map_err(refused("start"))?;
+        let found = CudaContext::device_count()
+            .map_err(refused("count the cards"))?
+            .max(0) as usize;
+        if number >= found {
+            return Err(CardError::NoDevice {
+                wanted: number,
+                found,
+            });
+        }
+        let context = CudaContext::new(number).map_err(refused("open the card"))?;
+        let name = context.name().map_err(refused("name the card"))?;
+        let (major, minor) = context
+            .compute_capability()
+            .map_err(refused("describe the card"))?;
+        if major < 8 {
+            return Err(CardError::TooOld { name, major, minor });
+        }
+        // SAFETY: one stream does everything, so no event has to order two.
+        unsafe { context.disable_event_tracking() };
+        let memory = context.total_mem().map_err(refused("describe the card"))?;
+        let description = format!(
+            "{name}, compute capability {major}.{minor}, {:.0} GiB",
+            memory as f64 / f64::from(1 << 30)
+        );
+        let module = context
+            .load_module(Ptx::from_src(KERNELS))
+            .map_err(refused("take the kernels"))?;
+        let mut functions = HashMap::new();
+        for name in NAMES {
+            let function = module
+                .load_function(name)
+                .map_err(refused("find a kernel"))?;
+            functions.insert(name, function);
+        }
+        Ok(Self {
+            stream: context.new_stream().map_err(refused("make a stream"))?,
+            functions,
+            description,
+        })
+    }
+
+    /// Name, compute capability and memory.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// Bytes of the card that are taken, by whomever.
+    ///
+    /// # Errors
+    /// When the driver does not say.
+    pub fn memory_used(&self) -> Result<usize, CardError> {
+        let (free, total) = self
+            .stream
+            .context()
+            .mem_get_info()
+            .map_err(refused("count memory"))?;
+        Ok(total - free)
+    }
+
+    /// Milliseconds on the card of each of `repeats` runs of all `launches`.
+    ///
+    /// # Safety
+    /// As [`Card::launch`].
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    pub unsafe fn time(&self, launches: &[Launch], repeats: usize) -> Result<Vec<f32>, CardError> {
+        let mark = || {
+            self.stream
+                .record_event(Some(sys::CUevent_flags::CU_EVENT_DEFAULT))
+                .map_err(refused("record an event"))
+        };
+        let mut marks = vec![mark()?];
+        for _ in 0..repeats {
+            for launch in launches {
+                // SAFETY: as the caller says.
+                unsafe { self.launch(launch) }?;
+            }
+            marks.push(mark()?);
+        }
+        self.stream.synchronize().map_err(refused("run a kernel"))?;
+        marks
+            .windows(2)
+            .map(|two| two[0].elapsed_ms(&two[1]).map_err(refused("read the time")))
+            .collect()
+    }
+
+    /// Bytes per second, read and written together, of the driver's own copy between two places of the card.
+    ///
+    /// # Errors
+    /// When the card has no room for 2 × 512 MiB, or the driver refuses.
+    pub fn copy_rate(&self) -> Result<f64, CardError> {
+        const BYTES: usize = 512 << 20;
+        let (from, mut to) = (self.alloc(BYTES)?, self.alloc(BYTES)?);
+        let mut times = Vec::new();
+        for _ in 0..12 {
+            let mark = || {
+                self.stream
+                    .record_event(Some(sys::CUevent_flags::CU_EVENT_DEFAULT))
+                    .map_err(refused("record an event"))
+            };
+            let begin = mark()?;
+            self.stream
+                .memcpy_dtod(&from, &mut to)
+                .map_err(refused("copy"))?;
+            let end = mark()?;
+            times.push(begin.elapsed_ms(&end).map_err(refused("read the time"))?);
+        }
+        times.sort_by(f32::total_cmp);
+        Ok(2.0 * BYTES as f64 / (f64::from(times[times.len() / 2]) / 1000.0))
+    }
+
+    /// Multiply-adds per second of the instruction that the convolutions use, with all its values in registers.
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    pub fn product_rate(&self) -> Result<f64, CardError> {
+        const BLOCKS: u32 = 4096;
+        const ROUNDS: i32 = 1024;
+        let out = self.alloc(BLOCKS as usize * 256 * 4)?;
+        let launch = Launch {
+            name: "peak".into(),
+            kernel: "product_peak",
+            grid: [BLOCKS, 1, 1],
+            threads: 256,
+            shared: 0,
+            parameters: Parameters::Peak(parameters::Peak {
+                out: self.address_of(&out),
+                rounds: ROUNDS,
+            }),
+            multiply_adds: 0,
+            bytes: 0,
+        };
+        // SAFETY: the kernel writes one float per thread.
+        let mut times = unsafe { self.time(&[launch], 8) }?;
+        times.sort_by(f32::total_cmp);
+        // Eight products of 16×16×8 a round and warp.
+        let products = f64::from(BLOCKS) * 8.0 * f64::from(ROUNDS) * 8.0 * 2048.0;
+        Ok(products / (f64::from(times[4]) / 1000.0))
+    }
+
+    fn alloc(&self, bytes: usize) -> Result<CudaSlice<u8>, CardError> {
+        // SAFETY: every bit pattern is a byte.
+        unsafe { self.stream.alloc::<u8>(bytes.max(16)) }.map_err(|error| CardError::Driver {
+            what: format!("give {} MiB of memory", bytes >> 20),
+            why: refused("")(error).to_string(),
+        })
+    }
+
+    fn address_of(&self, memory: &CudaSlice<u8>) -> u64 {
+        memory.device_ptr(&self.stream).0
+    }
+}
+
+impl Card for Arc<Device> {
+    type Memory = CudaSlice<u8>;
+
+    fn reserve(&self, bytes: usize) -> Result<CudaSlice<u8>, CardError> {
+        let memory = self.alloc(bytes)?;
+        // What is no number in either precision, so that nothing depends on what was there.
+        // SAFETY: the memory is as long as it says.
+        unsafe {
+            result::memset_d8_async(
+                self.address_of(&memory),
+                0xff,
+                memory.len(),
+                self.stream.cu_stream(),
+            )
+        }
+        .map_err(refused("fill memory"))?;
+        Ok(memory)
+    }
+
+    fn address(&self, memory: &CudaSlice<u8>) -> u64 {
+        self.address_of(memory)
+    }
+
+    fn upload(&self, bytes: &[u8], memory: &mut CudaSlice<u8>) -> Result<(), CardError> {
+        self.stream
+            .memcpy_htod(bytes, memory)
+            .map_err(refused("copy to the card"))
+    }
+
+    fn download(&self, memory: &CudaSlice<u8>, bytes: &mut [u8]) -> Result<(), CardError> {
+        let part = memory.slice(..bytes.len());
+        self.stream
+            .memcpy_dtoh(&part, bytes)
+            .map_err(refused("copy from the card"))?;
+        self.stream.synchronize().map_err(refused("run a kernel"))
+    }
+
+    unsafe fn launch(&self, launch: &Launch) -> Result<(), CardError> {
+        // SAFETY: as the caller says.
+        unsafe { Device::launch(self, launch) }
+    }
+}
+
+impl Device {
+    /// # Safety
+    /// As [`Card::launch`].
+    unsafe fn launch(&self, launch: &Launch) -> Result<(), CardError> {
+        let function = &self.functions[launch.kernel];
+        let config = LaunchConfig {
+            grid_dim: launch.grid.into(),
+            block_dim: (launch.threads, 1, 1),
+            shared_mem_bytes: launch.shared,
+        };
+        let mut builder = self.stream.launch_builder(function);
+        match &launch.parameters {
+            Parameters::Convolution(own) => builder.arg(own),
+            Parameters::Normalisation(own) => builder.arg(own),
+            Parameters::Residual(own) => builder.arg(own),
+            Parameters::Finish(own) => builder.arg(own),
+            Parameters::Peak(own) => builder.arg(own),
+        };
+        // SAFETY: as the caller says; the kernel takes the one argument that is given.
+        unsafe { builder.launch(config) }
+            .map(|_| ())
+            .map_err(refused("start a kernel"))
+    }
+}
