@@ -5,10 +5,11 @@ Draws how the loss falls, too.
     cargo build --release
     python benches/optimize_film.py --clips samples/bunny.mp4 street.mp4 [--yardstick steadiness.py] [--parts film live large]
 
-`film`: each clip at 320x180, 24 frames, and six frames of it each on its own (`--steady off`); ratio of e_stab and texture
-by `allaprima measure`, and by another program with the same options if one is named. `live`: paintings per second of a clip
-in place of a camera. `large`: 3840x2160 in tiles. `plot` (only when asked for; needs matplotlib): benches/optimize.png, the
-loss of every step of a photo and of every picture of the first clip. Some ten minutes on two quiet cores for three clips and all parts.
+`film`: each clip at 320x180, 24 frames (`--frames`), and six frames of it each on its own (`--steady off`); ratio of
+e_stab and texture by `allaprima measure`, and by another program with the same options if one is named. `live`: paintings
+per second of a clip in place of a camera. `large`: 3840x2160 in tiles. `plot` (only when asked for; needs matplotlib):
+benches/optimize.png, the loss of every step of a photo and of every picture of the first clip. Some ten minutes on two
+quiet cores for three clips and the other parts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -60,13 +62,14 @@ def warm_start(log: Path) -> str:
 def film(clip: Path, args, folder: Path) -> None:
     fps = rate(clip)
     common = ["--engine", "optimize", "--style-image", STYLE, "--iterations", args.iterations, "--size", "320x180",
-              "--lossless", "--no-audio", "--quiet", "--overwrite", "--json"]
+              "--lossless", "--no-audio", "--quiet", "--overwrite", "--json", *shlex.split(args.options)]
     original, painted, alone, log = (folder / name for name in ("original.mkv", "painted.mkv", "alone.mkv", "loss.csv"))
     start = ["--start", args.start]
-    run(PROGRAM, "video", clip, "-o", original, *start, "--duration", 24 / fps, "--size", "320x180", "--opacity", 0, "--steady",
-        "off", "--lossless", "--no-audio", "--quiet", "--overwrite")
-    whole = json.loads(run(PROGRAM, "video", clip, "-o", painted, *start, "--duration", 24 / fps, *common, "--loss-log", log,
-                           "--passes", args.passes))
+    duration = ["--duration", args.frames / fps]
+    run(PROGRAM, "video", clip, "-o", original, *start, *duration, "--size", "320x180", "--opacity", 0, "--steady", "off",
+        "--lossless", "--no-audio", "--quiet", "--overwrite")
+    whole = json.loads(run(PROGRAM, "video", clip, "-o", painted, *start, *duration, *common, "--loss-log", log, "--passes",
+                           args.passes))
     run(PROGRAM, "video", clip, "-o", alone, *start, "--duration", 6 / fps, *common, "--steady", "off")
     ours = json.loads(run(PROGRAM, "measure", original, painted, "--baseline", alone, "--frames", 6, "--json"))
     texture = " ".join(f"{value:.3f}" for value in ours["texture"])
@@ -129,8 +132,8 @@ def plot(clip: Path, args, folder: Path) -> None:
     left.legend()
     log = folder / "loss.csv"
     if not log.exists():
-        run(PROGRAM, "video", clip, "-o", folder / "painted.mkv", "--start", args.start, "--duration", 24 / rate(clip), "--size",
-            "320x180", "--iterations", args.iterations, "--lossless", "--no-audio", *common, "--loss-log", log)
+        run(PROGRAM, "video", clip, "-o", folder / "painted.mkv", "--start", args.start, "--duration", args.frames / rate(clip),
+            "--size", "320x180", "--iterations", args.iterations, "--lossless", "--no-audio", *common, "--loss-log", log)
     frames = losses(log)
     ends = [[s for s in frames[n] if s["size"] == 1.0][-1] for n in sorted(frames)]
     for term, label in (("style", "style"), ("content", "content"), ("variation", "total variation"), ("temporal", "temporal")):
@@ -150,12 +153,15 @@ def main() -> None:
     parser.add_argument("--yardstick", type=Path)
     parser.add_argument("--iterations", type=int, default=20)
     parser.add_argument("--passes", type=int, default=1)
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--options", default="", help="of both films, such as --options='--style-weight 0.5'")
     parser.add_argument("--start", type=float, default=0.0)
     parser.add_argument("--parts", nargs="+", default=["film", "live", "large"])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         if "film" in args.parts:
-            print("| clip | ratio | independent | texture from the finest octave | 24 frames | peak memory | warm start |")
+            print(f"| clip | ratio | independent | texture from the finest octave | {args.frames} frames | peak memory |"
+                  " warm start |")
             print("|---|---|---|---|---|---|---|")
             for clip in args.clips:
                 film(clip, args, Path(name))

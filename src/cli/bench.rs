@@ -91,7 +91,7 @@ struct Bench<'a> {
 }
 
 pub fn run(args: &BenchArgs) -> Result<()> {
-    let device = args.device.resolve()?;
+    let device = args.device.resolve().map_err(usage)?;
     let styles = Styles::open(
         &args.style,
         &args.models,

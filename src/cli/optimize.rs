@@ -245,7 +245,8 @@ impl OptimizeArgs {
             threads: settings::threads(paint.threads),
             ..usual
         };
-        let painter = Optimize::new(&weights, change(settings));
+        let device = paint.device.resolve().map_err(usage)?;
+        let painter = Optimize::new(&weights, change(settings)).on(&device, &weights)?;
         let region = painter::region(paint, &store, film.start)?;
         Ok(match (region, &paint.background) {
             (Some(region), Some(background)) => {

@@ -12,11 +12,11 @@ use cudarc::{
 
 use super::{Card, CardError, Launch, Parameters, parameters};
 
-/// `kernels/painting.cu` for compute capability 8.0, made by `build.rs`.
-const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/painting.ptx"));
+/// The kernels for compute capability 8.0, made by `build.rs`.
+const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 
 /// The kernels that [`Launch::kernel`] names.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 15] = [
     "convolve_8",
     "convolve_16",
     "convolve_32",
@@ -25,6 +25,13 @@ const NAMES: [&str; 8] = [
     "residual",
     "finish",
     "product_peak",
+    "gradient_8",
+    "gradient_64",
+    "pool",
+    "unpool",
+    "gram",
+    "sum_parts",
+    "difference",
 ];
 
 // SAFETY: plain numbers, laid out as the kernels declare them.
@@ -37,6 +44,14 @@ unsafe impl DeviceRepr for parameters::Residual {}
 unsafe impl DeviceRepr for parameters::Finish {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for parameters::Peak {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for parameters::Pool {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for parameters::Gram {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for parameters::Sum {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for parameters::Difference {}
 
 /// A card with the kernels on it. Everything runs in one stream, in the order in which it was started.
 #[derive(Debug)]
@@ -283,6 +298,10 @@ impl Device {
             Parameters::Residual(own) => builder.arg(own),
             Parameters::Finish(own) => builder.arg(own),
             Parameters::Peak(own) => builder.arg(own),
+            Parameters::Pool(own) => builder.arg(own),
+            Parameters::Gram(own) => builder.arg(own),
+            Parameters::Sum(own) => builder.arg(own),
+            Parameters::Difference(own) => builder.arg(own),
         };
         // SAFETY: as the caller says; the kernel takes the one argument that is given.
         unsafe { builder.launch(config) }

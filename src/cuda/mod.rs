@@ -6,6 +6,9 @@
 
 #[cfg(feature = "cuda")]
 mod device;
+#[cfg(test)]
+pub(crate) mod emulated;
+mod loss;
 mod network;
 mod parameters;
 #[cfg(test)]
@@ -14,6 +17,7 @@ mod weights;
 
 #[cfg(feature = "cuda")]
 pub use device::Device;
+pub use loss::{CardTerm, LossOnCard};
 pub use network::TransformOnCard;
 pub use parameters::Parameters;
 

@@ -392,6 +392,7 @@ impl<C: Card> Planner<'_, C> {
             relu: 1,
             relu_output: i32::from(!own.normalised && own.relu),
             shuffle: i32::from(own.upsample.is_some()),
+            ..Convolution::default()
         };
         let pixels = (out.0 * out.1) as u64;
         let stored = layer.stored_size(out);

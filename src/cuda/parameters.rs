@@ -1,4 +1,4 @@
-//! The arguments of the kernels, as `kernels/painting.cu` declares them. Pointers are addresses on the card.
+//! The arguments of the kernels, as the kernels declare them. Pointers are addresses on the card.
 
 /// One convolution.
 #[repr(C)]
@@ -29,11 +29,16 @@ pub struct Convolution {
     pub(super) relu: i32,
     pub(super) relu_output: i32,
     pub(super) shuffle: i32,
+    pub(super) add: i32,
+    pub(super) factor: f32,
+    pub(super) pixel_weights: u64,
+    pub(super) gate: u64,
 }
 
-/// `Convolution::border`: mirrored about the edge pixel, or the edge pixel repeated.
+/// `Convolution::border`: mirrored about the edge pixel, the edge pixel repeated, or zeros.
 pub(super) const REFLECT: i32 = 0;
 pub(super) const REPEAT: i32 = 1;
+pub(super) const ZERO: i32 = 2;
 
 /// `Convolution::source`: a tensor, an RGB picture, or one in blocks of 4×4 pixels.
 pub(super) const TENSOR: i32 = 0;
@@ -82,6 +87,56 @@ pub struct Finish {
     pub(super) picture_height: i32,
 }
 
+/// 2×2 pooling, forward or backward.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pool {
+    pub(super) features: u64,
+    pub(super) pooled: u64,
+    pub(super) gradient: u64,
+    pub(super) width: i32,
+    pub(super) height: i32,
+    pub(super) pieces: i32,
+    pub(super) average: i32,
+}
+
+/// A Gram matrix in parts.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Gram {
+    pub(super) features: u64,
+    pub(super) pixel_weights: u64,
+    pub(super) parts: u64,
+    pub(super) pixels: i32,
+    pub(super) channels: i32,
+    pub(super) pixels_of_part: i32,
+}
+
+/// The sum of parts.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sum {
+    pub(super) parts: u64,
+    pub(super) out: u64,
+    pub(super) count: i32,
+    pub(super) size: i32,
+}
+
+/// Squared differences and their gradient.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Difference {
+    pub(super) features: u64,
+    pub(super) target: u64,
+    pub(super) pixel_weights: u64,
+    pub(super) gradient: u64,
+    pub(super) parts: u64,
+    pub(super) pieces: i32,
+    pub(super) pieces_per_pixel: i32,
+    pub(super) slope: f32,
+    pub(super) add: i32,
+}
+
 /// The ceiling of the products.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
@@ -93,7 +148,7 @@ pub struct Peak {
 /// The argument of one launch.
 #[derive(Debug, Clone, Copy)]
 pub enum Parameters {
-    /// Of `convolve_8` to `convolve_64`.
+    /// Of `convolve_8` to `convolve_64`, and of `gradient_8` and `gradient_64`.
     Convolution(Convolution),
     /// Of `normalise`.
     Normalisation(Normalisation),
@@ -103,4 +158,12 @@ pub enum Parameters {
     Finish(Finish),
     /// Of `product_peak`.
     Peak(Peak),
+    /// Of `pool` and `unpool`.
+    Pool(Pool),
+    /// Of `gram`.
+    Gram(Gram),
+    /// Of `sum_parts`.
+    Sum(Sum),
+    /// Of `difference`.
+    Difference(Difference),
 }

@@ -94,7 +94,7 @@ pub enum StylizeError {
     #[error(transparent)]
     Steady(#[from] crate::temporal::steady::SteadyError),
     /// The card refused.
-    #[cfg(feature = "cuda")]
+    #[cfg(any(test, feature = "cuda"))]
     #[error("the network failed on the card")]
     Card(#[from] crate::cuda::CardError),
     /// The processor's kernels refused.

@@ -1,2 +1,2 @@
 // The kernels as a shared library: see `emulator.h`.
-#include "../kernels/painting.cu"
+#include "../kernels/all.cu"

@@ -6,6 +6,7 @@
 //! held to it where the motion can be trusted, so that it needs a fraction of the work and does not flicker.
 
 mod canvas;
+mod features;
 mod film;
 mod kept;
 mod objective;
@@ -23,12 +24,12 @@ pub use objective::{LossWeights, Losses, layers};
 pub use passes::{PaintedFilm, Passes};
 pub use settings::{Method, OptimizeSettings, Quality};
 
-use std::{convert::Infallible, path::PathBuf, sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use super::{MIN_SIDE, Region, StylizeError, Stylizer};
 use crate::{
+    device::PaintDevice,
     frame::Picture,
-    kernels::{LossNetwork, Tape},
     nn::{
         optimizers::{Adam, Lbfgs, StopRule, minimise},
         vgg::VggWeights,
@@ -36,6 +37,7 @@ use crate::{
     style::StyleMix,
 };
 use canvas::{Canvas, Size};
+use features::{Features, OnProcessor};
 use film::Film;
 use kept::KeptPaintings;
 use objective::{Anchor, Objective, Part};
@@ -65,6 +67,32 @@ const CANVAS_BYTES: usize = 220;
 const STEP_BYTES: usize = 24;
 /// Bytes of the loss network and the program.
 const FIXED_BYTES: usize = 200 << 20;
+
+/// How memory is shared out.
+#[derive(Clone, Copy)]
+struct MemoryPlan {
+    /// Bytes for everything.
+    memory: usize,
+    /// How far, in pixels, the features look that are compared.
+    reach: usize,
+}
+
+impl MemoryPlan {
+    /// Steps that L-BFGS remembers for so many pixels.
+    fn history(self, pixels: usize) -> usize {
+        let fits = self.memory / 8 / (STEP_BYTES * pixels.max(1));
+        fits.clamp(HISTORY.0, HISTORY.1)
+    }
+
+    /// The tiles of a canvas that fit in memory.
+    fn tiles(self, size: Size) -> Tiles {
+        let (height, width) = size.pair();
+        let pixels = height * width;
+        let others = CANVAS_BYTES + STEP_BYTES * self.history(pixels);
+        let room = self.memory.saturating_sub(FIXED_BYTES + others * pixels);
+        Tiles::new((height, width), self.reach, room / FEATURE_BYTES)
+    }
+}
 
 /// One step of the optimiser, to be watched.
 pub struct Step<'a> {
@@ -140,8 +168,7 @@ pub type Watch = Box<dyn FnMut(&Step<'_>) -> bool + Send>;
 
 /// Paints by optimisation.
 pub struct Optimize {
-    network: Arc<LossNetwork>,
-    tape: Tape,
+    network: Box<dyn Features>,
     input: Vec<f32>,
     settings: OptimizeSettings,
     /// The style of the region (or of everything), and of the rest.
@@ -167,8 +194,7 @@ impl Optimize {
     #[must_use]
     pub fn new(weights: &VggWeights, settings: OptimizeSettings) -> Self {
         Self {
-            network: Arc::new(weights.on_processor(settings.pooling)),
-            tape: Tape::default(),
+            network: Box::new(OnProcessor::new(weights.on_processor(settings.pooling))),
             input: Vec::new(),
             film: Film::new(settings.threads, settings.long_term),
             styles: vec![Styles::new(settings.styles.clone())],
@@ -184,6 +210,25 @@ impl Optimize {
             last_mask: None,
             last_continues: false,
         }
+    }
+
+    /// Has the loss network run on `device`, where that is not the processor.
+    ///
+    /// # Errors
+    /// When the device has no room for the network.
+    pub fn on(mut self, device: &PaintDevice, weights: &VggWeights) -> Result<Self, StylizeError> {
+        match device {
+            #[cfg(feature = "cuda")]
+            PaintDevice::Cuda(card) => {
+                let pooling = self.settings.pooling;
+                self.network = Box::new(features::OnCard::new(weights, pooling, card.clone())?);
+            }
+            PaintDevice::Cpu | PaintDevice::Candle(_) => {
+                let network = weights.on_processor(self.settings.pooling);
+                self.network = Box::new(OnProcessor::new(network));
+            }
+        }
+        Ok(self)
     }
 
     /// Paints only `region` in the style of the settings and the rest in the style of the pictures `outside`, with their
@@ -219,75 +264,51 @@ impl Optimize {
         self
     }
 
-    /// Steps that L-BFGS remembers for so many pixels.
-    fn history(&self, pixels: usize) -> usize {
-        let fits = self.settings.memory / 8 / (STEP_BYTES * pixels.max(1));
-        fits.clamp(HISTORY.0, HISTORY.1)
-    }
-
-    /// The tiles of a canvas that fit in memory.
-    fn tiles(&self, size: Size) -> Tiles {
-        let (height, width) = size.pair();
-        let pixels = height * width;
-        let others = CANVAS_BYTES + STEP_BYTES * self.history(pixels);
-        let room = self
-            .settings
-            .memory
-            .saturating_sub(FIXED_BYTES + others * pixels);
+    fn room(&self) -> MemoryPlan {
         let losses = &self.settings.losses;
         let layers = losses.content_layers.iter().chain(&losses.style_layers);
         let last = layers.map(|(layer, _)| *layer).max().unwrap_or(0);
-        Tiles::new(
-            (height, width),
-            self.network.reach(last),
-            room / FEATURE_BYTES,
-        )
+        MemoryPlan {
+            memory: self.settings.memory,
+            reach: self.network.reach(last),
+        }
     }
 
     /// What each part of a painting of so many pixels is drawn to.
-    fn targets(&mut self, pixels: f64) -> Vec<StyleTarget> {
-        let layers: Vec<usize> = self
-            .settings
-            .losses
-            .style_layers
-            .iter()
-            .map(|l| l.0)
-            .collect();
+    fn targets(&mut self, pixels: f64) -> Result<Vec<StyleTarget>, StylizeError> {
+        let layers = &self.settings.losses.style_layers;
+        let layers: Vec<usize> = layers.iter().map(|layer| layer.0).collect();
         let stroke = self.settings.style_scale;
-        let mut styles = std::mem::take(&mut self.styles);
-        let (mut tape, mut input) = (
-            std::mem::take(&mut self.tape),
-            std::mem::take(&mut self.input),
-        );
+        let room = self.room();
         let mut look = Look {
-            network: &self.network,
-            tape: &mut tape,
-            input: &mut input,
+            network: &mut *self.network,
+            input: &mut self.input,
         };
-        let targets = styles
+        self.styles
             .iter_mut()
             .map(|styles| {
                 styles.target(&mut look, &layers, (pixels, stroke), |size| {
-                    self.tiles(size)
+                    room.tiles(size)
                 })
             })
-            .collect();
-        (self.styles, self.tape, self.input) = (styles, tape, input);
-        targets
+            .collect()
     }
 
     /// Minimises from `x`; returns false when the watch wants no more.
+    ///
+    /// # Errors
+    /// When the network's device fails.
     fn descend(
         &mut self,
         scene: &Scene<'_>,
         x: &mut Canvas,
         anchors: &[Anchor],
         (scale, rule): (f64, StopRule),
-    ) -> bool {
+    ) -> Result<bool, StylizeError> {
         let size = x.size;
         let content = scene.content;
         let pixels = (content.width() * content.height()) as f64 * scale * scale;
-        let targets = self.targets(pixels);
+        let targets = self.targets(pixels)?;
         let guides = scene.parts(size, anchors);
         let parts = guides.iter().filter_map(|(number, guide)| {
             Some(Part {
@@ -296,8 +317,8 @@ impl Optimize {
             })
         });
         let target = Canvas::new(content, size);
-        let tiles = self.tiles(size);
-        let history = self.history(size.pair().0 * size.pair().1);
+        let room = self.room();
+        let history = room.history(size.pair().0 * size.pair().1);
         let usual = &self.settings.losses;
         let weights = LossWeights {
             style: usual.style * self.strength,
@@ -305,19 +326,19 @@ impl Optimize {
             ..usual.clone()
         };
         let mut objective = Objective::new(
-            (&self.network, &mut self.tape),
+            &mut *self.network,
             &weights,
             parts.collect(),
             &target,
             anchors,
-            tiles,
-        );
+            room.tiles(size),
+        )?;
         drop(target);
         let latest = std::cell::Cell::new(Losses::default());
         let evaluate = |x: &[f32], gradient: &mut [f32]| {
-            let losses = objective.evaluate(x, gradient);
+            let losses = objective.evaluate(x, gradient)?;
             latest.set(losses);
-            Ok::<_, Infallible>(losses.total)
+            Ok::<_, StylizeError>(losses.total)
         };
         let (watch, frame) = (&mut self.watch, self.frame);
         let mut goes_on = true;
@@ -336,14 +357,13 @@ impl Optimize {
             goes_on
         };
         let planes = &mut x.planes;
-        let result = match self.settings.method {
+        match self.settings.method {
             Method::Lbfgs => minimise(&mut Lbfgs::new(history), planes, rule, evaluate, observe),
             Method::Adam { rate } => {
                 minimise(&mut Adam::new(rate), planes, rule, evaluate, observe)
             }
-        };
-        let Ok(_losses) = result;
-        goes_on
+        }?;
+        Ok(goes_on)
     }
 
     /// The stop rule of one size, given when the picture was begun.
@@ -371,7 +391,7 @@ impl Optimize {
     }
 
     /// The painting of a picture on its own, and whether the watch let it be completed.
-    fn paint_first(&mut self, scene: &Scene<'_>) -> (Canvas, bool) {
+    fn paint_first(&mut self, scene: &Scene<'_>) -> Result<(Canvas, bool), StylizeError> {
         let begun = Instant::now();
         let mut complete = true;
         let content = scene.content;
@@ -384,16 +404,20 @@ impl Optimize {
                 false => canvas.resized(size),
             };
             let rule = self.rule(share * self.settings.iterations as f64, begun);
-            complete = self.descend(scene, &mut canvas, &[], (scale, rule));
+            complete = self.descend(scene, &mut canvas, &[], (scale, rule))?;
             if !complete {
                 break;
             }
         }
-        (canvas.resized(Size::of(height, width)), complete)
+        Ok((canvas.resized(Size::of(height, width)), complete))
     }
 
     /// The same of a picture that continues a film, held to what `anchors` (at full size) show.
-    fn paint_next(&mut self, scene: &Scene<'_>, anchors: &[Anchor]) -> (Canvas, bool) {
+    fn paint_next(
+        &mut self,
+        scene: &Scene<'_>,
+        anchors: &[Anchor],
+    ) -> Result<(Canvas, bool), StylizeError> {
         let begun = Instant::now();
         let mut complete = true;
         let content = scene.content;
@@ -409,7 +433,7 @@ impl Optimize {
             };
             let mut canvas = film::start(&anchors, elsewhere);
             let rule = self.rule(share * self.settings.next_iterations as f64, begun);
-            complete = self.descend(scene, &mut canvas, &anchors, (scale, rule));
+            complete = self.descend(scene, &mut canvas, &anchors, (scale, rule))?;
             coarser = Some(canvas);
             if !complete {
                 break;
@@ -417,7 +441,7 @@ impl Optimize {
         }
         let canvas =
             coarser.map_or_else(|| Canvas::new(content, full), |canvas| canvas.resized(full));
-        (canvas, complete)
+        Ok((canvas, complete))
     }
 }
 
@@ -452,9 +476,9 @@ impl Stylizer for Optimize {
             Some(painting) => painting,
             None => {
                 let (canvas, complete) = if anchors.is_empty() {
-                    self.paint_first(&scene)
+                    self.paint_first(&scene)?
                 } else {
-                    self.paint_next(&scene, &anchors)
+                    self.paint_next(&scene, &anchors)?
                 };
                 let painting = canvas.to_picture();
                 // One that was broken off is not what --resume should find.

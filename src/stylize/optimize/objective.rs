@@ -9,19 +9,17 @@
 //! back; of one in several, a first pass over the tiles sums the matrices and a second one leads back.
 
 use crate::{
-    kernels::{
-        LossNetwork, Tape, add_gram_gradient, add_out_of_range, add_total_variation,
-        add_weighted_difference,
-    },
+    kernels::{add_out_of_range, add_total_variation, add_weighted_difference},
     nn::vgg::{from_input, layer_number},
+    stylize::StylizeError,
 };
 
 use super::{
     canvas::Canvas,
+    features::{Features, Term},
     style::{Guide, Look, StyleTarget},
     tiles::Tiles,
 };
-use rayon::prelude::*;
 
 /// Weight of what lies outside of 0..255.
 const RANGE_WEIGHT: f32 = 30.0;
@@ -101,8 +99,7 @@ pub(super) struct Part<'a> {
 
 /// The loss of one canvas.
 pub(super) struct Objective<'a> {
-    network: &'a LossNetwork,
-    tape: &'a mut Tape,
+    network: &'a mut dyn Features,
     weights: &'a LossWeights,
     parts: Vec<Part<'a>>,
     tiles: Tiles,
@@ -116,22 +113,25 @@ pub(super) struct Objective<'a> {
 /// Features of the content.
 #[derive(Default)]
 struct Content {
-    /// By tile and content layer.
-    features: Vec<Vec<Vec<f32>>>,
+    /// By tile and content layer: what the network calls the features that it keeps.
+    kept: Vec<Vec<usize>>,
     /// By content layer: the sum of their squares.
     norms: Vec<f64>,
 }
 
 impl<'a> Objective<'a> {
     /// The loss of a painting of `content`, worked on in `tiles`.
+    ///
+    /// # Errors
+    /// When the network's device fails.
     pub(super) fn new(
-        (network, tape): (&'a LossNetwork, &'a mut Tape),
+        network: &'a mut dyn Features,
         weights: &'a LossWeights,
         parts: Vec<Part<'a>>,
         content: &Canvas,
         anchors: &'a [Anchor],
         tiles: Tiles,
-    ) -> Self {
+    ) -> Result<Self, StylizeError> {
         let content_layers = numbers(&weights.content_layers);
         let mut wanted = content_layers.clone();
         wanted.extend(numbers(&weights.style_layers));
@@ -139,7 +139,6 @@ impl<'a> Objective<'a> {
         wanted.dedup();
         let mut objective = Self {
             network,
-            tape,
             weights,
             parts,
             tiles,
@@ -150,44 +149,44 @@ impl<'a> Objective<'a> {
             input: Vec::new(),
         };
         if !content_layers.is_empty() {
-            objective.look_at_content(&content.planes, &content_layers);
+            objective.look_at_content(&content.planes, &content_layers)?;
         }
-        objective
+        Ok(objective)
     }
 
-    fn look_at_content(&mut self, planes: &[f32], layers: &[usize]) {
+    fn look_at_content(&mut self, planes: &[f32], layers: &[usize]) -> Result<(), StylizeError> {
+        self.network.forget();
         self.content.norms = vec![0.0; layers.len()];
         for tile in &self.tiles.tiles {
             self.tiles.load(tile, planes, &mut self.input);
-            self.network
-                .forward(self.tape, &self.input, tile.size(), layers);
-            let mut kept = Vec::with_capacity(layers.len());
+            self.network.forward(&self.input, tile.size(), layers)?;
             for (&layer, norm) in layers.iter().zip(&mut self.content.norms) {
-                let features = self.tape.features(layer);
                 let stride = self.network.stride(layer);
                 let counts = self.tiles.weights(tile, stride, None);
-                for plane in features.chunks_exact(features.len() / self.network.channels(layer)) {
-                    let squares = plane.iter().map(|f| f64::from(*f).powi(2));
-                    *norm += match &counts {
-                        None => squares.sum::<f64>(),
-                        Some(counts) => squares.zip(counts).map(|(f, c)| f * f64::from(*c)).sum(),
-                    };
-                }
-                kept.push(features.to_vec());
+                *norm += self.network.squares(layer, counts.as_deref())?;
             }
-            self.content.features.push(kept);
+            let kept = layers.iter().map(|&layer| self.network.keep(layer));
+            self.content.kept.push(kept.collect());
         }
         let norms = self.content.norms.iter_mut();
         norms.for_each(|norm| *norm = norm.max(1e-12));
+        Ok(())
     }
 
     /// The loss of the planes `x`; fills their gradient.
-    pub(super) fn evaluate(&mut self, x: &[f32], gradient: &mut [f32]) -> Losses {
+    ///
+    /// # Errors
+    /// When the network's device fails.
+    pub(super) fn evaluate(
+        &mut self,
+        x: &[f32],
+        gradient: &mut [f32],
+    ) -> Result<Losses, StylizeError> {
         let mut losses = Losses::default();
         gradient.fill(0.0);
         if !self.wanted.is_empty() {
-            let slopes = self.compare_styles(x, &mut losses);
-            self.go_back(x, &slopes, &mut losses, gradient);
+            let slopes = self.compare_styles(x, &mut losses)?;
+            self.go_back(x, &slopes, &mut losses, gradient)?;
         }
         let weights = self.weights;
         losses.variation = add_total_variation(x, self.size, weights.variation, gradient)
@@ -197,12 +196,16 @@ impl<'a> Objective<'a> {
                 add_weighted_difference(x, target, confidence, weights.temporal, gradient);
         }
         losses.total = losses.content + losses.style + losses.variation + losses.temporal;
-        losses
+        Ok(losses)
     }
 
     /// Adds weight · ‖G − target‖² / ‖target‖² of every part and layer to `losses`, weighed by how much of the picture the
     /// part is; returns the matrices that make the gradient by the features of them, by part and layer.
-    fn compare_styles(&mut self, x: &[f32], losses: &mut Losses) -> Vec<Vec<Vec<f32>>> {
+    fn compare_styles(
+        &mut self,
+        x: &[f32],
+        losses: &mut Losses,
+    ) -> Result<Vec<Vec<Vec<f32>>>, StylizeError> {
         let layers = numbers(&self.weights.style_layers);
         let guides: Vec<_> = self.parts.iter().map(|part| part.guide).collect();
         let wanted = match self.tiles.tiles.len() {
@@ -210,14 +213,13 @@ impl<'a> Objective<'a> {
             _ => &layers,
         };
         if wanted.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let mut look = Look {
-            network: self.network,
-            tape: self.tape,
+            network: &mut *self.network,
             input: &mut self.input,
         };
-        let grams = look.grams(&self.tiles, x, (wanted, &layers), &guides);
+        let grams = look.grams(&self.tiles, x, (wanted, &layers), &guides)?;
         let mut slopes = Vec::with_capacity(grams.len());
         for (grams, part) in grams.into_iter().zip(&self.parts) {
             let mut matrices = grams.into_matrices();
@@ -239,7 +241,7 @@ impl<'a> Objective<'a> {
             }
             slopes.push(matrices);
         }
-        slopes
+        Ok(slopes)
     }
 
     /// Adds the content's loss, and the gradient of both losses on features.
@@ -249,92 +251,62 @@ impl<'a> Objective<'a> {
         slopes: &[Vec<Vec<f32>>],
         losses: &mut Losses,
         gradient: &mut [f32],
-    ) {
-        let Self {
-            network,
-            tape,
-            weights,
-            parts,
-            tiles,
-            content,
-            wanted,
-            input,
-            ..
-        } = self;
-        let several = tiles.tiles.len() > 1;
+    ) -> Result<(), StylizeError> {
+        let several = self.tiles.tiles.len() > 1;
         let mut found = Vec::new();
-        for (number, tile) in tiles.tiles.iter().enumerate() {
+        for number in 0..self.tiles.tiles.len() {
+            let terms = self.terms(number, slopes);
+            let Self {
+                network,
+                tiles,
+                wanted,
+                input,
+                ..
+            } = self;
+            let tile = &tiles.tiles[number];
             if several {
                 tiles.load(tile, x, input);
-                network.forward(tape, input, tile.size(), wanted);
-            }
-            let add = |layer: usize, features: &[f32], gradient: &mut [f32]| {
-                let stride = network.stride(layer);
-                for (place, _) in at(&weights.style_layers, layer) {
-                    for (part, slopes) in parts.iter().zip(slopes) {
-                        let guide = part.guide.map(|guide| guide.at(stride).0);
-                        let guide = tiles.weights(tile, stride, guide);
-                        add_gram_gradient(&slopes[place], features, guide.as_deref(), gradient);
-                    }
-                }
-                for (place, &(_, share)) in at(&weights.content_layers, layer) {
-                    let target = &content.features[number][place];
-                    let scale = f64::from(weights.content * share) / content.norms[place];
-                    let counts = tiles.weights(tile, stride, None);
-                    losses.content +=
-                        add_difference((features, target), counts.as_deref(), scale, gradient);
-                }
-            };
-            if several {
+                network.forward(input, tile.size(), wanted)?;
                 found.clear();
                 found.resize(3 * tile.size().0 * tile.size().1, 0.0);
-                network.backward(tape, wanted, add, &mut found);
+                losses.content += network.backward(wanted, &terms, slopes, &mut found)?;
                 from_input(&mut found);
                 tiles.add(tile, &found, gradient);
             } else {
-                network.backward(tape, wanted, add, gradient);
+                losses.content += network.backward(wanted, &terms, slopes, gradient)?;
                 from_input(gradient);
             }
         }
+        Ok(())
+    }
+
+    /// What leads back from the features of a tile.
+    fn terms(&self, number: usize, slopes: &[Vec<Vec<f32>>]) -> Vec<Term> {
+        let tile = &self.tiles.tiles[number];
+        let mut terms = Vec::new();
+        for (place, &(layer, _)) in self.weights.style_layers.iter().enumerate() {
+            let stride = self.network.stride(layer);
+            for (part, entry) in self.parts.iter().enumerate().take(slopes.len()) {
+                let guide = entry.guide.map(|guide| guide.at(stride).0);
+                terms.push(Term::Style {
+                    layer,
+                    matrix: (part, place),
+                    weights: self.tiles.weights(tile, stride, guide),
+                });
+            }
+        }
+        for (place, &(layer, share)) in self.weights.content_layers.iter().enumerate() {
+            terms.push(Term::Content {
+                layer,
+                kept: self.content.kept[number][place],
+                weights: self.tiles.weights(tile, self.network.stride(layer), None),
+                scale: f64::from(self.weights.content * share) / self.content.norms[place],
+            });
+        }
+        terms
     }
 }
 
 fn numbers(layers: &[(usize, f32)]) -> Vec<usize> {
     layers.iter().map(|(layer, _)| *layer).collect()
-}
-
-/// Place and entry of a layer in a list.
-fn at(layers: &[(usize, f32)], layer: usize) -> impl Iterator<Item = (usize, &(usize, f32))> {
-    layers
-        .iter()
-        .enumerate()
-        .filter(move |(_, entry)| entry.0 == layer)
-}
-
-/// scale · Σ (F − target)² over the features that count, and its gradient.
-fn add_difference(
-    (features, target): (&[f32], &[f32]),
-    counts: Option<&[f32]>,
-    scale: f64,
-    gradient: &mut [f32],
-) -> f64 {
-    const PIECE: usize = 4096;
-    let slope = (2.0 * scale) as f32;
-    let parts: Vec<f64> = features
-        .par_chunks(PIECE)
-        .zip(target.par_chunks(PIECE))
-        .zip(gradient.par_chunks_mut(PIECE))
-        .enumerate()
-        .map(|(piece, ((features, target), gradient))| {
-            let mut sum = 0.0_f32;
-            let counted = |i: usize| counts.map_or(1.0, |c| c[(piece * PIECE + i) % c.len()]);
-            for (i, ((f, t), g)) in features.iter().zip(target).zip(gradient).enumerate() {
-                let (d, c) = (f - t, counted(i));
-                sum += c * d * d;
-                *g += slope * c * d;
-            }
-            f64::from(sum)
-        })
-        .collect();
-    scale * parts.iter().sum::<f64>()
 }

@@ -179,7 +179,7 @@ impl Passes {
         self.painter.frame = index as u64;
         let complete = self
             .painter
-            .descend(&scene, &mut canvas, &anchors, (1.0, rule));
+            .descend(&scene, &mut canvas, &anchors, (1.0, rule))?;
         Ok(complete.then(|| canvas.to_picture()))
     }
 

@@ -5,8 +5,8 @@
 //! Gram matrices of its own part, a *guided* Gram matrix (Gatys et al. 2017, "Controlling perceptual factors in neural
 //! style transfer"): every pixel counts as much as the mask covers it.
 
-use super::tiles::Tiles;
-use crate::kernels::{LossNetwork, Tape, add_gram};
+use super::{features::Features, tiles::Tiles};
+use crate::stylize::StylizeError;
 
 /// Gram matrices of one picture, one for each of the style layers.
 #[derive(Clone, Debug)]
@@ -86,21 +86,23 @@ impl Guide {
 
 /// What Gram matrices are made with.
 pub(super) struct Look<'a> {
-    pub(super) network: &'a LossNetwork,
-    pub(super) tape: &'a mut Tape,
+    pub(super) network: &'a mut dyn Features,
     pub(super) input: &'a mut Vec<f32>,
 }
 
 impl Look<'_> {
     /// Gram matrices of the planes `x` at each of `layers`, for each of `guides` (`None`: all of the picture); the last
-    /// tile, computed up to the last of `wanted`, is left on the tape.
+    /// tile, computed up to the last of `wanted`, is what the network remembers.
+    ///
+    /// # Errors
+    /// When the network's device fails.
     pub(super) fn grams(
         &mut self,
         tiles: &Tiles,
         x: &[f32],
         (wanted, layers): (&[usize], &[usize]),
         guides: &[Option<&Guide>],
-    ) -> Vec<Grams> {
+    ) -> Result<Vec<Grams>, StylizeError> {
         let empty = || {
             let channels = layers.iter().map(|&layer| self.network.channels(layer));
             Grams(channels.map(|n| vec![0.0; n * n]).collect())
@@ -112,11 +114,9 @@ impl Look<'_> {
             .collect();
         for tile in &tiles.tiles {
             tiles.load(tile, x, self.input);
-            self.network
-                .forward(self.tape, self.input, tile.size(), wanted);
+            self.network.forward(self.input, tile.size(), wanted)?;
             for (place, &layer) in layers.iter().enumerate() {
                 let stride = self.network.stride(layer);
-                let features = self.tape.features(layer);
                 for (sum, guide) in sums.iter_mut().zip(guides) {
                     let (guide, total) = match guide.map(|guide| guide.at(stride)) {
                         Some((guide, total)) => (Some(guide), total.max(1e-6)),
@@ -124,11 +124,12 @@ impl Look<'_> {
                     };
                     let weights = tiles.weights(tile, stride, guide);
                     let scale = (1.0 / total) as f32;
-                    add_gram(features, weights.as_deref(), scale, &mut sum.0[place]);
+                    self.network
+                        .add_gram(layer, weights.as_deref(), scale, &mut sum.0[place])?;
                 }
             }
         }
-        sums
+        Ok(sums)
     }
 }
 

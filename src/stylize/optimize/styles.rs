@@ -10,7 +10,10 @@ use super::{
     style::{Grams, Look, StyleTarget},
     tiles::Tiles,
 };
-use crate::{frame::Picture, stylize::MIN_SIDE};
+use crate::{
+    frame::Picture,
+    stylize::{MIN_SIDE, StylizeError},
+};
 
 /// Matrices that are kept at most, of all pictures and sizes; the oldest go first.
 const KEPT: usize = 48;
@@ -36,13 +39,16 @@ impl Styles {
 
     /// What a painting of so many `pixels` is drawn to, with strokes `stroke` times as large as the pictures' own at that
     /// size. `tiles` cuts a canvas into tiles.
+    ///
+    /// # Errors
+    /// When the network's device fails.
     pub(super) fn target(
         &mut self,
         look: &mut Look<'_>,
         layers: &[usize],
         (pixels, stroke): (f64, f32),
         tiles: impl Fn(Size) -> Tiles,
-    ) -> StyleTarget {
+    ) -> Result<StyleTarget, StylizeError> {
         for (picture, _) in &self.pictures {
             let is_known = |known: &(Arc<Picture>, f64, Grams)| {
                 Arc::ptr_eq(&known.0, picture) && known.1 == pixels
@@ -55,7 +61,7 @@ impl Styles {
             let scale = scale.max(MIN_SIDE as f64 / picture.width().min(picture.height()) as f64);
             let size = Size::scaled(picture.height(), picture.width(), scale);
             let canvas = Canvas::new(picture, size);
-            let mut grams = look.grams(&tiles(size), &canvas.planes, (layers, layers), &[None]);
+            let mut grams = look.grams(&tiles(size), &canvas.planes, (layers, layers), &[None])?;
             if self.known.len() >= KEPT {
                 self.known.remove(0);
             }
@@ -69,6 +75,6 @@ impl Styles {
                 known.filter(|known| Arc::ptr_eq(&known.0, picture) && known.1 == pixels);
             Some((&known.next()?.2, *weight))
         });
-        StyleTarget::mean(weighed)
+        Ok(StyleTarget::mean(weighed))
     }
 }

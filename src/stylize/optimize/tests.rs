@@ -1,6 +1,8 @@
 //! The painter on a small loss network, so that a painting takes milliseconds.
 
+use super::features::OnCard;
 use super::*;
+use crate::cuda::emulated::EmulatedCard;
 use crate::kernels::Pooling;
 use crate::nn::vgg::tests::small;
 
@@ -77,18 +79,23 @@ fn difference(a: &Picture, b: &Picture, shift: usize) -> f64 {
 }
 
 /// What a painting of `size` is drawn to by one picture.
-fn target(network: &LossNetwork, size: Size, scale: f32) -> StyleTarget {
+fn target(network: &mut dyn Features, size: Size, scale: f32) -> StyleTarget {
     let losses = settings().losses;
     let layers: Vec<usize> = losses.style_layers.iter().map(|layer| layer.0).collect();
     let mut styles = Styles::new(vec![(Arc::new(picture(0, scale)), 1.0)]);
     let mut look = Look {
         network,
-        tape: &mut Tape::default(),
         input: &mut Vec::new(),
     };
     let whole = |size: Size| Tiles::new(size.pair(), 0, usize::MAX);
     let pixels = (size.width * size.height) as f64;
-    styles.target(&mut look, &layers, (pixels, 1.0), whole)
+    styles
+        .target(&mut look, &layers, (pixels, 1.0), whole)
+        .unwrap()
+}
+
+fn on_processor(weights: &VggWeights) -> OnProcessor {
+    OnProcessor::new(weights.on_processor(Pooling::Average))
 }
 
 /// The left part of a canvas and the rest, with a soft edge.
@@ -103,16 +110,19 @@ fn halves(size: Size) -> [Guide; 2] {
 #[test]
 fn tiles_change_nothing() {
     let (weights, settings) = (weights(), settings());
-    let network = weights.on_processor(Pooling::Average);
+    let mut network = on_processor(&weights);
     let size = Size::of(300, 420);
     let large = |shift: usize| {
         let small = picture(shift, 1.0);
         Canvas::new(&small, size)
     };
-    let (left, right) = (target(&network, size, 3.0), target(&network, size, 5.0));
+    let (left, right) = (
+        target(&mut network, size, 3.0),
+        target(&mut network, size, 5.0),
+    );
     let guides = halves(size);
     let (content, x) = (large(0), large(9).planes);
-    let evaluate = |largest: usize, guided: bool| {
+    let mut evaluate = |largest: usize, guided: bool| {
         let parts = [&left, &right].into_iter().zip(&guides);
         let parts = parts.map(|(style, guide)| Part {
             style,
@@ -121,16 +131,17 @@ fn tiles_change_nothing() {
         let reach = network.reach(10);
         let tiles = Tiles::new(size.pair(), reach, largest);
         let count = tiles.tiles.len();
-        let (mut tape, mut gradient) = (Tape::default(), vec![0.0; x.len()]);
+        let mut gradient = vec![0.0; x.len()];
         let mut objective = Objective::new(
-            (&network, &mut tape),
+            &mut network,
             &settings.losses,
             parts.collect(),
             &content,
             &[],
             tiles,
-        );
-        let losses = objective.evaluate(&x, &mut gradient);
+        )
+        .unwrap();
+        let losses = objective.evaluate(&x, &mut gradient).unwrap();
         (losses, gradient, count)
     };
     for guided in [false, true] {
@@ -151,31 +162,128 @@ fn tiles_change_nothing() {
     }
 }
 
+/// Losses and gradient of one canvas in two parts.
+fn evaluated(
+    network: &mut dyn Features,
+    losses: &LossWeights,
+    size: Size,
+    largest: usize,
+) -> (Losses, Vec<f32>) {
+    let layers = losses.style_layers.iter().map(|layer| layer.0);
+    let layers: Vec<usize> = layers.collect();
+    let whole = |size: Size| Tiles::new(size.pair(), 0, usize::MAX);
+    let mut targets = [3.0, 5.0].map(|scale| {
+        let mut look = Look {
+            network: &mut *network,
+            input: &mut Vec::new(),
+        };
+        Styles::new(vec![(Arc::new(picture(0, scale)), 1.0)])
+            .target(
+                &mut look,
+                &layers,
+                ((size.width * size.height) as f64, 1.0),
+                whole,
+            )
+            .unwrap()
+    });
+    // As though the painting were far from it: what is nearly zero is nothing but rounding.
+    for (gram, _) in targets.iter_mut().flat_map(|target| &mut target.grams) {
+        gram.iter_mut().for_each(|value| *value *= 1.5);
+    }
+    let content = Canvas::new(&picture(0, 1.0), size);
+    let x = Canvas::new(&picture(9, 2.0), size).planes;
+    let guides = halves(size);
+    let parts = targets.iter().zip(&guides).map(|(style, guide)| Part {
+        style,
+        guide: Some(guide),
+    });
+    let parts = parts.collect();
+    let tiles = Tiles::new(
+        size.pair(),
+        network.reach(losses.content_layers[0].0),
+        largest,
+    );
+    let mut objective = Objective::new(network, losses, parts, &content, &[], tiles).unwrap();
+    let mut gradient = vec![0.0; x.len()];
+    let losses = objective.evaluate(&x, &mut gradient).unwrap();
+    (losses, gradient)
+}
+
+/// The kernels of the card, compiled for the processor, with both kinds of pooling.
+#[test]
+fn a_card_finds_the_losses_and_the_gradient_of_the_processor() {
+    let weights = small(&[
+        (64, false),
+        (64, false),
+        (128, true),
+        (64, false),
+        (64, true),
+    ]);
+    let losses = LossWeights {
+        content_layers: vec![(3, 0.7), (4, 0.3)],
+        style_layers: vec![(0, 0.4), (1, 0.2), (2, 0.4)],
+        style: 20.0,
+        ..LossWeights::default()
+    };
+    let size = Size::scaled(64, 96, 0.5);
+    for (pooling, largest) in [(Pooling::Max, usize::MAX), (Pooling::Average, usize::MAX)] {
+        let mut processor = OnProcessor::new(weights.on_processor(pooling));
+        let mut card = OnCard::new(&weights, pooling, EmulatedCard::new()).unwrap();
+        let (expected, wanted) = evaluated(&mut processor, &losses, size, largest);
+        let (found, gradient) = evaluated(&mut card, &losses, size, largest);
+        for (a, b) in [
+            (found.content, expected.content),
+            (found.style, expected.style),
+        ] {
+            assert!(
+                (a / b - 1.0).abs() < 0.01,
+                "{pooling:?}: {found:?} {expected:?}"
+            );
+        }
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+            products.sum()
+        };
+        let cosine =
+            dot(&gradient, &wanted) / (dot(&gradient, &gradient) * dot(&wanted, &wanted)).sqrt();
+        let length = (dot(&gradient, &gradient) / dot(&wanted, &wanted)).sqrt();
+        println!("{pooling:?}: cosine {cosine}, length {length}, {found:?} {expected:?}");
+        assert!(
+            cosine > 0.999 && (length - 1.0).abs() < 0.02,
+            "{cosine} {length}"
+        );
+    }
+}
+
 #[test]
 fn each_part_is_drawn_to_its_own_style() {
     let (weights, settings) = (weights(), settings());
-    let network = weights.on_processor(Pooling::Average);
+    let mut network = on_processor(&weights);
     let size = Size::of(64, 96);
-    let (left, right) = (target(&network, size, 3.0), target(&network, size, 7.0));
+    let (left, right) = (
+        target(&mut network, size, 3.0),
+        target(&mut network, size, 7.0),
+    );
     let content = Canvas::new(&picture(0, 1.0), size);
     let guides = halves(size);
-    let loss_of = |styles: [&StyleTarget; 2], x: &[f32], gradient: &mut [f32]| {
+    let mut loss_of = |styles: [&StyleTarget; 2], x: &[f32], gradient: &mut [f32]| {
         let parts = styles.into_iter().zip(&guides).map(|(style, guide)| Part {
             style,
             guide: Some(guide),
         });
-        let mut tape = Tape::default();
         let tiles = Tiles::new(size.pair(), 0, usize::MAX);
         let losses = &settings.losses;
         let parts = parts.collect();
-        Objective::new((&network, &mut tape), losses, parts, &content, &[], tiles)
+        Objective::new(&mut network, losses, parts, &content, &[], tiles)
+            .unwrap()
             .evaluate(x, gradient)
+            .unwrap()
     };
     let mut nothing = vec![0.0; content.planes.len()];
     let before = loss_of([&left, &right], &content.planes, &mut nothing).style;
     let mut x = content.planes.clone();
     let evaluate = |x: &[f32], gradient: &mut [f32]| {
-        Ok::<_, Infallible>(loss_of([&left, &right], x, gradient).total)
+        Ok::<_, std::convert::Infallible>(loss_of([&left, &right], x, gradient).total)
     };
     let rule = StopRule::after(12);
     let Ok(_losses) = minimise(&mut Lbfgs::new(5), &mut x, rule, evaluate, |_, _, _| true);
@@ -224,10 +332,13 @@ fn a_mask_and_what_is_new_make_parts() {
 #[test]
 fn the_gradient_of_all_terms_is_that_of_finite_differences() {
     let (weights, settings) = (weights(), settings());
-    let network = weights.on_processor(Pooling::Average);
+    let mut network = on_processor(&weights);
     let loss_weights = settings.losses;
     let size = Size::scaled(64, 96, 0.5);
-    let (left, right) = (target(&network, size, 3.0), target(&network, size, 5.0));
+    let (left, right) = (
+        target(&mut network, size, 3.0),
+        target(&mut network, size, 5.0),
+    );
     let content = Canvas::new(&picture(0, 1.0), size);
     let anchors = [Anchor {
         target: Canvas::new(&picture(3, 1.0), size).planes,
@@ -239,18 +350,18 @@ fn the_gradient_of_all_terms_is_that_of_finite_differences() {
         style,
         guide: Some(guide),
     });
-    let mut tape = Tape::default();
     let mut objective = Objective::new(
-        (&network, &mut tape),
+        &mut network,
         &loss_weights,
         parts.collect(),
         &content,
         &anchors,
         Tiles::new(size.pair(), 0, usize::MAX),
-    );
+    )
+    .unwrap();
     let x = Canvas::new(&picture(20, 2.0), size).planes;
     let mut gradient = vec![0.0; x.len()];
-    let losses = objective.evaluate(&x, &mut gradient);
+    let losses = objective.evaluate(&x, &mut gradient).unwrap();
     let terms = [
         losses.content,
         losses.style,
@@ -272,7 +383,7 @@ fn the_gradient_of_all_terms_is_that_of_finite_differences() {
             .zip(&gradient)
             .map(|(x, g)| x + (length * f64::from(*g) / norm) as f32)
             .collect();
-        objective.evaluate(&moved, &mut nothing).total
+        objective.evaluate(&moved, &mut nothing).unwrap().total
     };
     let slope = (at(2.0) - at(-2.0)) / 4.0;
     assert!((slope / norm - 1.0).abs() < 0.02, "{slope} {norm}");

@@ -1,0 +1,3 @@
+// Every kernel, compiled as one module.
+#include "painting.cu"
+#include "loss.cu"
