@@ -115,7 +115,7 @@ struct Registered {
   Registered(const char* name, std::function<void(const void*)> kernel) { kernels()[name] = kernel; }
 };
 
-inline float half_to_float(unsigned half) {
+inline float slow_half_to_float(unsigned half) {
   const unsigned sign = (half & 0x8000) << 16, exponent = (half >> 10) & 31, fraction = half & 1023;
   if (exponent == 0) return (sign ? -1.0f : 1.0f) * std::ldexp(float(fraction), -24);
   const unsigned bits = sign | (exponent == 31 ? 255u << 23 : (exponent + 112) << 23) | (fraction << 13);
@@ -123,6 +123,18 @@ inline float half_to_float(unsigned half) {
   std::memcpy(&value, &bits, 4);
   return value;
 }
+
+inline const std::vector<float>& halves() {
+  static const std::vector<float> all = [] {
+    std::vector<float> values(65536);
+    for (unsigned i = 0; i < 65536; i++) values[i] = slow_half_to_float(i);
+    return values;
+  }();
+  return all;
+}
+
+inline const float* const half_values = halves().data();
+inline float half_to_float(unsigned half) { return half_values[half]; }
 
 inline unsigned float_to_half(float value) {
   unsigned bits;
