@@ -210,22 +210,24 @@ impl<C: Card> TransformOnCard<C> {
         self.card
             .upload(bytes_of(&vec![0.0_f32; norms]), &mut zeros)?;
         planner.norms = planner.keep(zeros);
-        let (mut values_bytes, mut blocks_bytes) = (0, 0);
+        let (mut values_bytes, mut blocks_bytes) = ([0, 0], 0);
         let mut size = match self.shape.entry {
             Entry::Contract { .. } => (wide, tall),
             Entry::Unshuffle { .. } => (wide / 4, tall / 4),
         };
-        for layer in &self.layers {
+        for (index, layer) in self.layers.iter().enumerate() {
             let out = layer.out_size(size);
             let tile = layer.tile();
             size = layer.stored_size(out);
-            values_bytes = values_bytes.max(size.0 * size.1 * layer.stored * 2);
+            let bytes = &mut values_bytes[index % 2];
+            *bytes = (*bytes).max(size.0 * size.1 * layer.stored * 2);
             let blocks = out.0.div_ceil(TILE_WIDTH) * out.1.div_ceil(tile.rows);
             blocks_bytes = blocks_bytes.max(blocks * layer.outputs * 8);
         }
+        // Layers write to the two in turn, so only one of them has to hold the largest.
         planner.buffers = [
-            planner.reserve(values_bytes)?,
-            planner.reserve(values_bytes)?,
+            planner.reserve(values_bytes[0])?,
+            planner.reserve(values_bytes[1])?,
         ];
         // Every layer has at least eight outputs.
         planner.moments = (

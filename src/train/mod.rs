@@ -16,6 +16,7 @@ mod adam;
 mod checkpoint;
 mod distil;
 mod frozen;
+mod hint;
 mod loss;
 mod measured;
 mod network;
