@@ -3,13 +3,15 @@
 
     pip install torch numpy pillow
     cargo build --release
-    benches/students.py [--qualities fine swift] [--styles 26] [PHOTO ...]
+    benches/students.py [--qualities fine swift PACK.safetensors ...] [--styles 26] [--plot FILE.png] [PHOTO ...]
 
 Every photo is painted in every style by the reference and by each student. Printed are means over photos and styles, and the worst
 style: the difference of the colours (0..1); the energy of four octaves of detail (Laplacian pyramid, mean magnitude, finest first) as
 parts of the reference's; and the ratio of the style losses. A style loss wants the style's painting, which nobody has here: in its
 place stand the Gram matrices (VGG-16, relu1_2 ... relu4_3) of the reference's paintings of the *other* photos, and the loss of a painting
 is its distance from their mean in parts of that mean's norm. A ratio of 1 says: as much in the style as the reference itself.
+`--plot` sets difference, style loss and detail against the time that a painting of 640x360 takes (`allaprima bench`, medians of three
+runs in turn), the reference's being 1.
 """
 
 import argparse
@@ -68,12 +70,49 @@ def energies(picture: np.ndarray) -> list[float]:
     return found
 
 
+def named(quality: str, style: int) -> list[str]:
+    """The options that paint in this style by a network that comes with the program, or by a style pack of one's own."""
+    if not quality.endswith(".safetensors"):
+        return ["--style", str(style), "--quality", quality]
+    listed = json.loads(subprocess.run([PROGRAM, "styles", quality, "--json"], check=True, capture_output=True, text=True).stdout)
+    return ["--style", f"{quality}:{listed[style]['name']}"]
+
+
+def times(qualities: list[str]) -> dict[str, float]:
+    """Milliseconds of a painting of 640x360."""
+    found: dict[str, list[float]] = {quality: [] for quality in qualities}
+    for _ in range(3):
+        for quality, values in found.items():
+            out = subprocess.run([PROGRAM, "bench", ROOT / "samples/bunny.mp4", "--sizes", "640x360", "--steady", "off", "--json",
+                                  *named(quality, 0)], check=True, capture_output=True, text=True).stdout
+            values.append(json.loads(out)["sizes"][0]["paint"]["p50_ms"])
+    return {quality: float(np.median(values)) for quality, values in found.items()}
+
+
+def plot(path: Path, took: dict[str, float], figures: dict[str, tuple[float, float, float]]) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4))
+    titles = ("difference from the reference (L1, 0..1)", "style loss, reference = 1", "detail, least of four octaves, reference = 1")
+    for axis, title, place in zip(axes, titles, range(3)):
+        for quality, values in figures.items():
+            name = Path(quality).stem
+            axis.plot(took[quality] / took["reference"], values[place], "o" if "/" in quality else "s")
+            axis.annotate(name, (took[quality] / took["reference"], values[place]), fontsize=8, xytext=(4, 4), textcoords="offset points")
+        axis.set_title(title, fontsize=9), axis.set_xlabel("time of a painting, reference = 1"), axis.grid(alpha=0.3)
+    figure.tight_layout(), figure.savefig(path, dpi=90)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photos", nargs="*", type=Path,
                         default=[ROOT / "samples" / n for n in ("astronaut.jpg", "coffee.jpg", "chelsea.png")])
     parser.add_argument("--qualities", nargs="+", default=["fine", "swift"])
     parser.add_argument("--styles", type=int, default=26)
+    parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
     network = vgg()
     loss = {quality: np.zeros((arguments.styles, len(arguments.photos))) for quality in ["reference", *arguments.qualities]}
@@ -85,7 +124,7 @@ def main() -> None:
             for quality in loss:
                 for number, photo in enumerate(arguments.photos):
                     out = Path(folder) / f"{quality}-{number}.png"
-                    subprocess.run([PROGRAM, "image", photo, "-o", out, "--style", str(style), "--quality", quality,
+                    subprocess.run([PROGRAM, "image", photo, "-o", out, *named(quality, style),
                                     "--max-size", "512", "--overwrite", "--quiet"], check=True)
                     paintings.setdefault(quality, []).append(np.asarray(Image.open(out).convert("RGB")))
             matrices = {quality: [grams(network, picture) for picture in pictures] for quality, pictures in paintings.items()}
@@ -101,11 +140,16 @@ def main() -> None:
                 detail[quality][style] = np.mean([np.divide(energies(a), energies(b)) for a, b in pairs], axis=0)
     print("| network | difference, mean (worst) | detail, mean | least octave of any style | style loss, ratio of means (worst style) |")
     print("|---|---|---|---|---|")
+    took = times(["reference", *arguments.qualities]) if arguments.plot else {}
+    if arguments.plot:
+        plot(arguments.plot, took, {q: (apart[q].mean(), loss[q].mean() / loss["reference"].mean(), detail[q].mean(0).min())
+                                    for q in arguments.qualities})
     for quality in arguments.qualities:
         ratios = loss[quality].mean(1) / loss["reference"].mean(1)
         print(f"| {quality} | {apart[quality].mean():.3f} ({apart[quality].max():.3f}) | "
               f"{' '.join(f'{v:.2f}' for v in detail[quality].mean(0))} | {detail[quality].min():.2f} | "
-              f"{loss[quality].mean() / loss['reference'].mean():.2f} ({ratios.max():.2f}, style {ratios.argmax()}) |")
+              f"{loss[quality].mean() / loss['reference'].mean():.2f} ({ratios.max():.2f}, style {ratios.argmax()}) |"
+              + (f" {took[quality]:.1f} ms = 1 / {took['reference'] / took[quality]:.2f} |" if took else ""))
 
 
 if __name__ == "__main__":

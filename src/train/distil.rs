@@ -2,13 +2,12 @@
 
 use super::adam::State;
 use super::checkpoint::student;
-use super::hint::{hint_loss, hint_weights, moved_loss};
 use super::loss::{Comparison, OCTAVES, Terms, Weights, compare_pair};
 use super::network::{Convolutions, Shape, Tape};
 use super::photos::{Photos, Views};
 use super::plan::Plan;
 use super::random::Random;
-use super::start::{Start, inherit, random_weights};
+use super::start::{Start, hint_loss, inherit, random_weights};
 use crate::kernels::{
     KernelError, Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights,
 };
@@ -75,8 +74,6 @@ const PAIRS_FROM: f32 = 0.6;
 const ENTRY_UNTIL: f32 = 0.2;
 /// Learning rate of a style's numbers as a part of the weights', which every step changes and not only its own styles'.
 const STYLE_RATE: f32 = 5.0;
-/// How much the difference of two views' trunks counts, in parts of [`Settings::steadiness`].
-const TRUNK_STEADINESS: f32 = 0.1;
 /// Learning rate, from then on, of what came from the teacher, as a part of the others'.
 const INHERITED_RATE: f32 = 0.5;
 
@@ -236,13 +233,7 @@ impl Distillation {
                 self.shape.config.blocks
             }
         });
-        // The trunk's planes are cheap enough to see each piece twice as soon as the blocks learn.
-        let pairs_from = if hints.is_some() {
-            ENTRY_UNTIL
-        } else {
-            PAIRS_FROM
-        };
-        let pairs = self.done(plan) >= pairs_from && settings.steadiness > 0.0;
+        let pairs = self.done(plan) >= PAIRS_FROM && settings.steadiness > 0.0;
         self.convolutions
             .update(&self.shape, &self.state.parameters);
         let (length, convolutions) = (self.state.parameters.len(), &self.convolutions);
@@ -263,7 +254,7 @@ impl Distillation {
                         convolutions,
                         &style,
                         &views,
-                        (settings.crop, pairs, TRUNK_STEADINESS * settings.steadiness),
+                        settings.crop,
                         blocks,
                     );
                 }
@@ -427,7 +418,7 @@ impl Unit {
         convolutions: &Convolutions,
         style: &[(usize, f32)],
         views: &Views,
-        (side, pair, steadiness): (usize, bool, f32),
+        side: usize,
         blocks: usize,
     ) -> Result<(), KernelError> {
         self.engine.set_style(&blend(teacher, style))?;
@@ -435,33 +426,14 @@ impl Unit {
         self.engine
             .trunk(&views.clean, side, side, [before, behind])?;
         let target = if blocks == 0 { before } else { behind };
-        let channels = teacher.network.shape().trunk();
-        let weights = hint_weights(target, channels);
-        let [tape, other] = &mut self.tapes;
+        let tape = &mut self.tapes[0];
         let mut plane = tape
             .trunk(convolutions, style, &views.seen[0], (side, side), blocks)
             .to_vec();
-        let mut slopes = vec![0.0; plane.len()];
-        let mut flicker = 0.0;
-        if pair {
-            let mut moved = other
-                .trunk(convolutions, style, &views.seen[1], (side, side), blocks)
-                .to_vec();
-            flicker = moved_loss(
-                (&plane, &mut slopes),
-                &mut moved,
-                (side / 4, views.moved),
-                &weights,
-                steadiness,
-            );
-            other.trunk_backward(convolutions, &moved, blocks, &mut self.gradient);
-        }
-        let hint = hint_loss(&mut plane, target, &weights);
-        plane.iter_mut().zip(slopes).for_each(|(a, b)| *a += b);
+        let hint = hint_loss(&mut plane, target, teacher.network.shape().trunk());
         tape.trunk_backward(convolutions, &plane, blocks, &mut self.gradient);
         self.report = Report {
             hint,
-            flicker,
             ..Report::default()
         };
         Ok(())

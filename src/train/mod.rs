@@ -16,7 +16,6 @@ mod adam;
 mod checkpoint;
 mod distil;
 mod frozen;
-mod hint;
 mod loss;
 mod measured;
 mod network;

@@ -147,3 +147,42 @@ pub(super) fn random_weights(shape: &Shape, seed: u64) -> Vec<f32> {
     }
     parameters
 }
+
+/// Mean square difference of two planes of so many channels, in parts of each channel's variance in `target` (and some of
+/// the mean variance); `plane`
+/// becomes the gradient, that of a loss above 1 shortened.
+pub(super) fn hint_loss(plane: &mut [f32], target: &[f32], channels: usize) -> f32 {
+    let count = (target.len() / channels) as f32;
+    let (mut means, mut squares) = (vec![0.0; channels], vec![0.0; channels]);
+    for pixel in target.chunks_exact(channels) {
+        for ((mean, square), value) in means.iter_mut().zip(&mut squares).zip(pixel) {
+            *mean += value / count;
+            *square += value * value / count;
+        }
+    }
+    let variances: Vec<f32> = means
+        .iter()
+        .zip(&squares)
+        .map(|(mean, square)| (square - mean * mean).max(0.0))
+        .collect();
+    // Channels that hardly vary count for less than those that carry the picture, however wrong they are.
+    let floor = 0.2 * variances.iter().sum::<f32>() / channels as f32 + 1e-3;
+    let weights: Vec<f32> = variances.iter().map(|own| 1.0 / (own + floor)).collect();
+    let mut loss = 0.0;
+    let share = 1.0 / target.len() as f32;
+    for (pixel, target) in plane
+        .chunks_exact_mut(channels)
+        .zip(target.chunks_exact(channels))
+    {
+        for ((value, target), weight) in pixel.iter_mut().zip(target).zip(&weights) {
+            let difference = *value - target;
+            loss += share * weight * difference * difference;
+            *value = 2.0 * share * weight * difference;
+        }
+    }
+    // An almost flat piece has no variance to speak of: one such would fill Adam's memory for a thousand steps.
+    if loss > 1.0 {
+        plane.iter_mut().for_each(|value| *value /= loss);
+    }
+    loss
+}
