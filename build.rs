@@ -19,10 +19,10 @@ fn main() {
     for source in SOURCES {
         println!("cargo::rerun-if-changed={source}");
     }
-    if env::var_os("CARGO_FEATURE_CUDA").is_some() {
-        if let Err(why) = compile() {
-            println!("cargo::error={why}");
-        }
+    if env::var_os("CARGO_FEATURE_CUDA").is_some()
+        && let Err(why) = compile()
+    {
+        println!("cargo::error={why}");
     }
 }
 
