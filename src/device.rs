@@ -126,10 +126,17 @@ impl DeviceChoice {
         match self {
             Self::Cpu => Ok(PaintDevice::Cpu),
             #[cfg(feature = "cuda")]
-            Self::Cuda(number) => match cuda::Device::open(number) {
-                Ok(device) => Ok(PaintDevice::Cuda(std::sync::Arc::new(device))),
-                Err(error) => Err(self.unusable(error)),
-            },
+            Self::Cuda(number) => {
+                let trusted = || {
+                    let device = std::sync::Arc::new(cuda::Device::open(number)?);
+                    cuda::paints_alike(device.clone())?;
+                    Ok::<_, cuda::CardError>(device)
+                };
+                match trusted() {
+                    Ok(device) => Ok(PaintDevice::Cuda(device)),
+                    Err(error) => Err(self.unusable(error)),
+                }
+            }
             #[cfg(not(feature = "cuda"))]
             Self::Cuda(_) => Err(DeviceError::NotBuilt { feature: "cuda" }),
             Self::Metal if !cfg!(feature = "metal") => {
@@ -140,7 +147,13 @@ impl DeviceChoice {
                 .map_err(|error| self.unusable(error)),
             Self::Auto => Ok([Self::Cuda(0), Self::Metal]
                 .into_iter()
-                .find_map(|choice| choice.resolve().ok())
+                .find_map(|choice| {
+                    let found = choice.resolve();
+                    if let Err(error @ DeviceError::Unusable { .. }) = &found {
+                        tracing::debug!("{choice} is not used: {error:?}");
+                    }
+                    found.ok()
+                })
                 .unwrap_or(PaintDevice::Cpu)),
         }
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use allaprima::{
-    cuda::{Device, Launch, TransformOnCard},
+    cuda::{BOUNDS, Device, Launch, TransformOnCard, compare},
     kernels::{Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights},
 };
 use anyhow::{Result, bail};
@@ -13,9 +13,6 @@ use super::{args::BenchArgs, settings::threads};
 
 /// Runs of a launch, of which the median counts.
 const RUNS: usize = 30;
-/// The bounds of the difference to the processor's painting in single precision, of 255: mean and largest.
-const BOUNDS: (f64, u8) = (1.0, 8);
-
 #[derive(Serialize)]
 struct Layer {
     name: String,
@@ -170,15 +167,6 @@ fn print(size: &Size, copy: f64, products: f64) {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn compare(painted: &[u8], expected: &[u8]) -> (f64, u8) {
-    let differences = painted.iter().zip(expected).map(|(a, b)| a.abs_diff(*b));
-    let sum: u64 = differences.clone().map(u64::from).sum();
-    (
-        sum as f64 / painted.len().max(1) as f64,
-        differences.max().unwrap_or(0),
-    )
 }
 
 /// Bytes that look random, the same every time.

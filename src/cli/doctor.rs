@@ -1,7 +1,7 @@
 //! `allaprima doctor`: what this machine has, and what is wrong with it.
 
 use allaprima::{
-    device::DeviceChoice,
+    device::{DeviceChoice, DeviceError},
     kernels::InstructionSet,
     media,
     models::ModelStore,
@@ -75,10 +75,10 @@ fn gpu(name: &'static str, built: bool, device: DeviceChoice) -> Finding {
             ok: true,
             says: format!("{device} works: {}", found.description()),
         },
-        Err(error) if built => Finding {
+        Err(DeviceError::Unusable { source, .. }) if built => Finding {
             name,
             ok: false,
-            says: format!("{:#}", anyhow::Error::from(error)),
+            says: format!("{device} is not used: {:#}", anyhow::anyhow!(source)),
         },
         Err(_) => Finding {
             name,

@@ -4,6 +4,7 @@
 //! finds, so that a program with the feature `cuda` needs nothing but the driver at run time, and starts without one. A
 //! [`Card`] runs them: the driver's ([`Device`]), or, in tests, the same source compiled for the processor.
 
+mod check;
 #[cfg(feature = "cuda")]
 mod device;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod parameters;
 mod tests;
 mod weights;
 
+pub use check::{BOUNDS, compare, paints_alike};
 #[cfg(feature = "cuda")]
 pub use device::Device;
 pub use loss::{CardTerm, LossOnCard};
@@ -56,6 +58,16 @@ pub enum CardError {
         what: String,
         /// What the driver says.
         why: String,
+    },
+    /// It paints something else than the processor.
+    #[error(
+        "its painting differs from the processor's by {mean:.2} of 255 in the mean and {largest} at most: it is not used"
+    )]
+    Differs {
+        /// Mean difference.
+        mean: f64,
+        /// Largest difference.
+        largest: u8,
     },
     /// The network or the style does not fit.
     #[error(transparent)]

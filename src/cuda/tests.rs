@@ -1,6 +1,8 @@
 //! The card's kernels against the reference.
 
-use super::{TransformOnCard, emulated::EmulatedCard};
+use super::{
+    Card, CardError, Launch, Parameters, TransformOnCard, emulated::EmulatedCard, paints_alike,
+};
 use crate::kernels::{
     Entry, NetworkShape,
     reference::{self, random_network, random_picture},
@@ -66,4 +68,43 @@ fn paintings_of_the_card_agree_with_the_reference() {
         // A quarter of a level is what rounding to bytes alone makes.
         assert!(mean < 1.0, "{shape:?}: {mean}");
     }
+}
+
+/// A card that computes wrongly.
+struct Broken(EmulatedCard);
+
+impl Card for Broken {
+    type Memory = Vec<u128>;
+
+    fn reserve(&self, bytes: usize) -> Result<Vec<u128>, CardError> {
+        self.0.reserve(bytes)
+    }
+
+    fn address(&self, memory: &Vec<u128>) -> u64 {
+        self.0.address(memory)
+    }
+
+    fn upload(&self, bytes: &[u8], memory: &mut Vec<u128>) -> Result<(), CardError> {
+        self.0.upload(bytes, memory)
+    }
+
+    fn download(&self, memory: &Vec<u128>, bytes: &mut [u8]) -> Result<(), CardError> {
+        self.0.download(memory, bytes)
+    }
+
+    unsafe fn launch(&self, launch: &Launch) -> Result<(), CardError> {
+        let mut launch = launch.clone();
+        if let Parameters::Normalisation(normalisation) = &mut launch.parameters {
+            normalisation.epsilon = 1.0;
+        }
+        // SAFETY: as the caller says.
+        unsafe { self.0.launch(&launch) }
+    }
+}
+
+#[test]
+fn a_card_is_trusted_when_it_paints_what_the_processor_paints() {
+    paints_alike(EmulatedCard::new()).unwrap();
+    let error = paints_alike(Broken(EmulatedCard::new())).unwrap_err();
+    assert!(matches!(error, CardError::Differs { .. }), "{error}");
 }
