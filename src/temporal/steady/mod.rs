@@ -13,7 +13,6 @@
 //!    frame's history, so the loss never adds up.
 //! 4. Where the light of the scene changes, or the network paints a place in another colour for good, the coarsest
 //!    octave is taken from the painting: neither brightness nor colour lags.
-//! 5. What moves so fast or so unevenly that no flow can follow it is drawn out along its motion ([`soften`]).
 //!
 //! All of it works on [`colour`] at half size, as video codecs store it.
 //!
@@ -25,7 +24,6 @@ mod grid;
 mod octaves;
 mod pyramid;
 mod renewal;
-mod soften;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -38,7 +36,6 @@ use blend::{Past, Rows};
 use grid::CELL;
 use octaves::{Along, Level, Planes, Repair};
 use renewal::Renewal;
-use soften::Soften;
 use trust::Trust;
 
 /// Share of the history at full strength. The flicker that is left falls with the root of the share of the painting,
@@ -141,7 +138,6 @@ struct Work {
     blending: Vec<blend::Scratch>,
     scratch: Vec<octaves::Scratch>,
     trust: Trust,
-    soften: Soften,
 }
 
 impl Steady {
@@ -218,7 +214,6 @@ impl Work {
         let (mut width, mut height) = size;
         self.trust.fit(width, height);
         self.renewal.fit(width, height);
-        self.soften.fit(width, height);
         let strips = height.div_ceil(CELL);
         self.blending.resize_with(strips, Default::default);
         self.blending.iter_mut().for_each(|row| row.fit(width));
@@ -254,6 +249,7 @@ impl Work {
             .into_par_iter()
             .for_each(|(rgb, luma, colour)| colour::take(rgb, painting.width(), luma, colour));
         self.levels.iter_mut().for_each(Level::forget);
+        self.trust.forget();
         self.continued = true;
     }
 
@@ -262,11 +258,6 @@ impl Work {
         self.halve();
         self.measure(motion);
         self.correct(painting);
-        let texture = self.levels[0].usual();
-        let strength = share / LARGEST_SHARE;
-        self.soften.judge(&motion.backward, texture, strength);
-        let (flow, trust, luma) = (&motion.backward, self.trust.map(), &self.history.luma);
-        self.soften.apply(flow, trust, luma, painting.rgb_mut());
     }
 
     /// Blends painting and history.

@@ -120,11 +120,6 @@ impl Level {
         self.forget();
     }
 
-    /// Energy of the octave that is usual in the paintings, per cell.
-    pub(super) fn usual(&self) -> &[f32] {
-        &self.usual.cells
-    }
-
     /// Forgets what is usual.
     pub(super) fn forget(&mut self) {
         self.known = false;

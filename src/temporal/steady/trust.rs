@@ -26,6 +26,18 @@ const DOUBT: [f32; 2] = [8.0, 30.0];
 /// painted anew they would flicker in every frame; what looks the same as before may be what was there before.
 const DOUBT_CONTRADICTED: [f32; 2] = [0.0, 1.5];
 
+/// What was uncovered is painted beside what covered it, and changes as that goes on: until it has been seen for so many
+/// frames, only so much of the history counts, all of it after as many as the second number.
+const YOUNG: f32 = 0.75;
+const RIPE: [f32; 2] = [8.0, 20.0];
+
+/// Speeds between which a place counts from resting to moving, in pixels a frame. What moves is hardly ever seen for so long
+/// without a doubt, and would flicker; there the next strokes hide what is left of old ones.
+const AT_REST: [f32; 2] = [0.5, 1.5];
+
+/// Trust under which a place counts as new.
+const NEW: f32 = 0.5;
+
 /// Change of the scene's light between two frames (0..255) of which one half is followed at once.
 const LIGHT: f32 = 2.0;
 
@@ -46,6 +58,8 @@ pub(super) struct Trust {
     weight: Vec<f32>,
     rows: Vec<Vec<f32>>,
     map: Vec<f32>,
+    /// Frames for which what is there has been seen, up to the last of [`RIPE`]; now and before.
+    age: [Vec<f32>; 2],
     light: Grid,
     light_weight: Grid,
 }
@@ -64,6 +78,7 @@ impl Trust {
         ] {
             plane.resize(area, 0.0);
         }
+        self.age = [(); 2].map(|()| vec![RIPE[1]; area]);
         self.rows.resize(self.height.div_ceil(STRIP), Vec::new());
         for row in &mut self.rows {
             row.resize(2 * self.width + 2, 0.0);
@@ -146,7 +161,19 @@ impl Trust {
                     sums,
                 );
             });
+        self.age.swap(0, 1);
+        let [age, before] = &mut self.age;
+        let before = &*before;
+        (age.par_chunks_mut(strip), self.map.par_chunks_mut(strip))
+            .into_par_iter()
+            .enumerate()
+            .for_each(|(i, (age, map))| ripen(i * STRIP, motion, (width, height), before, age, map));
         &self.map
+    }
+
+    /// What was seen last is where a film begins: nothing in it is new.
+    pub(super) fn forget(&mut self) {
+        self.age.iter_mut().for_each(|age| age.fill(RIPE[1]));
     }
 
     /// What [`Trust::judge`] found last.
@@ -160,6 +187,38 @@ impl Trust {
             let square = light * light;
             square / (square + LIGHT * LIGHT)
         })
+    }
+}
+
+/// Carries the age of what is seen along the motion, and takes from the trust of what is young; for rows from `first`.
+fn ripen(
+    first: usize,
+    motion: &Motion,
+    (width, height): (usize, usize),
+    before: &[f32],
+    age: &mut [f32],
+    map: &mut [f32],
+) {
+    let full = motion.backward.width;
+    let rows = age.chunks_exact_mut(width).zip(map.chunks_exact_mut(width));
+    for (i, (age, map)) in rows.enumerate() {
+        let y = first + i;
+        let row = 2 * y * full..(2 * y + 1) * full;
+        let (u, v) = (&motion.backward.u[row.clone()], &motion.backward.v[row]);
+        for (x, (age, trust)) in age.iter_mut().zip(map).enumerate() {
+            let from = |place: usize, moved: f32, size: usize| {
+                (place as f32 + 0.5 * moved + 0.5).clamp(0.0, (size - 1) as f32) as usize
+            };
+            let at = from(y, v[2 * x], height) * width + from(x, u[2 * x], width);
+            *age = match *trust < NEW {
+                true => 0.0,
+                false => (before[at] + 1.0).min(RIPE[1]),
+            };
+            let ripe = ((*age - RIPE[0]) / (RIPE[1] - RIPE[0])).clamp(0.0, 1.0);
+            let speed = (u[2 * x] * u[2 * x] + v[2 * x] * v[2 * x]).sqrt();
+            let moves = ((speed - AT_REST[0]) / (AT_REST[1] - AT_REST[0])).clamp(0.0, 1.0);
+            *trust *= YOUNG + (1.0 - YOUNG) * ripe.max(moves);
+        }
     }
 }
 
