@@ -172,6 +172,42 @@ fn nothing_of_the_past_is_left_where_the_scene_is_uncovered() {
     );
 }
 
+/// A passer-by is gone from the right half; what is painted there still knows of him for a few frames.
+#[test]
+fn a_stroke_beside_what_passed_does_not_stay_where_it_was_uncovered() {
+    let mut steady = steady(1.0);
+    let still = motion(0.0, 0.0, |_, _| true);
+    let uncovered = motion(0.0, 0.0, |x, _| x < 48);
+    let line = |x: usize| (20..24).contains(&x) || (70..74).contains(&x);
+    let painting = |lined: bool, seed: u64| {
+        picture(|x, y| match lined && line(x) {
+            true => 40.0,
+            false => 150.0 + 20.0 * noise(x, y, seed),
+        })
+    };
+    let before = Luma::from_rgb(&picture(|x, _| if x < 48 { 100.0 } else { 20.0 }));
+    steady.push(painting(true, 0), &before, None);
+    let mut last = steady.push(painting(true, 1), &grey(100.0), Some(&uncovered));
+    for seed in 2..30 {
+        last = steady.push(painting(seed < 7, seed), &grey(100.0), Some(&still));
+    }
+    let mean = |columns: std::ops::Range<usize>| {
+        let values = last.rgb().chunks_exact(3 * SIZE.0).flat_map(|row| {
+            columns
+                .clone()
+                .map(|x| f64::from(row[3 * x + 1]))
+                .collect::<Vec<_>>()
+        });
+        values.sum::<f64>() / (columns.len() * SIZE.1) as f64
+    };
+    let [old, new] = [20..24, 70..74].map(mean);
+    let clean = mean(60..64);
+    // Of 110 levels. In the left half, which was never hidden, the old stroke waits for its cell's turn.
+    println!("{new} and {old} for {clean}");
+    assert!(clean - new < 5.0, "{new} for {clean}");
+    assert!(clean - old > 12.0, "{old} for {clean}");
+}
+
 #[test]
 fn where_flow_fails_the_past_stays_if_the_scene_looks_the_same() {
     let painting = |seed| picture(|x, y| 60.0 + 100.0 * noise(x, y, seed));

@@ -29,7 +29,7 @@ const DOUBT_CONTRADICTED: [f32; 2] = [0.0, 1.5];
 /// What was uncovered is painted beside what covered it, and changes as that goes on: until it has been seen for so many
 /// frames, only so much of the history counts, all of it after as many as the second number.
 const YOUNG: f32 = 0.75;
-const RIPE: [f32; 2] = [8.0, 20.0];
+const RIPE: [f32; 2] = [12.0, 24.0];
 
 /// Speeds between which a place counts from resting to moving, in pixels a frame. What moves is hardly ever seen for so long
 /// without a doubt, and would flicker; there the next strokes hide what is left of old ones.
@@ -167,7 +167,9 @@ impl Trust {
         (age.par_chunks_mut(strip), self.map.par_chunks_mut(strip))
             .into_par_iter()
             .enumerate()
-            .for_each(|(i, (age, map))| ripen(i * STRIP, motion, (width, height), before, age, map));
+            .for_each(|(i, (age, map))| {
+                ripen(i * STRIP, motion, (width, height), before, age, map)
+            });
         &self.map
     }
 
