@@ -259,7 +259,7 @@ pub(super) fn recoloured(anchors: &[Anchor], content: Canvas) -> Canvas {
 }
 
 /// Difference of luma, averaged over 3×3 pixels (0..255), that costs no trust yet, and the one that costs all of it.
-const OFF: [f32; 2] = [8.0, 24.0];
+const OFF: [f32; 2] = [4.0, 12.0];
 
 /// Trust from which on the optimiser starts from what the anchors show alone, and under which from something else alone. The
 /// mean of two paintings, or of one and the smooth one of a coarser size, has less texture than either, and what moves would
