@@ -1,8 +1,9 @@
-//! The feed-forward networks on an NVIDIA card, by kernels of our own.
+//! The networks of both engines on an NVIDIA card, by kernels of our own.
 //!
-//! `kernels/painting.cu` holds the kernels; `build.rs` compiles them to PTX, which the driver finishes for the card it
-//! finds, so that a program with the feature `cuda` needs nothing but the driver at run time, and starts without one. A
-//! [`Card`] runs them: the driver's ([`Device`]), or, in tests, the same source compiled for the processor.
+//! `kernels/painting.cu` paints with the feed-forward networks, `kernels/loss.cu` runs the loss network of the optimization
+//! engine forward and backward. `build.rs` compiles them to PTX, which the driver finishes for the card it finds, so that a
+//! program with the feature `cuda` needs nothing but the driver at run time, and starts without one. A [`Card`] runs them:
+//! the driver's (`Device`), or, in tests, the same source compiled for the processor (`emulator`).
 
 mod check;
 #[cfg(feature = "cuda")]
