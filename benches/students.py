@@ -138,10 +138,10 @@ def main() -> None:
                 pairs = list(zip(paintings[quality], paintings["reference"]))
                 apart[quality][style] = np.mean([np.abs(a.astype(float) - b).mean() / 255 for a, b in pairs])
                 detail[quality][style] = np.mean([np.divide(energies(a), energies(b)) for a, b in pairs], axis=0)
+    took = times(["reference", *arguments.qualities]) if arguments.plot else {}
     print("| network | difference, mean (worst) | detail, mean | least octave of any style | style loss, ratio of means (worst style) |"
           + (" a painting of 640x360 |" if took else ""))
     print("|---|---|---|---|---|" + ("---|" if took else ""))
-    took = times(["reference", *arguments.qualities]) if arguments.plot else {}
     if arguments.plot:
         plot(arguments.plot, took, {q: (apart[q].mean(), loss[q].mean() / loss["reference"].mean(), detail[q].mean(0).min())
                                     for q in arguments.qualities})
