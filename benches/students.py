@@ -114,6 +114,8 @@ def main() -> None:
     parser.add_argument("--styles", type=int, default=26)
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
+    if len(arguments.photos) < 2:
+        parser.error("the style loss is judged by the paintings of the other photos: name two photos or more")
     network = vgg()
     loss = {quality: np.zeros((arguments.styles, len(arguments.photos))) for quality in ["reference", *arguments.qualities]}
     apart = {quality: np.zeros(arguments.styles) for quality in arguments.qualities}

@@ -246,7 +246,7 @@ impl OptimizeArgs {
             ..usual
         };
         let device = paint.device.resolve().map_err(usage)?;
-        let painter = Optimize::new(&weights, change(settings)).on(&device, &weights)?;
+        let painter = Optimize::on(&device, &weights, change(settings))?;
         let region = painter::region(paint, &store, film.start)?;
         Ok(match (region, &paint.background) {
             (Some(region), Some(background)) => {

@@ -1,7 +1,5 @@
 //! The loss network wherever it runs: what the losses need of it.
 
-use std::sync::Arc;
-
 use rayon::prelude::*;
 
 use crate::{
@@ -78,7 +76,7 @@ pub(super) trait Features: Send {
 
 /// The processor's kernels.
 pub(super) struct OnProcessor {
-    network: Arc<LossNetwork>,
+    network: LossNetwork,
     tape: Tape,
     kept: Vec<Vec<f32>>,
 }
@@ -86,7 +84,7 @@ pub(super) struct OnProcessor {
 impl OnProcessor {
     pub(super) fn new(network: LossNetwork) -> Self {
         Self {
-            network: Arc::new(network),
+            network,
             tape: Tape::default(),
             kept: Vec::new(),
         }

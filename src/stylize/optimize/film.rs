@@ -126,7 +126,7 @@ impl Film {
 /// A painting carried along `motion`; `taken` is the confidence of the nearer ones, and grows.
 ///
 /// What moves is carried from painting to painting, so it is looked up with the kernel that keeps fine strokes longest
-/// (Lanczos'): a cubic one leaves half of the texture of what moves after twenty frames.
+/// (Lanczos').
 fn anchor(
     painting: &Picture,
     [before, now]: [&Luma; 2],
@@ -286,4 +286,63 @@ pub(super) fn start(anchors: &[Anchor], elsewhere: Canvas) -> Canvas {
         }
     }
     canvas
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::temporal::flow::Flow;
+
+    /// A wrong motion of both directions alike is consistent; only the picture tells.
+    #[test]
+    fn what_does_not_look_as_before_is_not_trusted_however_consistent() {
+        let (width, height) = (48, 32);
+        let luma = |value: &dyn Fn(usize) -> u8| Luma {
+            width,
+            height,
+            pixels: (0..width * height).map(|at| value(at % width)).collect(),
+        };
+        let flow = || Flow {
+            width,
+            height,
+            u: vec![0.0; width * height],
+            v: vec![0.0; width * height],
+        };
+        let motion = Motion {
+            backward: flow(),
+            forward: flow(),
+            consistent: vec![1; width * height],
+            boundary: vec![0; width * height],
+            confidence: vec![1.0; width * height],
+        };
+        // Left of the middle only noise of two levels, right of it another surface.
+        let before = luma(&|_| 100);
+        let now = luma(&|x| if x < 24 { 100 + 2 * (x % 2) as u8 } else { 140 });
+        let trust = seen(&before, &now, &motion);
+        let row = &trust[10 * width..][..width];
+        assert!(row[..23].iter().all(|trust| *trust == 1.0), "{row:?}");
+        assert!(row[25..].iter().all(|trust| *trust == 0.0), "{row:?}");
+    }
+
+    /// The mean of two paintings has less texture than either.
+    #[test]
+    fn the_start_is_one_painting_and_not_the_mean_of_several() {
+        let size = Size::of(32, 32);
+        let plane = size.width * size.height;
+        let anchor = |value: f32, confidence: f32| Anchor {
+            target: vec![value; 3 * plane],
+            confidence: vec![confidence; plane],
+        };
+        let begun = |anchors: &[Anchor]| {
+            let elsewhere = Canvas {
+                planes: vec![50.0; 3 * plane],
+                size,
+            };
+            start(anchors, elsewhere).planes[plane + 7]
+        };
+        assert_eq!(begun(&[anchor(10.0, 0.3), anchor(200.0, 0.4)]), 200.0);
+        assert_eq!(begun(&[anchor(10.0, 0.4), anchor(200.0, 0.4)]), 10.0);
+        assert_eq!(begun(&[anchor(10.0, 0.01), anchor(200.0, 0.0)]), 50.0);
+        assert_eq!(begun(&[]), 50.0);
+    }
 }

@@ -190,11 +190,35 @@ pub struct Optimize {
 }
 
 impl Optimize {
-    /// A painter with the loss network of `weights`.
+    /// A painter with the loss network of `weights` on the processor.
     #[must_use]
     pub fn new(weights: &VggWeights, settings: OptimizeSettings) -> Self {
+        let network = OnProcessor::new(weights.on_processor(settings.pooling));
+        Self::with_network(Box::new(network), settings)
+    }
+
+    /// The same on `device`, where that has kernels for it.
+    ///
+    /// # Errors
+    /// When the device has no room for the network.
+    pub fn on(
+        device: &PaintDevice,
+        weights: &VggWeights,
+        settings: OptimizeSettings,
+    ) -> Result<Self, StylizeError> {
+        match device {
+            #[cfg(feature = "cuda")]
+            PaintDevice::Cuda(card) => {
+                let network = features::OnCard::new(weights, settings.pooling, card.clone())?;
+                Ok(Self::with_network(Box::new(network), settings))
+            }
+            PaintDevice::Cpu | PaintDevice::Candle(_) => Ok(Self::new(weights, settings)),
+        }
+    }
+
+    fn with_network(network: Box<dyn Features>, settings: OptimizeSettings) -> Self {
         Self {
-            network: Box::new(OnProcessor::new(weights.on_processor(settings.pooling))),
+            network,
             input: Vec::new(),
             film: Film::new(settings.threads, settings.long_term),
             styles: vec![Styles::new(settings.styles.clone())],
@@ -210,25 +234,6 @@ impl Optimize {
             last_mask: None,
             last_continues: false,
         }
-    }
-
-    /// Has the loss network run on `device`, where that is not the processor.
-    ///
-    /// # Errors
-    /// When the device has no room for the network.
-    pub fn on(mut self, device: &PaintDevice, weights: &VggWeights) -> Result<Self, StylizeError> {
-        match device {
-            #[cfg(feature = "cuda")]
-            PaintDevice::Cuda(card) => {
-                let pooling = self.settings.pooling;
-                self.network = Box::new(features::OnCard::new(weights, pooling, card.clone())?);
-            }
-            PaintDevice::Cpu | PaintDevice::Candle(_) => {
-                let network = weights.on_processor(self.settings.pooling);
-                self.network = Box::new(OnProcessor::new(network));
-            }
-        }
-        Ok(self)
     }
 
     /// Paints only `region` in the style of the settings and the rest in the style of the pictures `outside`, with their
