@@ -30,7 +30,7 @@ pub struct Steadying {
     pub finish: Finisher,
 }
 
-/// How steady a run was: see [`crate::temporal::measure`]. Sampled: every fourth pixel of every fourth row.
+/// How steady a run was: see [`crate::temporal::measure`]. Sampled: some 14,400 pixels of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Steadiness {
     /// Error of the result along the motion, 0..1.

@@ -65,7 +65,8 @@ struct Direction {
     width: usize,
     height: usize,
     weights: Vec<f32>,
-    refiner: Refiner,
+    /// One per level, so that none changes its shape from level to level.
+    refiners: Vec<Refiner>,
 }
 
 /// Finds the motion from picture to picture of a film.
@@ -346,10 +347,15 @@ impl FlowEstimator {
             effort.warps = 1;
         }
         let [first, second] = &mut self.directions;
-        let mut fields = [first, second].map(|direction| Field {
-            u: &mut direction.u,
-            v: &mut direction.v,
-            refiner: &mut direction.refiner,
+        let mut fields = [first, second].map(|direction| {
+            if direction.refiners.len() <= level {
+                direction.refiners.resize_with(level + 1, Refiner::default);
+            }
+            Field {
+                u: &mut direction.u,
+                v: &mut direction.v,
+                refiner: &mut direction.refiners[level],
+            }
         });
         refine(
             &mut self.threads,

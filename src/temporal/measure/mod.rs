@@ -16,8 +16,13 @@ use super::{flow::Motion, warp};
 use crate::frame::Picture;
 use texture::{Grey, OCTAVES, octaves};
 
-/// Sampling step of [`Running`], in pixels: a sixteenth of the pixels give the figure within some percent.
-const STEP: usize = 4;
+/// Samples that [`Running`] takes of a picture, about: they give the figure within some percent.
+const SAMPLES: usize = 14_400;
+
+/// Sampling step of [`Running`] for a picture of so many pixels, in pixels.
+fn step(pixels: usize) -> usize {
+    (pixels as f64 / SAMPLES as f64).sqrt().round().max(1.0) as usize
+}
 
 /// Error sums of a pair of pictures.
 #[derive(Debug, Clone, Copy, Default)]
@@ -249,9 +254,10 @@ impl Running {
             && old_input.width() == input.width()
             && old_output.width() == output.width()
         {
+            let step = step(motion.consistent.len());
             let [first, second] = [
-                pair(old_input, &input, motion, STEP),
-                pair(old_output, output, motion, STEP),
+                pair(old_input, &input, motion, step),
+                pair(old_output, output, motion, step),
             ];
             if first.pixels > 0 {
                 self.input += first.mean_square;
