@@ -1,7 +1,7 @@
 //! Steadies a clip that was painted frame by frame, to measure settings without painting again:
 //!
 //! ```text
-//! steady_clip INPUT PAINTED OUTPUT.mkv [strength] [ultrafast|fast|medium] [full|half]
+//! steady_clip INPUT PAINTED OUTPUT.mkv [strength] [ultrafast|fast|medium] [full|half] [passes]
 //! ```
 //!
 //! Prints the mean times per frame of the flow and of the steadying.
@@ -10,12 +10,12 @@
 use std::{path::Path, time::Instant};
 
 use allaprima::{
-    frame::Packet,
+    frame::{Frame, Packet, Picture},
     sink::{FrameSink, VideoFileSink, VideoSinkSettings},
     source::{FrameSource, Sizing, VideoFileSource, VideoSourceSettings},
     temporal::{
         flow::{FlowEstimator, FlowPreset, FlowScale, FlowSettings, Luma},
-        steady::{Steady, SteadySettings},
+        steady::{FurtherPasses, Steady, SteadySettings},
     },
 };
 use anyhow::{Result, anyhow};
@@ -52,7 +52,7 @@ fn main() -> Result<()> {
         paintings.description(),
         settings,
     )?;
-    let mut flow = FlowEstimator::new(FlowSettings {
+    let flow_settings = FlowSettings {
         preset: match option(1, "medium") {
             "ultrafast" => FlowPreset::UltraFast,
             "fast" => FlowPreset::Fast,
@@ -64,9 +64,22 @@ fn main() -> Result<()> {
             FlowScale::Full
         },
         threads,
-    });
-    let mut steady = Steady::new(SteadySettings::new(option(0, "1").parse()?, threads)?)?;
-    let (mut flow_time, mut steady_time, mut frames) = (0.0, 0.0, 0);
+    };
+    let mut flow = FlowEstimator::new(flow_settings);
+    let steady_settings = SteadySettings::new(option(0, "1").parse()?, threads)?;
+    let mut steady = Steady::new(steady_settings)?;
+    let passes = option(3, "1").parse()?;
+    let mut further = match passes {
+        1 => None,
+        _ => Some(FurtherPasses::new(passes, steady_settings, flow_settings)?),
+    };
+    let write = |sink: &mut VideoFileSink, pictures: Vec<(Picture, Frame)>| {
+        pictures.into_iter().try_for_each(|(picture, mut frame)| {
+            frame.picture = picture;
+            sink.frame(frame)
+        })
+    };
+    let (mut flow_time, mut steady_time, mut further_time, mut frames) = (0.0, 0.0, 0.0, 0);
     while let (Packet::Frame(input), Packet::Frame(mut painting)) =
         (inputs.next()?, paintings.next()?)
     {
@@ -81,14 +94,29 @@ fn main() -> Result<()> {
             flow.recycle(motion);
         }
         frames += 1;
-        sink.frame(painting)?;
+        let Some(further) = &mut further else {
+            sink.frame(painting)?;
+            continue;
+        };
+        let started = Instant::now();
+        let picture = std::mem::replace(&mut painting.picture, Picture::black(0, 0));
+        let done = further.push(picture, luma, painting);
+        further_time += started.elapsed().as_secs_f64();
+        write(&mut sink, done)?;
+    }
+    if let Some(further) = &mut further {
+        let started = Instant::now();
+        let done = further.finish();
+        further_time += started.elapsed().as_secs_f64();
+        write(&mut sink, done)?;
     }
     sink.finish()?;
     let mean = |time: f64| time * 1000.0 / f64::from(frames.max(1));
     println!(
-        "{frames} frames of {width}x{height}: flow {:.1} ms, steady {:.1} ms",
+        "{frames} frames of {width}x{height}: flow {:.1} ms, steady {:.1} ms, further passes {:.1} ms",
         mean(flow_time),
-        mean(steady_time)
+        mean(steady_time),
+        mean(further_time)
     );
     Ok(())
 }

@@ -202,12 +202,12 @@ pub struct VideoArgs {
     #[arg(long, help_heading = "Optimizing")]
     pub resume: bool,
 
-    /// Go through the film so many times, in turn forwards and backwards, each painting drawn to both of its neighbours
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Optimizing", value_parser = clap::value_parser!(u8).range(1..=20))]
-    pub passes: u8,
-
     #[command(flatten)]
     pub steady: SteadyArgs,
+
+    /// Go through the film so many times, in turn forwards and backwards: steadier, and slower (--engine fast: up to 3)
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Painting", value_parser = clap::value_parser!(u8).range(1..=20))]
+    pub passes: u8,
 
     /// Constant rate factor: lower is better and larger [default: 20 for h264, 23 for hevc, 30 for vp9 and av1]
     #[arg(

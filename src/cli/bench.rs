@@ -298,6 +298,7 @@ impl Bench<'_> {
                 scale,
                 threads,
             },
+            passes: 1,
             finish: Finisher::default(),
         }))
     }

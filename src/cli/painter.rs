@@ -365,6 +365,7 @@ impl Painter {
         &self,
         choice: SteadyChoice,
         (preset, scale): (FlowPreset, FlowScale),
+        passes: usize,
     ) -> Result<(Box<dyn Stylizer>, Option<Steadying>)> {
         let SteadyChoice(Some(strength)) = choice else {
             return Ok((self.stylizer()?, None));
@@ -377,6 +378,7 @@ impl Painter {
                 scale,
                 threads,
             },
+            passes,
             finish: self.finisher()?,
         };
         Ok((self.unfinished_stylizer()?, Some(steadying)))

@@ -10,7 +10,10 @@ use allaprima::{
         Finisher, Finishing, MAX_PIXELS, Stylizer,
         optimize::{Optimize, Step, forget_paintings, kept_paintings},
     },
-    temporal::flow::{FlowPreset, FlowScale},
+    temporal::{
+        flow::{FlowPreset, FlowScale},
+        steady::MOST_PASSES,
+    },
 };
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -21,7 +24,7 @@ use super::{
     painter::Painter,
     passes,
     progress::Progress,
-    settings::threads,
+    settings::{SteadyChoice, threads},
     summary::Summary,
     tally::Tally,
     usage,
@@ -74,10 +77,9 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     let source = open(!args.no_audio)?;
     check_pixels(source.info())?;
     let flow = file_flow(source.info().width, source.info().height);
-    if args.passes > 1 && !args.optimize.is_chosen() {
-        return Err(usage(anyhow!(
-            "--passes belongs to --engine optimize: --engine fast paints a film in one go"
-        )));
+    let passes = usize::from(args.passes);
+    if passes > 1 && !args.optimize.is_chosen() {
+        check_passes(passes, args.steady.steady)?;
     }
     let mut pack = None;
     let mut tally = Tally::default();
@@ -96,7 +98,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         tally = follow.tally.clone();
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         let prepare = |painter: Optimize| painter.keeping(frames_folder(args)).watched(watch);
-        if args.passes > 1 {
+        if passes > 1 {
             let (painter, finisher) = args.optimize.unfinished(&args.paint, film)?;
             (Plan::Passes(Box::new(prepare(painter)), finisher), None)
         } else {
@@ -114,7 +116,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
                 .for_each(|note| eprintln!("note: {note}"));
         }
         pack = Some(painter.gallery().pack().origin().to_owned());
-        let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow)?;
+        let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow, passes)?;
         (Plan::Painter(stylizer), steadying)
     };
     let sink = VideoFileSink::create(
@@ -143,7 +145,6 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     let stylizer: Box<dyn Stylizer> = match plan {
         Plan::Painter(stylizer) => stylizer,
         Plan::Passes(painter, finisher) => {
-            let passes = usize::from(args.passes);
             let film = passes::paint(open(false)?, *painter, passes, &control, quiet)
                 .with_context(|| format!("{} was not painted", args.input.display()))?;
             Box::new(Finishing::new(Box::new(film), finisher))
@@ -170,6 +171,21 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     }
     if !quiet {
         eprintln!("{}", summary.sentence());
+    }
+    Ok(())
+}
+
+/// Refuses passes that --engine fast has no use for.
+fn check_passes(passes: usize, steady: SteadyChoice) -> Result<()> {
+    if steady.0.is_none() {
+        return Err(usage(anyhow!(
+            "with --engine fast further --passes steady the film: they do nothing with --steady off"
+        )));
+    }
+    if passes > MOST_PASSES {
+        return Err(usage(anyhow!(
+            "--passes takes 1 to {MOST_PASSES} with --engine fast: more of them make no film steadier"
+        )));
     }
     Ok(())
 }

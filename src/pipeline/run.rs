@@ -10,14 +10,14 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::{
     Control, Outcome, StageStats, StageSummary,
     stage::{self},
-    steadying::{Guided, Prepare, Steadiness, Steadying, prepare, steady},
+    steadying::{Guided, Prepare, Steadier, Steadiness, Steadying, prepare, steady},
 };
 use crate::{
     frame::Packet,
     sink::{FrameSink, SinkError},
     source::{FrameSource, SourceError},
     stylize::{StylizeError, Stylizer},
-    temporal::steady::{Steady, SteadyError},
+    temporal::steady::SteadyError,
 };
 
 /// Packets that wait between two stages at most. Enough to even out an encoder that takes frames in bursts, few enough
@@ -134,8 +134,8 @@ where
         before_paint = Some((from_decode, core, sender));
         let (sender, receiver) = bounded(GUIDED_LINK_CAPACITY);
         let to_encode = std::mem::replace(&mut to_steady, sender);
-        let core = Steady::new(steadying.settings)?;
-        behind_paint = Some((receiver, core, steadying.finish, spare, to_encode));
+        let core = Steadier::new(steadying, spare)?;
+        behind_paint = Some((receiver, core, to_encode));
     }
     let (decoded, prepared, painted, steadied, encoded) = std::thread::scope(|scope| {
         // Closures own the channel ends, so a thread that could not be started closes them as one that failed does.
@@ -146,10 +146,8 @@ where
         let paint = stage::spawn(scope, PAINT, move || {
             paint(from_prepare, stylizer, time_base, to_steady)
         });
-        let steady = behind_paint.map(|(previous, core, finish, spare, next)| {
-            stage::spawn(scope, STEADY, move || {
-                steady(previous, core, finish, &spare, next)
-            })
+        let steady = behind_paint.map(|(previous, core, next)| {
+            stage::spawn(scope, STEADY, move || steady(previous, core, next))
         });
         let encode = stage::spawn(scope, ENCODE, move || encode(from_paint, sink, control));
         (

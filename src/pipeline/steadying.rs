@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use super::{Outcome, PipelineError, StageStats};
 use crate::{
-    frame::{Packet, Picture, ResetReason},
+    frame::{Frame, Packet, Picture, ResetReason},
     stylize::{Finisher, StylizeError},
     temporal::{
         flow::{FlowEstimator, FlowSettings, Luma, Motion, SpareMotions},
-        measure::Running,
+        measure::{Running, Tracks},
         scene_cut::SceneCuts,
-        steady::{Steady, SteadySettings},
+        steady::{FurtherPasses, Steady, SteadyError, SteadySettings},
     },
 };
 
@@ -26,6 +26,8 @@ pub struct Steadying {
     pub settings: SteadySettings,
     /// How motion is found.
     pub flow: FlowSettings,
+    /// How often the film is gone through, 1 to [`MOST_PASSES`](crate::temporal::steady::MOST_PASSES).
+    pub passes: usize,
     /// What is done to the steady painting; the stylizer leaves it undone.
     pub finish: Finisher,
 }
@@ -137,57 +139,143 @@ pub(super) fn prepare(
     Outcome::Disconnected
 }
 
-/// Steadies and finishes each painting, and measures how steady the result is; motions go back to `spare`.
+/// What a painting waits with until it is steady.
+struct Held {
+    /// Without its picture.
+    frame: Frame,
+    /// Where the finish needs it.
+    original: Option<Picture>,
+    tracks: Option<Tracks>,
+}
+
+/// What the stage `steady` works with.
+pub(super) struct Steadier {
+    steady: Steady,
+    further: Option<FurtherPasses<Held>>,
+    finish: Finisher,
+    /// Of the input and of the result.
+    measured: [Running; 2],
+    cuts: u64,
+    spare: SpareMotions,
+}
+
+impl Steadier {
+    /// Motions go back to `spare`.
+    pub(super) fn new(steadying: Steadying, spare: SpareMotions) -> Result<Self, SteadyError> {
+        let Steadying {
+            settings,
+            flow,
+            passes,
+            finish,
+        } = steadying;
+        let further = (passes > 1).then(|| FurtherPasses::new(passes, settings, flow));
+        Ok(Self {
+            steady: Steady::new(settings)?,
+            further: further.transpose()?,
+            finish,
+            measured: Default::default(),
+            cuts: 0,
+            spare,
+        })
+    }
+
+    /// Takes the next painting and gives out those that are done.
+    fn push(&mut self, mut frame: Frame, guide: Guide) -> Result<Vec<Frame>, StylizeError> {
+        let Guide {
+            original,
+            luma,
+            motion,
+        } = guide;
+        let painting = std::mem::replace(&mut frame.picture, Picture::black(0, 0));
+        let steadied = self.steady.push(painting, &luma, motion.as_ref());
+        let tracks = motion.map(|motion| {
+            let tracks = Tracks::some(&motion);
+            self.spare.give(motion);
+            tracks
+        });
+        self.measured[0].push(&original, tracks.as_ref());
+        let held = Held {
+            frame,
+            original: self.finish.needs_original().then_some(original),
+            tracks,
+        };
+        let done = match &mut self.further {
+            Some(further) => further.push(steadied, luma, held),
+            None => vec![(steadied, held)],
+        };
+        self.complete(done)
+    }
+
+    /// The scene ends: gives out all that is left of it.
+    fn end_scene(&mut self) -> Result<Vec<Frame>, StylizeError> {
+        let done = self.further.as_mut().map(FurtherPasses::finish);
+        self.complete(done.unwrap_or_default())
+    }
+
+    fn complete(&mut self, done: Vec<(Picture, Held)>) -> Result<Vec<Frame>, StylizeError> {
+        let frames = done.into_iter().map(|(mut picture, held)| {
+            let original = held.original.unwrap_or_else(|| Picture::black(0, 0));
+            self.finish.apply(&original, &mut picture)?;
+            self.measured[1].push(&picture, held.tracks.as_ref());
+            let mut frame = held.frame;
+            frame.picture = picture;
+            Ok(frame)
+        });
+        frames.collect()
+    }
+
+    fn reset(&mut self, reason: ResetReason) {
+        self.steady.reset();
+        self.finish.reset();
+        self.cuts += u64::from(reason == ResetReason::SceneCut);
+    }
+
+    fn steadiness(&self) -> Option<Steadiness> {
+        let [input, output] = &self.measured;
+        Some(Steadiness {
+            e_stab: output.result()?,
+            e_stab_input: input.result()?,
+            cuts: self.cuts,
+        })
+    }
+}
+
+/// Steadies and finishes the paintings, and measures how steady the result is.
 pub(super) fn steady(
     previous: Receiver<Guided>,
-    mut core: Steady,
-    mut finish: Finisher,
-    spare: &SpareMotions,
+    mut core: Steadier,
     next: Sender<Guided>,
 ) -> Outcome<(StageStats, Option<Steadiness>), PipelineError> {
     let mut stats = StageStats::default();
-    let mut measured = Running::default();
-    let mut cuts = 0;
-    for mut guided in &previous {
-        match (&mut guided.packet, guided.guide.take()) {
+    for Guided { packet, guide } in &previous {
+        let done = match (packet, guide) {
             (Packet::Frame(frame), Some(guide)) => {
-                let finished = stats.time_frame(|| {
-                    let Guide {
-                        original,
-                        luma,
-                        motion,
-                    } = *guide;
-                    let painting = std::mem::replace(&mut frame.picture, Picture::black(0, 0));
-                    frame.picture = core.push(painting, &luma, motion.as_ref());
-                    finish.apply(&original, &mut frame.picture)?;
-                    measured.push(original, &frame.picture, motion.as_ref());
-                    if let Some(motion) = motion {
-                        spare.give(motion);
-                    }
-                    Ok::<_, StylizeError>(())
-                });
-                if let Err(error) = finished {
-                    return Outcome::Failed(error.into());
-                }
+                let done = stats.time_frame(|| core.push(frame, *guide));
+                done.map(|frames| (frames, None))
             }
             (Packet::Reset(reason), _) => {
-                core.reset();
-                finish.reset();
-                cuts += u64::from(*reason == ResetReason::SceneCut);
+                let done = stats.busy(|| core.end_scene());
+                core.reset(reason);
+                done.map(|frames| (frames, Some(Packet::Reset(reason))))
             }
-            _ => {}
-        }
-        let end = matches!(guided.packet, Packet::End);
-        if next.send(guided).is_err() {
-            return Outcome::Disconnected;
+            (Packet::End, _) => {
+                let done = stats.busy(|| core.end_scene());
+                done.map(|frames| (frames, Some(Packet::End)))
+            }
+            (packet, _) => Ok((Vec::new(), Some(packet))),
+        };
+        let (frames, packet) = match done {
+            Ok(done) => done,
+            Err(error) => return Outcome::Failed(error.into()),
+        };
+        let end = matches!(packet, Some(Packet::End));
+        for packet in frames.into_iter().map(Packet::Frame).chain(packet) {
+            if next.send(packet.into()).is_err() {
+                return Outcome::Disconnected;
+            }
         }
         if end {
-            let steadiness = measured.result().map(|(input, output)| Steadiness {
-                e_stab: output,
-                e_stab_input: input,
-                cuts,
-            });
-            return Outcome::Finished((stats, steadiness));
+            return Outcome::Finished((stats, core.steadiness()));
         }
     }
     Outcome::Disconnected

@@ -121,11 +121,47 @@ fn of_an_option_given_twice_the_last_counts() {
     assert_eq!(files(&folder), ["b.mp4", "in.mp4"]);
 }
 
+/// Pictures wait for a pass backwards; sound does not wait with them.
+#[test]
+fn further_passes_are_steadier_and_lose_nothing() {
+    let folder = TempDir::new().unwrap();
+    clip(&folder, "in.mp4", "96x64", "5");
+    let packets = |file: &str, stream: &str| {
+        let entries = ["-show_entries", "packet=pts,duration", "-of", "csv"];
+        let probe = Command::new("ffprobe")
+            .args(["-v", "error", "-select_streams", stream])
+            .args(entries)
+            .arg(folder.path().join(file))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(probe.stdout).unwrap();
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let mut errors = Vec::new();
+    for passes in ["1", "2", "3"] {
+        let file = format!("{passes}.mp4");
+        let args = ["video", "in.mp4", "-o", &file, "--json", "--passes", passes];
+        let output = run(&args, &folder);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let steadiness = &json(&output)["steadiness"];
+        errors.push(["e_stab", "e_stab_input"].map(|key| steadiness[key].as_f64().unwrap()));
+        for stream in ["v", "a"] {
+            assert_eq!(packets(&file, stream), packets("1.mp4", stream), "{file}");
+        }
+        assert_eq!(count_frames(&folder.path().join(file)), 50);
+    }
+    assert!(errors[1][0] < 0.95 * errors[0][0], "{errors:?}");
+    assert!(errors[2][0] < 0.95 * errors[0][0], "{errors:?}");
+    assert!(errors.iter().all(|error| error[1] == errors[0][1]));
+}
+
 #[test]
 fn wrong_usage_is_status_2_and_names_the_option() {
     let folder = TempDir::new().unwrap();
     clip(&folder, "in.mp4", "64x48", "0.2");
-    let cases: [(&[&str], &str); 17] = [
+    let cases: [(&[&str], &str); 19] = [
         (&["--style", "stary"], "starry"),
         (&["--style", "26"], "0 to 25"),
         (&["--style", "wave:0"], "weight"),
@@ -146,6 +182,8 @@ fn wrong_usage_is_status_2_and_names_the_option() {
         (&["--crf", "52"], "--crf"),
         (&["--preset", "brisk"], "--preset"),
         (&["-o", "out.avi"], "avi"),
+        (&["--passes", "4"], "1 to 3"),
+        (&["--passes", "2", "--steady", "off"], "--steady off"),
     ];
     for (extra, named) in cases {
         let args = [&["video", "in.mp4", "-o", "out.mp4"], extra].concat();

@@ -16,13 +16,8 @@ use super::{flow::Motion, warp};
 use crate::frame::Picture;
 use texture::{Grey, OCTAVES, octaves};
 
-/// Samples that [`Running`] takes of a picture, about: they give the figure within some percent.
+/// Pixels that [`Tracks::some`] looks at, about: they give the error within some percent.
 const SAMPLES: usize = 14_400;
-
-/// Sampling step of [`Running`] for a picture of so many pixels, in pixels.
-fn step(pixels: usize) -> usize {
-    (pixels as f64 / SAMPLES as f64).sqrt().round().max(1.0) as usize
-}
 
 /// Error sums of a pair of pictures.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,29 +28,57 @@ struct Pair {
     pixels: usize,
 }
 
-/// Error along the motion between `before` and `now`, over every `step`-th pixel of every `step`-th row.
-fn pair(before: &Picture, now: &Picture, motion: &Motion, step: usize) -> Pair {
-    let (width, height) = (now.width(), now.height());
-    let (mut sum, mut pixels) = (0.0_f64, 0);
-    for y in (step / 2..height).step_by(step) {
-        let mut row = 0.0_f32;
-        for x in (step / 2..width).step_by(step) {
-            let at = y * width + x;
-            if motion.consistent[at] == 0 {
-                continue;
+/// Where pixels of a picture were in the picture before: some of them, or all.
+#[derive(Debug, Clone)]
+pub struct Tracks {
+    /// Pixels of the picture.
+    size: (usize, usize),
+    /// Of each trackable pixel its index and its position in the picture before.
+    tracks: Vec<(u32, [f32; 2])>,
+}
+
+impl Tracks {
+    /// Every `step`-th pixel of every `step`-th row, as far as it can be tracked.
+    fn every(step: usize, motion: &Motion) -> Self {
+        let flow = &motion.backward;
+        let mut tracks = Vec::new();
+        for y in (step / 2..flow.height).step_by(step) {
+            for x in (step / 2..flow.width).step_by(step) {
+                let at = y * flow.width + x;
+                if motion.consistent[at] != 0 {
+                    let place = [x as f32 + flow.u[at], y as f32 + flow.v[at]];
+                    tracks.push((at as u32, place));
+                }
             }
-            let [px, py] = [
-                x as f32 + motion.backward.u[at],
-                y as f32 + motion.backward.v[at],
-            ];
-            let old = warp::cubic_rgb(before, px, py);
-            for (old, &new) in old.iter().zip(&now.rgb()[3 * at..3 * at + 3]) {
-                row += (f32::from(new) - old).powi(2);
-            }
-            pixels += 1;
         }
-        sum += f64::from(row);
+        Self {
+            size: (flow.width, flow.height),
+            tracks,
+        }
     }
+
+    /// Some 14,400 pixels, spread evenly, as far as they can be tracked.
+    #[must_use]
+    pub fn some(motion: &Motion) -> Self {
+        let pixels = motion.consistent.len() as f64;
+        let step = (pixels / SAMPLES as f64).sqrt().round().max(1.0);
+        Self::every(step as usize, motion)
+    }
+}
+
+/// Error between `before` and `now`, pictures of the size of the tracks.
+fn pair(before: &Picture, now: &Picture, tracks: &Tracks) -> Pair {
+    let mut sum = 0.0_f64;
+    for &(at, [x, y]) in &tracks.tracks {
+        let old = warp::cubic_rgb(before, x, y);
+        let new = &now.rgb()[3 * at as usize..][..3];
+        let square = old
+            .iter()
+            .zip(new)
+            .map(|(old, &new)| (f32::from(new) - old).powi(2));
+        sum += f64::from(square.sum::<f32>());
+    }
+    let pixels = tracks.tracks.len();
     Pair {
         mean_square: sum / (3.0 * 255.0 * 255.0 * pixels.max(1) as f64),
         pixels,
@@ -149,9 +172,10 @@ impl Measure {
         }
         let now = [Some(input), Some(stylised), baseline];
         if let (Some(before), Some(motion)) = (&self.before, motion) {
+            let tracks = Tracks::every(1, motion);
             let error = |at: usize| {
                 let (before, now) = (before[at].as_ref()?, now[at].as_ref()?);
-                Some(pair(before, now, motion, 1))
+                Some(pair(before, now, &tracks))
             };
             match (error(0), error(1)) {
                 (Some(input), Some(stylised)) if !is_cut(input, motion) => {
@@ -240,43 +264,35 @@ fn is_cut(input: Pair, motion: &Motion) -> bool {
 /// Measures a film while it passes.
 #[derive(Debug, Default)]
 pub struct Running {
-    before: Option<(Picture, Picture)>,
-    input: f64,
-    output: f64,
+    before: Option<Picture>,
+    sum: f64,
     pairs: usize,
 }
 
 impl Running {
-    /// Takes the next input with its result; without `motion` they do not continue what came before.
-    pub fn push(&mut self, input: Picture, output: &Picture, motion: Option<&Motion>) {
-        if let (Some((old_input, old_output)), Some(motion)) = (&self.before, motion)
-            && motion.consistent.len() == input.width() * input.height()
-            && old_input.width() == input.width()
-            && old_output.width() == output.width()
+    /// Takes the next picture; without `tracks` it does not continue the one before.
+    pub fn push(&mut self, picture: &Picture, tracks: Option<&Tracks>) {
+        let size = (picture.width(), picture.height());
+        if let (Some(before), Some(tracks)) = (&self.before, tracks)
+            && tracks.size == size
+            && (before.width(), before.height()) == size
         {
-            let step = step(motion.consistent.len());
-            let [first, second] = [
-                pair(old_input, &input, motion, step),
-                pair(old_output, output, motion, step),
-            ];
-            if first.pixels > 0 {
-                self.input += first.mean_square;
-                self.output += second.mean_square;
+            let pair = pair(before, picture, tracks);
+            if pair.pixels > 0 {
+                self.sum += pair.mean_square;
                 self.pairs += 1;
             }
         }
         match &mut self.before {
-            Some((old_input, old_output)) => {
-                *old_input = input;
-                old_output.clone_from(output);
+            Some(before) if (before.width(), before.height()) == size => {
+                before.rgb_mut().copy_from_slice(picture.rgb());
             }
-            None => self.before = Some((input, output.clone())),
+            before => *before = Some(picture.clone()),
         }
     }
 
-    /// e_stab of the input and of the output, 0..1; `None` before two pictures that belong together.
-    pub fn result(&self) -> Option<(f64, f64)> {
-        let mean = |sum: f64| (sum / self.pairs as f64).sqrt();
-        (self.pairs > 0).then(|| (mean(self.input), mean(self.output)))
+    /// e_stab, 0..1; `None` before two pictures that belong together.
+    pub fn result(&self) -> Option<f64> {
+        (self.pairs > 0).then(|| (self.sum / self.pairs as f64).sqrt())
     }
 }

@@ -16,10 +16,12 @@
 //!
 //! All of it works on [`colour`] at half size, as video codecs store it.
 //!
-//! Nothing is looked up further back than one frame and nothing ahead: it works live.
+//! Nothing is looked up further back than one frame and nothing ahead: it works live. Films in files may be gone over
+//! again ([`FurtherPasses`]).
 
 mod blend;
 mod colour;
+mod further;
 mod grid;
 mod octaves;
 mod pyramid;
@@ -29,6 +31,8 @@ mod tests;
 mod trust;
 
 use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
+
+pub use further::{FurtherPasses, MOST_PASSES};
 
 use super::flow::{Luma, Motion};
 use crate::frame::Picture;
