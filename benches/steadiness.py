@@ -4,8 +4,8 @@
     pip install numpy opencv-python-headless matplotlib
     steadiness.py clips  --work DIR --samples samples [--film NAME=FILE ...]
     steadiness.py paint  --work DIR --allaprima target/release/allaprima --styles starry,comic
-    steadiness.py steady --work DIR --steady-clip target/release/examples/steady_clip [--strength 1]
-    steadiness.py table  --work DIR [--yardstick steadiness.py] [--strength 1]
+    steadiness.py steady --work DIR --steady-clip target/release/examples/steady_clip [--strength 1] [--passes 1]
+    steadiness.py table  --work DIR [--yardstick steadiness.py] [--strength 1] [--passes 1]
     steadiness.py plot   --work DIR --clips bunny,pan --styles starry,comic -o benches/steadiness.png
 
 `clips` cuts 60 frames out of each film (FILMS says where) and makes three films whose motion is exactly known from the
@@ -179,12 +179,21 @@ def paint(a):
                 subprocess.run([a.allaprima, "video", a.work / f"{name}.mkv", "-o", output, "--style", style, "--steady", "off", "--lossless", "--quiet"], check=True)
 
 
+def steadied(a, name, style):
+    passes = "" if a.passes == "1" else f".passes{a.passes}"
+    return a.work / f"{name}.{style}.{a.strength}{passes}.mkv"
+
+
+def run_steady(a, name, plain, output, strength, passes):
+    output.unlink(missing_ok=True)
+    command = [a.steady_clip, a.work / f"{name}.mkv", plain, output, strength, "medium", "full", passes]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
 def steady(a):
     for name in names_in(a):
         for style in styles_in(a, name):
-            plain, output = a.work / f"{name}.{style}.plain.mkv", a.work / f"{name}.{style}.{a.strength}.mkv"
-            output.unlink(missing_ok=True)
-            subprocess.run([a.steady_clip, a.work / f"{name}.mkv", plain, output, a.strength], check=True, stdout=subprocess.DEVNULL)
+            run_steady(a, name, a.work / f"{name}.{style}.plain.mkv", steadied(a, name, style), a.strength, a.passes)
 
 
 def warp(image, flow, mode=cv2.INTER_CUBIC):
@@ -240,7 +249,7 @@ def table(a):
     for name in names_in(a):
         true = known_motion(a, name)
         for style in styles_in(a, name):
-            plain, output = a.work / f"{name}.{style}.plain.mkv", a.work / f"{name}.{style}.{a.strength}.mkv"
+            plain, output = a.work / f"{name}.{style}.plain.mkv", steadied(a, name, style)
             run = subprocess.run([sys.executable, a.yardstick, a.work / f"{name}.mkv", output, "--baseline", plain, "--json"], check=True, capture_output=True, text=True)
             r = json.loads(run.stdout)
             r["true"] = e_stab(read(output), true) / e_stab(read(plain), true) if true else None
@@ -293,11 +302,13 @@ def plot(a):
             for keep in (0.5, 0.75, 0.9, 0.95):
                 add("warp and blend, bilinear", keep, list(naive(plain, motion, keep, cv2.INTER_LINEAR)), plain, motion, base)
                 add("warp and blend, bicubic", keep, list(naive(plain, motion, keep, cv2.INTER_CUBIC)), plain, motion, base)
+            output = a.work / "plot.mkv"
             for strength in ("0.25", "0.5", "0.75", "1"):
-                output = a.work / f"plot.{strength}.mkv"
-                output.unlink(missing_ok=True)
-                subprocess.run([a.steady_clip, a.work / f"{name}.mkv", plain_path, output, strength], check=True, stdout=subprocess.DEVNULL)
+                run_steady(a, name, plain_path, output, strength, "1")
                 add("allaprima --steady", strength, read(output), plain, motion, base)
+            for passes in ("1", "2", "3"):
+                run_steady(a, name, plain_path, output, "1", passes)
+                add("allaprima --passes", passes, read(output), plain, motion, base)
     figure, axes = plt.subplots(1, 3, figsize=(13, 4.2), sharey=True)
     for axis, title, index in zip(axes, ("finest octave", "second octave", "third octave"), (1, 2, 3)):
         for curve, points in curves.items():
@@ -318,7 +329,7 @@ def main():
     p.add_argument("--work", type=pathlib.Path, required=True)
     p.add_argument("--samples", type=pathlib.Path, default=pathlib.Path("samples"))
     p.add_argument("--film", action="append", default=[], metavar="NAME=FILE")
-    p.add_argument("--clips"), p.add_argument("--styles"), p.add_argument("--strength", default="1")
+    p.add_argument("--clips"), p.add_argument("--styles"), p.add_argument("--strength", default="1"), p.add_argument("--passes", default="1")
     p.add_argument("--allaprima", default="target/release/allaprima")
     p.add_argument("--steady-clip", default="target/release/examples/steady_clip")
     p.add_argument("--yardstick", default="steadiness.py"), p.add_argument("-o", "--output", default="steadiness.png")

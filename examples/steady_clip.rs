@@ -86,6 +86,7 @@ fn main() -> Result<()> {
         let started = Instant::now();
         let luma = Luma::from_rgb(&input.picture);
         let motion = flow.push(&luma);
+        let found = motion.as_ref().and_then(|_| flow.found());
         flow_time += started.elapsed().as_secs_f64();
         let started = Instant::now();
         painting.picture = steady.push(painting.picture, &luma, motion.as_ref());
@@ -100,7 +101,7 @@ fn main() -> Result<()> {
         };
         let started = Instant::now();
         let picture = std::mem::replace(&mut painting.picture, Picture::black(0, 0));
-        let done = further.push(picture, luma, painting);
+        let done = further.push(picture, luma, found, painting);
         further_time += started.elapsed().as_secs_f64();
         write(&mut sink, done)?;
     }

@@ -12,7 +12,7 @@ use crate::{
     frame::{Frame, Packet, Picture, ResetReason},
     stylize::{Finisher, StylizeError},
     temporal::{
-        flow::{FlowEstimator, FlowSettings, Luma, Motion, SpareMotions},
+        flow::{FlowEstimator, FlowSettings, Found, Luma, Motion, SpareMotions},
         measure::{Running, Tracks},
         scene_cut::SceneCuts,
         steady::{FurtherPasses, Steady, SteadyError, SteadySettings},
@@ -63,12 +63,16 @@ struct Guide {
     original: Picture,
     luma: Luma,
     motion: Option<Motion>,
+    /// The same for further passes.
+    found: Option<Found>,
 }
 
 /// What the stage `prepare` works with.
 pub(super) struct Prepare {
     flow: FlowEstimator,
     cuts: SceneCuts,
+    /// Whether the motion will be needed again.
+    again: bool,
 }
 
 impl Prepare {
@@ -76,6 +80,7 @@ impl Prepare {
         Self {
             flow: FlowEstimator::new(steadying.flow).backward_only(),
             cuts: SceneCuts::default(),
+            again: steadying.passes > 1,
         }
     }
 
@@ -94,10 +99,14 @@ impl Prepare {
         let luma = Luma::from_rgb(picture);
         let motion = self.flow.push(&luma);
         let cut = self.cuts.push(picture, motion.as_ref());
+        let motion = motion.filter(|_| !cut);
+        let found = motion.as_ref().filter(|_| self.again);
+        let found = found.and_then(|_| self.flow.found());
         let guide = Guide {
             original: picture.clone(),
             luma,
-            motion: motion.filter(|_| !cut),
+            motion,
+            found,
         };
         (guide, cut)
     }
@@ -185,6 +194,7 @@ impl Steadier {
             original,
             luma,
             motion,
+            found,
         } = guide;
         let painting = std::mem::replace(&mut frame.picture, Picture::black(0, 0));
         let steadied = self.steady.push(painting, &luma, motion.as_ref());
@@ -200,7 +210,7 @@ impl Steadier {
             tracks,
         };
         let done = match &mut self.further {
-            Some(further) => further.push(steadied, luma, held),
+            Some(further) => further.push(steadied, luma, found, held),
             None => vec![(steadied, held)],
         };
         self.complete(done)

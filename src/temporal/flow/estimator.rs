@@ -1,5 +1,9 @@
 //! Runs the stages of the flow, coarse to fine, both directions in lockstep.
 
+mod found;
+
+pub use found::Found;
+
 use super::{
     Flow, FlowPreset, FlowSettings, Luma, Motion,
     densify::Densify,
@@ -164,12 +168,17 @@ impl FlowEstimator {
                 return motion;
             }
             self.estimate(2);
-            let mut flows = [&mut motion.backward, &mut motion.forward];
-            let wanted = if self.backward_only { 1 } else { 2 };
-            self.hand_out(size, &mut flows[..wanted]);
-            self.mask(&mut motion);
+            self.complete(size, &mut motion);
             motion
         })
+    }
+
+    /// Fills a motion from the finest level's fields.
+    fn complete(&mut self, size: (usize, usize), motion: &mut Motion) {
+        let mut flows = [&mut motion.backward, &mut motion.forward];
+        let wanted = if self.backward_only { 1 } else { 2 };
+        self.hand_out(size, &mut flows[..wanted]);
+        self.mask(motion);
     }
 
     /// Forgets the previous picture: the next one begins a new scene.

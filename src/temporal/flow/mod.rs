@@ -28,7 +28,7 @@ mod known_motion;
 #[cfg(test)]
 mod tests;
 
-pub use estimator::{FlowEstimator, SpareMotions};
+pub use estimator::{FlowEstimator, Found, SpareMotions};
 pub use luma::Luma;
 
 /// Motion of every pixel, in pixels of the picture it belongs to; rows packed, top row first.

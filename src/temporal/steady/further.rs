@@ -13,7 +13,7 @@
 use super::{Steady, SteadyError, SteadySettings};
 use crate::{
     frame::Picture,
-    temporal::flow::{FlowEstimator, FlowSettings, Luma},
+    temporal::flow::{FlowEstimator, FlowSettings, Found, Luma},
 };
 
 /// The most passes that make a difference: a fourth takes another hundredth off the flicker.
@@ -32,12 +32,14 @@ const OVERLAP: usize = 4;
 struct Waiting<T> {
     steadied: Picture,
     input: Luma,
+    /// Motion from the picture before.
+    found: Option<Found>,
     /// What the run before made of it.
     earlier: Option<Picture>,
     rest: T,
 }
 
-/// A steadier with its own eye for motion.
+/// A steadier that is told the motion as it was found.
 struct Pass {
     flow: FlowEstimator,
     steady: Steady,
@@ -51,13 +53,14 @@ impl Pass {
         })
     }
 
-    fn reset(&mut self) {
-        self.flow.reset();
-        self.steady.reset();
-    }
-
-    fn push(&mut self, picture: Picture, input: &Luma) -> Picture {
-        let motion = self.flow.push(input);
+    fn push(
+        &mut self,
+        picture: Picture,
+        input: &Luma,
+        found: Option<&Found>,
+        reversed: bool,
+    ) -> Picture {
+        let motion = found.map(|found| self.flow.again(found, reversed));
         let picture = self.steady.push(picture, input, motion.as_ref());
         if let Some(motion) = motion {
             self.flow.recycle(motion);
@@ -100,14 +103,22 @@ impl<T> FurtherPasses<T> {
         })
     }
 
-    /// Takes the next steady picture of a scene with the luma of its input, and gives out what is done: mostly nothing, then
-    /// many pictures at once. Every call does an equal part of the work.
-    pub fn push(&mut self, steadied: Picture, input: Luma, rest: T) -> Vec<(Picture, T)> {
+    /// Takes the next steady picture of a scene with the luma of its input and, but for the first, the motion from the
+    /// picture before; gives out what is done: mostly nothing, then many pictures at once. Every call does an equal part of
+    /// the work.
+    pub fn push(
+        &mut self,
+        steadied: Picture,
+        input: Luma,
+        found: Option<Found>,
+        rest: T,
+    ) -> Vec<(Picture, T)> {
         let [least, most] = RUN;
         let length = (RUN_PIXELS / (input.width * input.height).max(1)).clamp(least, most);
         self.since.push(Waiting {
             steadied,
             input,
+            found,
             earlier: None,
             rest,
         });
@@ -141,7 +152,7 @@ impl<T> FurtherPasses<T> {
         self.go_back(0, done);
         pictures.extend(self.take(done));
         if let Some(forwards) = &mut self.forwards {
-            forwards.reset();
+            forwards.steady.reset();
         }
         pictures
     }
@@ -151,21 +162,23 @@ impl<T> FurtherPasses<T> {
         self.shared = self.run.len();
         self.run.append(&mut self.since);
         self.ahead = self.run.len();
-        self.backwards.reset();
+        self.backwards.steady.reset();
     }
 
     /// Goes on with the run until only the first `ahead` are left; only the first `done` are given out behind it.
     fn go_back(&mut self, ahead: usize, done: usize) {
         while self.ahead > ahead {
             self.ahead -= 1;
-            let waiting = &mut self.run[self.ahead];
+            let (here, behind) = self.run.split_at_mut(self.ahead + 1);
+            let waiting = &mut here[self.ahead];
+            let found = behind.first().and_then(|behind| behind.found.as_ref());
             let steadied = if self.ahead < done {
                 // Nobody looks at it again.
                 std::mem::replace(&mut waiting.steadied, Picture::black(0, 0))
             } else {
                 waiting.steadied.clone()
             };
-            let mut settled = self.backwards.push(steadied, &waiting.input);
+            let mut settled = self.backwards.push(steadied, &waiting.input, found, true);
             if let Some(earlier) = &waiting.earlier {
                 let share = (self.ahead + 1) as f32 / (self.shared + 1) as f32;
                 mix(&mut settled, earlier, share);
@@ -180,7 +193,7 @@ impl<T> FurtherPasses<T> {
         let taken = self.run.drain(..done).map(|waiting| {
             let picture = waiting.earlier.expect("the run has gone over it");
             let picture = match forwards {
-                Some(pass) => pass.push(picture, &waiting.input),
+                Some(pass) => pass.push(picture, &waiting.input, waiting.found.as_ref(), false),
                 None => picture,
             };
             (picture, waiting.rest)
@@ -233,13 +246,16 @@ mod tests {
     fn film(length: usize, passes: usize) -> Vec<Picture> {
         let settings = SteadySettings::new(1.0, 1).unwrap();
         let flow = FlowSettings::default();
-        let mut first = Pass::new(settings, flow).unwrap();
+        let mut first = Steady::new(settings).unwrap();
+        let mut estimator = FlowEstimator::new(flow);
         let mut further = (passes > 1).then(|| FurtherPasses::new(passes, settings, flow).unwrap());
         let mut pictures = Vec::new();
         for t in 0..length {
-            let picture = first.push(painting(t), &input(t));
+            let motion = estimator.push(&input(t));
+            let found = motion.as_ref().and_then(|_| estimator.found());
+            let picture = first.push(painting(t), &input(t), motion.as_ref());
             match &mut further {
-                Some(further) => pictures.extend(further.push(picture, input(t), t)),
+                Some(further) => pictures.extend(further.push(picture, input(t), found, t)),
                 None => pictures.push((picture, t)),
             }
         }
@@ -302,8 +318,11 @@ mod tests {
         let mut further = FurtherPasses::new(3, settings, FlowSettings::default()).unwrap();
         let mut scene = || {
             let mut pictures = Vec::new();
+            let mut estimator = FlowEstimator::new(FlowSettings::default());
             for t in 0..40 {
-                pictures.extend(further.push(painting(t), input(t), ()));
+                let motion = estimator.push(&input(t));
+                let found = motion.and_then(|_| estimator.found());
+                pictures.extend(further.push(painting(t), input(t), found, ()));
             }
             pictures.extend(further.finish());
             pictures

@@ -1,0 +1,110 @@
+//! Motion kept for later, at the size at which it was found.
+//!
+//! Who goes over a film again, forwards or backwards, needs the motion between the same pictures again. Finding it takes four
+//! times as long as enlarging it, and at its own size it takes a few bytes a pixel.
+
+use super::FlowEstimator;
+use crate::temporal::flow::Motion;
+
+/// Both directions of the flow between two pictures, before it is brought to their size.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Of the pictures.
+    size: (usize, usize),
+    /// Of the fields.
+    level: (usize, usize),
+    /// u and v, from the later picture to the earlier and back, in pixels of the level.
+    fields: [[Vec<f32>; 2]; 2],
+}
+
+impl FlowEstimator {
+    /// What is behind the motion that was handed out last; `None` when there was none, or none was looked for.
+    #[must_use]
+    pub fn found(&self) -> Option<Found> {
+        let size = self.size?;
+        let [first, second] = &self.directions;
+        let known = first.width > 0 && (first.width, first.height) == (second.width, second.height);
+        (known && self.plan(size).1 > 0).then(|| Found {
+            size,
+            level: (first.width, first.height),
+            fields: [first, second].map(|direction| [direction.u.clone(), direction.v.clone()]),
+        })
+    }
+
+    /// The motion once more: the very one that was handed out, or `reversed`, that of the same two pictures in a film played
+    /// in reverse. The estimator must be of the same settings; it forgets the picture before.
+    ///
+    /// # Panics
+    /// When the settings are others.
+    pub fn again(&mut self, found: &Found, reversed: bool) -> Motion {
+        self.reset();
+        let factor = 1 << self.plan(found.size).0;
+        let (width, height) = found.level;
+        assert_eq!(
+            (width, height),
+            (found.size.0.div_ceil(factor), found.size.1.div_ceil(factor)),
+            "found with other settings"
+        );
+        for (at, direction) in self.directions.iter_mut().enumerate() {
+            let [u, v] = &found.fields[if reversed { 1 - at } else { at }];
+            direction.u.clone_from(u);
+            direction.v.clone_from(v);
+            // The masks are made in these.
+            direction.start_u.resize(u.len(), 0.0);
+            direction.start_v.resize(v.len(), 0.0);
+            (direction.width, direction.height) = found.level;
+        }
+        let mut motion = self.spare.take().unwrap_or_default();
+        self.complete(found.size, &mut motion);
+        motion
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::temporal::flow::{FlowPreset, FlowScale, FlowSettings, Luma};
+
+    /// A smooth texture that slides, its right half another way.
+    fn scene(t: usize, (width, height): (usize, usize)) -> Luma {
+        let pixels = (0..width * height).map(|at| {
+            let (x, y, t) = ((at % width) as f32, (at / width) as f32, t as f32);
+            let slide = if x < width as f32 / 2.0 {
+                1.5 * t
+            } else {
+                -2.0 * t
+            };
+            let value =
+                ((x + slide) * 0.31).sin() + (y * 0.23 + t).cos() + ((x + slide + y) * 0.11).sin();
+            (127.0 + 40.0 * value) as u8
+        });
+        Luma::new(width, height, pixels.collect()).unwrap()
+    }
+
+    #[test]
+    fn kept_motion_is_the_same_again_and_backwards_that_of_the_reversed_film() {
+        for (size, preset, scale) in [
+            ((131, 97), FlowPreset::Medium, FlowScale::Full),
+            ((160, 90), FlowPreset::UltraFast, FlowScale::Half),
+        ] {
+            let settings = FlowSettings {
+                preset,
+                scale,
+                threads: 2,
+            };
+            let mut estimator = FlowEstimator::new(settings);
+            estimator.push(&scene(0, size));
+            let motion = estimator.push(&scene(1, size)).unwrap();
+            let found = estimator.found().unwrap();
+            let mut reversed = FlowEstimator::new(settings);
+            reversed.push(&scene(1, size));
+            let backwards = reversed.push(&scene(0, size)).unwrap();
+
+            let mut other = FlowEstimator::new(settings);
+            assert_eq!(other.again(&found, false), motion);
+            assert_eq!(other.again(&found, true), backwards);
+            assert_ne!(motion, backwards);
+        }
+        assert_eq!(FlowEstimator::new(FlowSettings::default()).found(), None);
+    }
+}
