@@ -205,9 +205,10 @@ pub struct VideoArgs {
     #[command(flatten)]
     pub steady: SteadyArgs,
 
-    /// Go through the film so many times, in turn forwards and backwards: steadier, and slower (--engine fast: up to 3)
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Painting", value_parser = clap::value_parser!(u8).range(1..=20))]
-    pub passes: u8,
+    /// Go through the film so many times, in turn forwards and backwards: steadier and slower. --engine fast: 1 to 3
+    /// [default: 2], --engine optimize: 1 to 20 [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Painting", value_parser = clap::value_parser!(u8).range(1..=20))]
+    pub passes: Option<u8>,
 
     /// Constant rate factor: lower is better and larger [default: 20 for h264, 23 for hevc, 30 for vp9 and av1]
     #[arg(

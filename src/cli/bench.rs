@@ -30,7 +30,7 @@ use super::{
     settings::{SteadyChoice, threads},
     summary::peak_rss_mib,
     usage,
-    video::file_flow,
+    video::{FILM_PASSES, file_flow},
 };
 
 /// Frames kept in memory to paint and encode from; longer runs go round.
@@ -298,7 +298,7 @@ impl Bench<'_> {
                 scale,
                 threads,
             },
-            passes: 1,
+            passes: FILM_PASSES,
             finish: Finisher::default(),
         }))
     }

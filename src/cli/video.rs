@@ -24,7 +24,7 @@ use super::{
     painter::Painter,
     passes,
     progress::Progress,
-    settings::{SteadyChoice, threads},
+    settings::threads,
     summary::Summary,
     tally::Tally,
     usage,
@@ -77,10 +77,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     let source = open(!args.no_audio)?;
     check_pixels(source.info())?;
     let flow = file_flow(source.info().width, source.info().height);
-    let passes = usize::from(args.passes);
-    if passes > 1 && !args.optimize.is_chosen() {
-        check_passes(passes, args.steady.steady)?;
-    }
+    let passes = passes(args)?;
     let mut pack = None;
     let mut tally = Tally::default();
     let (plan, steadying) = if args.optimize.is_chosen() {
@@ -175,19 +172,27 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     Ok(())
 }
 
-/// Refuses passes that --engine fast has no use for.
-fn check_passes(passes: usize, steady: SteadyChoice) -> Result<()> {
-    if steady.0.is_none() {
-        return Err(usage(anyhow!(
-            "with --engine fast further --passes steady the film: they do nothing with --steady off"
-        )));
+/// Passes of a film that is painted frame by frame.
+pub(super) const FILM_PASSES: usize = 2;
+
+/// How often the film is gone through.
+fn passes(args: &VideoArgs) -> Result<usize> {
+    let wanted = args.passes.map(usize::from);
+    if args.optimize.is_chosen() {
+        return Ok(wanted.unwrap_or(1));
     }
+    let passes = wanted.unwrap_or(FILM_PASSES);
     if passes > MOST_PASSES {
         return Err(usage(anyhow!(
             "--passes takes 1 to {MOST_PASSES} with --engine fast: more of them make no film steadier"
         )));
     }
-    Ok(())
+    if wanted > Some(1) && args.steady.steady.0.is_none() {
+        return Err(usage(anyhow!(
+            "with --engine fast further --passes steady the film: they do nothing with --steady off"
+        )));
+    }
+    Ok(passes)
 }
 
 /// How long the film is, as far as its file says.
