@@ -3,16 +3,16 @@
 use std::{path::PathBuf, sync::Arc};
 
 use allaprima::{
-    pipeline::{self, Control},
+    pipeline::{self, Control, Steadying},
     sink::{VideoFileSink, VideoSinkSettings},
     source::{FrameSource, StreamInfo, VideoFileSource, VideoSourceSettings},
     stylize::{
-        Finisher, Finishing, MAX_PIXELS, Stylizer,
+        Finishing, MAX_PIXELS, Stylizer,
         optimize::{Optimize, Step, forget_paintings, kept_paintings},
     },
     temporal::{
-        flow::{FlowPreset, FlowScale},
-        steady::MOST_PASSES,
+        flow::{FlowPreset, FlowScale, FlowSettings},
+        steady::{MOST_PASSES, SteadySettings},
     },
 };
 use anyhow::{Context, Result, anyhow, bail};
@@ -48,7 +48,7 @@ enum Plan {
     /// One picture after the other.
     Painter(Box<dyn Stylizer>),
     /// All of it several times, once the output is known to be writable.
-    Passes(Box<Optimize>, Finisher),
+    Passes(Box<Optimize>),
 }
 
 pub fn run(args: &VideoArgs) -> Result<()> {
@@ -79,6 +79,8 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     let flow = file_flow(source.info().width, source.info().height);
     let passes = passes(args)?;
     let mut pack = None;
+    // What is done to paintings that nothing steadies.
+    let mut unsteady = None;
     let mut tally = Tally::default();
     let (plan, steadying) = if args.optimize.is_chosen() {
         if args.style_at.is_some() {
@@ -86,22 +88,39 @@ pub fn run(args: &VideoArgs) -> Result<()> {
                 "--style-at belongs to --engine fast: --engine optimize paints the whole film in one style"
             )));
         }
+        let strength = args.steady.steady.0.unwrap_or(0.0);
         let film = Film {
             start: args.start,
-            // Paintings that start from the one before are steady by themselves.
-            steady: args.steady.steady.0.unwrap_or(0.0),
+            steady: strength,
         };
         let mut follow = Follow::new(control.clone(), &args.optimize, args.overwrite)?;
         tally = follow.tally.clone();
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
-        let prepare = |painter: Optimize| painter.keeping(frames_folder(args)).watched(watch);
-        if passes > 1 {
-            let (painter, finisher) = args.optimize.unfinished(&args.paint, film)?;
-            (Plan::Passes(Box::new(prepare(painter)), finisher), None)
+        let (painter, finish) = args.optimize.unfinished(&args.paint, film)?;
+        let painter = painter.keeping(frames_folder(args)).watched(watch);
+        let plan = if passes > 1 {
+            Plan::Passes(Box::new(painter))
         } else {
-            let stylizer = args.optimize.stylizer(&args.paint, film, prepare)?;
-            (Plan::Painter(stylizer), None)
-        }
+            Plan::Painter(Box::new(painter))
+        };
+        // Paintings that start from the one before flicker by what their steps change.
+        let steadying = match strength {
+            0.0 => {
+                unsteady = Some(finish);
+                None
+            }
+            _ => Some(Steadying {
+                settings: SteadySettings::new(strength, threads).map_err(usage)?,
+                flow: FlowSettings {
+                    preset: flow.0,
+                    scale: flow.1,
+                    threads,
+                },
+                passes: FILM_PASSES,
+                finish,
+            }),
+        };
+        (plan, steadying)
     } else {
         let seconds = seconds(source.info());
         let painter =
@@ -139,14 +158,17 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         sink.temporary_path().map(ToOwned::to_owned),
         quiet,
     )?;
-    let stylizer: Box<dyn Stylizer> = match plan {
+    let mut stylizer: Box<dyn Stylizer> = match plan {
         Plan::Painter(stylizer) => stylizer,
-        Plan::Passes(painter, finisher) => {
+        Plan::Passes(painter) => {
             let film = passes::paint(open(false)?, *painter, passes, &control, quiet)
                 .with_context(|| format!("{} was not painted", args.input.display()))?;
-            Box::new(Finishing::new(Box::new(film), finisher))
+            Box::new(film)
         }
     };
+    if let Some(finish) = unsteady {
+        stylizer = Box::new(Finishing::new(stylizer, finish));
+    }
     let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
     let report = pipeline::run_steady(source, stylizer, steadying, sink, &control);
     drop(progress);
