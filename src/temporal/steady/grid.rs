@@ -1,6 +1,8 @@
 //! Square cells of a picture, with one number each: what is measured or decided for a cell is smoothed over its
 //! neighbours and interpolated between the cells' centres, so that no seam shows.
 
+use super::pyramid::{double_row, three_to_one, two_rows};
+
 /// Side of the square cells that energy is averaged over, in pixels of their octave.
 pub(super) const CELL: usize = 16;
 
@@ -92,6 +94,21 @@ impl Grid {
                 *value = a + step * centre;
             }
         }
+    }
+
+    /// Row `y` of the cells as [`Grid::row`] at half size, doubled: equal but where the slope changes. `half` is scratch of
+    /// twice half the length of the row, rounded up.
+    #[inline(always)]
+    pub(super) fn doubled_row(&self, y: usize, height: usize, half: &mut [f32], row: &mut [f32]) {
+        let narrow = row.len().div_ceil(2);
+        let (near, far) = half[..2 * narrow].split_at_mut(narrow);
+        let [near_y, far_y] = two_rows(y, height.div_ceil(2));
+        self.row(near_y, CELL / 2, near);
+        self.row(far_y, CELL / 2, far);
+        for (near, &far) in near.iter_mut().zip(&*far) {
+            *near = three_to_one(*near, far);
+        }
+        double_row::<1, 2>(near, row);
     }
 }
 

@@ -385,8 +385,8 @@ impl Work {
             let (finer, coarser) = self.levels.split_at_mut(octave + 1);
             let (finest, fine) = finer.split_at_mut(octave);
             let (finest, fine, coarse) = (&finest[octave - 1], &mut fine[0], &coarser[0]);
-            let width = fine.width;
-            let strip = width * CELL;
+            let size = (fine.width, fine.height);
+            let strip = fine.width * CELL;
             let (here, finer) = ([&fine.gain, &fine.share], [&finest.gain, &finest.share]);
             (
                 fine.blend.luma.par_chunks(strip),
@@ -403,20 +403,18 @@ impl Work {
                     |(i, (luma, painted, carry, colour, painted_colour, carry_colour, scratch))| {
                         let (first, finer) = (i * CELL, Some(finer));
                         let luma = [luma, painted];
-                        octaves::carry_luma(
-                            luma, first, here, finer, coarse, carry, width, scratch,
-                        );
+                        octaves::carry_luma(luma, first, here, finer, coarse, carry, size, scratch);
                         // Of colour, half size is the finest there is.
                         let finer = finer.filter(|_| octave > 1);
                         let (colour, carry) = ([colour, painted_colour], carry_colour);
                         octaves::carry_colour(
-                            colour, first, here, finer, coarse, carry, width, scratch,
+                            colour, first, here, finer, coarse, carry, size, scratch,
                         );
                     },
                 );
         }
-        let width = painting.width();
-        let strip = width * CELL;
+        let size = (painting.width(), painting.height());
+        let strip = size.0 * CELL;
         let [full, half, ..] = &mut self.levels[..] else {
             return;
         };
@@ -430,7 +428,7 @@ impl Work {
             .into_par_iter()
             .enumerate()
             .for_each(|(i, (blend, painting, rgb, scratch))| {
-                octaves::finish(blend, painting, width, i * CELL, repair, half, rgb, scratch);
+                octaves::finish(blend, painting, size, i * CELL, repair, half, rgb, scratch);
             });
         std::mem::swap(&mut full.blend.luma, &mut self.history.luma);
         std::mem::swap(&mut half.carry.colour, &mut self.history.colour);

@@ -20,6 +20,10 @@
 //! result  = g_0·B_0 + s_0·P_0 + up(carry_1)
 //! ```
 //!
+//! g and s of a size are made by the step up from half of it, too ([`Grid::doubled_row`]): where a picture is flat,
+//! g·up(B) and up(g·B) are then the same number. Interpolated by themselves they differ in two pixels at the centres of cells,
+//! where the slope of g changes, by a hundredth of B; frame after frame this added up to bright crosses in flat areas.
+//!
 //! Energy is that of luma, and so are g and s; colour, which stands at half size, has its finest octave there and is
 //! repaired with the same g and s.
 
@@ -200,25 +204,26 @@ vectorised! {
     /// Rows of what one octave carries to the next finer one, from row `first`: see the module's formula. `here` is gain
     /// and share of this octave, `finer` that of the finer one, whose cells have half their side here; without it the
     /// result is the corrected picture.
-    pub(super) fn carry_luma(planes: [&[f32]; 2], first: usize, here: [&Grid; 2], finer: Option<[&Grid; 2]>, coarse: &Level, out: &mut [f32], width: usize, scratch: &mut Scratch) {
-        carry::<1, 2>(planes, first, here, finer, (&coarse.carry.luma, coarse), out, width, scratch);
+    pub(super) fn carry_luma(planes: [&[f32]; 2], first: usize, here: [&Grid; 2], finer: Option<[&Grid; 2]>, coarse: &Level, out: &mut [f32], size: (usize, usize), scratch: &mut Scratch) {
+        carry::<1, 2>(planes, first, here, finer, (&coarse.carry.luma, coarse), out, size, scratch);
     }
 
     /// The same for colour.
-    pub(super) fn carry_colour(planes: [&[f32]; 2], first: usize, here: [&Grid; 2], finer: Option<[&Grid; 2]>, coarse: &Level, out: &mut [f32], width: usize, scratch: &mut Scratch) {
-        carry::<2, 4>(planes, first, here, finer, (&coarse.carry.colour, coarse), out, width, scratch);
+    pub(super) fn carry_colour(planes: [&[f32]; 2], first: usize, here: [&Grid; 2], finer: Option<[&Grid; 2]>, coarse: &Level, out: &mut [f32], size: (usize, usize), scratch: &mut Scratch) {
+        carry::<2, 4>(planes, first, here, finer, (&coarse.carry.colour, coarse), out, size, scratch);
     }
 
     /// Corrects rows of luma at full size, from row `first` (0..255), and writes their pixels; `colour`, the corrected
     /// one, has the size of `coarse`.
-    pub(super) fn finish(blend: &mut [f32], painting: &[f32], width: usize, first: usize, repair: [&Grid; 2], coarse: &Level, rgb: &mut [u8], scratch: &mut Scratch) {
+    pub(super) fn finish(blend: &mut [f32], painting: &[f32], size: (usize, usize), first: usize, repair: [&Grid; 2], coarse: &Level, rgb: &mut [u8], scratch: &mut Scratch) {
+        let (width, height) = size;
         let rows = blend.chunks_exact_mut(width).zip(painting.chunks_exact(width));
         for (i, ((blend, painting), rgb)) in rows.zip(rgb.chunks_exact_mut(3 * width)).enumerate() {
             let y = first + i;
             let Scratch { gains, shares, doubled, vertical, .. } = scratch;
             let (gains, shares) = (&mut gains[..width], &mut shares[..width]);
-            repair[0].row(y, CELL, gains);
-            repair[1].row(y, CELL, shares);
+            repair[0].doubled_row(y, height, doubled, gains);
+            repair[1].doubled_row(y, height, doubled, shares);
             let luma = &mut doubled[..width];
             double::<1, 2>(&coarse.carry.luma, coarse.width, coarse.height, y, vertical, luma);
             let repair = gains.iter().zip(shares.iter());
@@ -242,7 +247,7 @@ fn carry<const LANES: usize, const PAIR: usize>(
     finer: Option<[&Grid; 2]>,
     (plane, coarse): (&[f32], &Level),
     out: &mut [f32],
-    width: usize,
+    (width, height): (usize, usize),
     scratch: &mut Scratch,
 ) {
     let wide = LANES * width;
@@ -254,11 +259,11 @@ fn carry<const LANES: usize, const PAIR: usize>(
             shares,
             less,
             vertical,
-            ..
+            doubled,
         } = &mut *scratch;
         for (row, at) in [(&mut *gains, 0), (&mut *shares, 1)] {
             let (row, less) = (&mut row[..width], &mut less[..width]);
-            here[at].row(y, CELL, row);
+            here[at].doubled_row(y, height, doubled, row);
             if let Some(finer) = finer {
                 finer[at].row(y, CELL / 2, less);
                 row.iter_mut()

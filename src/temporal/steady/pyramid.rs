@@ -18,7 +18,7 @@ fn four_rows(y: usize, height: usize) -> [usize; 4] {
 
 /// Indices of the two rows (of `height`) from which row `y` of the doubled picture is made, the nearer one first.
 #[inline(always)]
-fn two_rows(y: usize, height: usize) -> [usize; 2] {
+pub(super) fn two_rows(y: usize, height: usize) -> [usize; 2] {
     let near = y / 2;
     let far = if y.is_multiple_of(2) {
         near.saturating_sub(1)
@@ -29,7 +29,7 @@ fn two_rows(y: usize, height: usize) -> [usize; 2] {
 }
 
 #[inline(always)]
-fn three_to_one(near: f32, far: f32) -> f32 {
+pub(super) fn three_to_one(near: f32, far: f32) -> f32 {
     0.75 * near + 0.25 * far
 }
 
@@ -44,13 +44,20 @@ pub(super) fn double<const LANES: usize, const PAIR: usize>(
     vertical: &mut [f32],
     row: &mut [f32],
 ) {
-    const { assert!(PAIR == 2 * LANES) };
     let wide = LANES * narrow;
     let [near, far] = two_rows(y, low).map(|y| &plane[y * wide..][..wide]);
     let vertical = &mut vertical[..wide];
     for ((sum, &near), &far) in vertical.iter_mut().zip(near).zip(far) {
         *sum = three_to_one(near, far);
     }
+    double_row::<LANES, PAIR>(vertical, row);
+}
+
+/// Doubles a row.
+#[inline(always)]
+pub(super) fn double_row<const LANES: usize, const PAIR: usize>(vertical: &[f32], row: &mut [f32]) {
+    const { assert!(PAIR == 2 * LANES) };
+    let wide = vertical.len();
     row[..LANES].copy_from_slice(&vertical[..LANES]);
     if row.len() == 2 * wide {
         row[2 * wide - LANES..].copy_from_slice(&vertical[wide - LANES..]);
