@@ -24,6 +24,8 @@
 //! g·up(B) and up(g·B) are then the same number. Interpolated by themselves they differ in two pixels at the centres of cells,
 //! where the slope of g changes, by a hundredth of B; frame after frame this added up to bright crosses in flat areas.
 //!
+//! Of the finest octave, what stands where the painting is flat fades.
+//!
 //! Energy is that of luma, and so are g and s; colour, which stands at half size, has its finest octave there and is
 //! repaired with the same g and s.
 
@@ -33,6 +35,14 @@ use super::{
     pyramid::double,
 };
 use crate::kernels::vectorised;
+
+/// Share of the blend's finest octave that is let go where the painting is flat. More than the gain adds to it: in a cell
+/// that a few strong edges have to themselves, noise beside them would grow to ripples.
+const FADE: f32 = 0.1;
+
+/// Sum of the squares of the painting's finest octave (of 0..255) over [`NEAR`] pixels of a row at which half of that is let go.
+const FLAT: f32 = 1.0;
+const NEAR: usize = 5;
 
 /// Share of the past in what energy of the painting is usual.
 const USUAL: f32 = 0.9;
@@ -220,15 +230,30 @@ vectorised! {
         let rows = blend.chunks_exact_mut(width).zip(painting.chunks_exact(width));
         for (i, ((blend, painting), rgb)) in rows.zip(rgb.chunks_exact_mut(3 * width)).enumerate() {
             let y = first + i;
-            let Scratch { gains, shares, doubled, vertical, .. } = scratch;
+            let Scratch { gains, shares, doubled, vertical, less } = scratch;
             let (gains, shares) = (&mut gains[..width], &mut shares[..width]);
             repair[0].doubled_row(y, height, doubled, gains);
             repair[1].doubled_row(y, height, doubled, shares);
-            let luma = &mut doubled[..width];
+            let (luma, smooth) = doubled[..2 * width].split_at_mut(width);
             double::<1, 2>(&coarse.carry.luma, coarse.width, coarse.height, y, vertical, luma);
+            double::<1, 2>(&coarse.blend.luma, coarse.width, coarse.height, y, vertical, smooth);
+            let painting_smooth = &mut less[..width];
+            double::<1, 2>(&coarse.painting.luma, coarse.width, coarse.height, y, vertical, painting_smooth);
             let repair = gains.iter().zip(shares.iter());
-            for (((blend, painting), carried), (gain, share)) in blend.iter_mut().zip(painting).zip(luma).zip(repair) {
-                *blend = (gain * *blend + share * painting + *carried).clamp(0.0, 255.0);
+            // Squares of the painting's octave, then their sums.
+            let squares = painting_smooth;
+            for (square, painting) in squares.iter_mut().zip(painting) {
+                *square = (painting - *square).powi(2);
+            }
+            let near = &mut vertical[..width];
+            near.copy_from_slice(squares);
+            for (near, around) in near[NEAR / 2..].iter_mut().zip(squares.windows(NEAR)) {
+                *near = around.iter().sum();
+            }
+            let sources = blend.iter_mut().zip(painting).zip(luma).zip(smooth.iter().zip(near));
+            for ((((blend, painting), carried), (smooth, near)), (gain, share)) in sources.zip(repair) {
+                let fade = FADE * FLAT / (FLAT + *near);
+                *blend = (gain * *blend + share * painting + *carried - fade * (*blend - smooth)).clamp(0.0, 255.0);
             }
             let colour = &mut doubled[..2 * width];
             double::<2, 4>(&coarse.carry.colour, coarse.width, coarse.height, y, vertical, colour);
