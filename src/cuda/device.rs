@@ -16,7 +16,7 @@ use super::{Card, CardError, Launch, Parameters, parameters};
 const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 
 /// The kernels that [`Launch::kernel`] names.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 28] = [
     "convolve_8",
     "convolve_16",
     "convolve_32",
@@ -32,6 +32,19 @@ const NAMES: [&str; 15] = [
     "gram",
     "sum_parts",
     "difference",
+    "steady_see",
+    "steady_start",
+    "steady_compare",
+    "steady_light",
+    "steady_doubt",
+    "steady_renew",
+    "steady_blend",
+    "steady_halve",
+    "steady_energies",
+    "steady_pay_back",
+    "steady_base",
+    "steady_carry",
+    "steady_finish",
 ];
 
 // SAFETY: plain numbers, laid out as the kernels declare them.
@@ -52,6 +65,8 @@ unsafe impl DeviceRepr for parameters::Gram {}
 unsafe impl DeviceRepr for parameters::Sum {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for parameters::Difference {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for parameters::Steadying {}
 
 /// A card with the kernels on it. Everything runs in one stream, in the order in which it was started.
 #[derive(Debug)]
@@ -261,6 +276,10 @@ impl Card for Arc<Device> {
         self.address_of(memory)
     }
 
+    fn size(&self, memory: &CudaSlice<u8>) -> usize {
+        memory.len()
+    }
+
     fn upload(&self, bytes: &[u8], memory: &mut CudaSlice<u8>) -> Result<(), CardError> {
         self.stream
             .memcpy_htod(bytes, memory)
@@ -302,6 +321,7 @@ impl Device {
             Parameters::Gram(own) => builder.arg(own),
             Parameters::Sum(own) => builder.arg(own),
             Parameters::Difference(own) => builder.arg(own),
+            Parameters::Steadying(own) => builder.arg(&**own),
         };
         // SAFETY: as the caller says; the kernel takes the one argument that is given.
         unsafe { builder.launch(config) }

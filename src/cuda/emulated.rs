@@ -80,6 +80,10 @@ impl Card for EmulatedCard {
         memory.as_ptr().expose_provenance() as u64
     }
 
+    fn size(&self, memory: &Vec<u128>) -> usize {
+        memory.len() * 16
+    }
+
     fn upload(&self, bytes: &[u8], memory: &mut Vec<u128>) -> Result<(), CardError> {
         assert!(bytes.len() <= memory.len() * 16);
         // SAFETY: both lie in memory of at least this length.
@@ -119,6 +123,7 @@ impl Card for EmulatedCard {
             Parameters::Gram(own) => std::ptr::from_ref(own).cast(),
             Parameters::Sum(own) => std::ptr::from_ref(own).cast(),
             Parameters::Difference(own) => std::ptr::from_ref(own).cast(),
+            Parameters::Steadying(own) => std::ptr::from_ref(&**own).cast(),
         };
         // SAFETY: as the caller says.
         let status = unsafe {

@@ -1,7 +1,7 @@
-//! The networks of both engines on an NVIDIA card, by kernels of our own.
+//! The networks of both engines on an NVIDIA card, and steadying, by kernels of our own.
 //!
 //! `kernels/painting.cu` paints with the feed-forward networks, `kernels/loss.cu` runs the loss network of the optimization
-//! engine forward and backward. `build.rs` compiles them to PTX, which the driver finishes for the card it finds, so that a
+//! engine forward and backward, `kernels/steady.cu` and `kernels/octaves.cu` steady the paintings of a film. `build.rs` compiles them to PTX, which the driver finishes for the card it finds, so that a
 //! program with the feature `cuda` needs nothing but the driver at run time, and starts without one. A [`Card`] runs them:
 //! the driver's (`Device`), or, in tests, the same source compiled for the processor (`emulator`).
 
@@ -13,6 +13,7 @@ pub(crate) mod emulated;
 mod loss;
 mod network;
 mod parameters;
+mod steady;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -23,8 +24,9 @@ pub use device::Device;
 pub use loss::{CardTerm, LossOnCard};
 pub use network::TransformOnCard;
 pub use parameters::Parameters;
+pub use steady::SteadyOnCard;
 
-use crate::kernels::KernelError;
+use crate::{kernels::KernelError, temporal::steady::SteadyError};
 
 /// Why a card did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -60,11 +62,13 @@ pub enum CardError {
         /// What the driver says.
         why: String,
     },
-    /// It paints something else than the processor.
+    /// It makes something else than the processor.
     #[error(
-        "its painting differs from the processor's by {mean:.2} of 255 in the mean and {largest} at most: it is not used"
+        "its {what} differs from the processor's by {mean:.2} of 255 in the mean and {largest} at most: it is not used"
     )]
     Differs {
+        /// What it made.
+        what: &'static str,
         /// Mean difference.
         mean: f64,
         /// Largest difference.
@@ -73,6 +77,9 @@ pub enum CardError {
     /// The network or the style does not fit.
     #[error(transparent)]
     Network(#[from] KernelError),
+    /// There is nothing to compare its steadying with.
+    #[error(transparent)]
+    Steady(#[from] SteadyError),
 }
 
 /// One kernel over a grid of blocks.
@@ -110,6 +117,9 @@ pub trait Card {
     /// Where they lie, as the kernels take it.
     fn address(&self, memory: &Self::Memory) -> u64;
 
+    /// How many bytes there are at least.
+    fn size(&self, memory: &Self::Memory) -> usize;
+
     /// Copies `bytes` to the beginning of `memory`.
     ///
     /// # Errors
@@ -143,3 +153,4 @@ fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
 trait Plain: Copy {}
 impl Plain for f32 {}
 impl Plain for half::f16 {}
+impl Plain for [f32; 8] {}

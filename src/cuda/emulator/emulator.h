@@ -19,6 +19,7 @@
 struct uint2 { unsigned x, y; };
 struct uint4 { unsigned x, y, z, w; };
 struct float2 { float x, y; };
+struct float4 { float x, y, z, w; };
 struct dim3 { unsigned x, y, z; };
 
 namespace emulator {
