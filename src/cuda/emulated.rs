@@ -60,11 +60,22 @@ static EMULATOR: LazyLock<Arc<Mutex<Emulator>>> = LazyLock::new(|| {
 });
 
 #[derive(Clone)]
-pub(crate) struct EmulatedCard(Arc<Mutex<Emulator>>);
+pub struct EmulatedCard(Arc<Mutex<Emulator>>);
+
+impl std::fmt::Debug for EmulatedCard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EmulatedCard")
+    }
+}
 
 impl EmulatedCard {
     pub(crate) fn new() -> Self {
         Self(EMULATOR.clone())
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    pub(crate) fn description(&self) -> &'static str {
+        "an emulated card"
     }
 }
 

@@ -103,6 +103,13 @@ pub struct Launch {
     pub bytes: u64,
 }
 
+/// The card that paints.
+#[cfg(feature = "cuda")]
+pub type PaintCard = std::sync::Arc<Device>;
+/// The card that paints: in tests of a program without NVIDIA's driver the emulated one.
+#[cfg(all(test, not(feature = "cuda")))]
+pub type PaintCard = emulated::EmulatedCard;
+
 /// Something that runs the kernels.
 pub trait Card {
     /// Bytes on the card, aligned to 256.

@@ -1,4 +1,5 @@
-//! The two stages around painting that keep the film steady: one finds the motion, the other carries strokes along it.
+//! The two stages around painting that keep the film steady: one finds the motion, the other carries strokes along it. A
+//! stylizer whose paintings lie on a card steadies them there; then the second stage only finishes and measures.
 //!
 //! Order of the steps: the *painting* is steadied, and only then are the original's colours kept and the original mixed
 //! in (`--colors keep`, `--saturation`, `--opacity`). The original does not flicker, so averaging it over time could only smear it; and
@@ -44,7 +45,7 @@ pub struct Steadiness {
 /// A packet with what was found out about it before painting.
 pub(super) struct Guided {
     pub(super) packet: Packet,
-    guide: Option<Box<Guide>>,
+    pub(super) guide: Option<Box<Guide>>,
 }
 
 impl From<Packet> for Guided {
@@ -57,10 +58,11 @@ impl From<Packet> for Guided {
 }
 
 /// What a frame was before it was painted.
-struct Guide {
+pub(super) struct Guide {
     original: Picture,
     luma: Luma,
-    motion: Option<Motion>,
+    /// From the frame before to this one; none where another scene begins.
+    pub(super) motion: Option<Motion>,
 }
 
 /// What the stage `prepare` works with.
@@ -137,10 +139,11 @@ pub(super) fn prepare(
     Outcome::Disconnected
 }
 
-/// Steadies and finishes each painting, and measures how steady the result is; motions go back to `spare`.
+/// Steadies (without `core` that is done already) and finishes each painting, and measures how steady the result is; motions
+/// go back to `spare`.
 pub(super) fn steady(
     previous: Receiver<Guided>,
-    mut core: Steady,
+    mut core: Option<Steady>,
     mut finish: Finisher,
     spare: &SpareMotions,
     next: Sender<Guided>,
@@ -157,8 +160,10 @@ pub(super) fn steady(
                         luma,
                         motion,
                     } = *guide;
-                    let painting = std::mem::replace(&mut frame.picture, Picture::black(0, 0));
-                    frame.picture = core.push(painting, &luma, motion.as_ref());
+                    if let Some(core) = &mut core {
+                        let painting = std::mem::replace(&mut frame.picture, Picture::black(0, 0));
+                        frame.picture = core.push(painting, &luma, motion.as_ref());
+                    }
                     finish.apply(&original, &mut frame.picture)?;
                     measured.push(original, &frame.picture, motion.as_ref());
                     if let Some(motion) = motion {
@@ -171,7 +176,9 @@ pub(super) fn steady(
                 }
             }
             (Packet::Reset(reason), _) => {
-                core.reset();
+                if let Some(core) = &mut core {
+                    core.reset();
+                }
                 finish.reset();
                 cuts += u64::from(*reason == ResetReason::SceneCut);
             }
