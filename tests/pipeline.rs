@@ -18,7 +18,7 @@ use allaprima::{
     pipeline::{self, Control, LINK_CAPACITY, PipelineError, Report, Steadying},
     sink::{FrameSink, SinkError},
     source::{FrameSource, Ratio, SourceError, StreamInfo},
-    stylize::{Finisher, Passthrough, StylizeError, Stylizer},
+    stylize::{Finisher, Passthrough, Pending, StylizeError, Stylizer},
     temporal::{
         flow::{FlowSettings, Motion},
         steady::SteadySettings,
@@ -437,6 +437,22 @@ fn textured(frame: u64) -> Picture {
     picture
 }
 
+impl Film {
+    fn new() -> Self {
+        Self {
+            info: StreamInfo {
+                width: FILM.0,
+                height: FILM.1,
+                time_base: Ratio { num: 1, den: 25 },
+                frame_rate: None,
+                expected_frames: None,
+            },
+            next: 0,
+            jumped: false,
+        }
+    }
+}
+
 impl FrameSource for Film {
     fn info(&self) -> &StreamInfo {
         &self.info
@@ -482,16 +498,21 @@ impl Stylizer for Flickering {
         &mut self,
         picture: &mut Picture,
         motion: Option<&Motion>,
-    ) -> Result<(), StylizeError> {
+    ) -> Result<Option<Pending>, StylizeError> {
         let mut painted = self.painted.lock().unwrap();
         let seed = painted.len() as u32;
-        for (i, value) in picture.rgb_mut().iter_mut().enumerate() {
+        let mut own = picture.clone();
+        for (i, value) in own.rgb_mut().iter_mut().enumerate() {
             let mixed = (i as u32 + 7919 * seed).wrapping_mul(0x9e37_79b1);
             *value = value.wrapping_add((mixed >> 28) as u8);
         }
-        painted.push(picture.rgb().to_vec());
+        painted.push(own.rgb().to_vec());
         self.told.lock().unwrap().push(motion.is_some());
-        Ok(())
+        // Only the stage behind sees the painting.
+        Ok(Some(Box::new(move |picture: &mut Picture| {
+            *picture = own;
+            Ok(())
+        })))
     }
 
     fn steady(&mut self, settings: Option<SteadySettings>) -> Result<bool, StylizeError> {
@@ -530,24 +551,13 @@ fn who_steadies_by_itself_is_told_the_motion_and_is_not_steadied_again() {
             told: Arc::clone(&told),
             painted: Arc::clone(&painted),
         };
-        let info = StreamInfo {
-            width: FILM.0,
-            height: FILM.1,
-            time_base: Ratio { num: 1, den: 25 },
-            frame_rate: None,
-            expected_frames: None,
-        };
         let steadying = Steadying {
             settings: SteadySettings::new(1.0, 1).unwrap(),
             flow: FlowSettings::default(),
             finish: Finisher::default(),
         };
         let report = pipeline::run_steady(
-            Film {
-                info,
-                next: 0,
-                jumped: false,
-            },
+            Film::new(),
             Box::new(stylizer),
             Some(steadying),
             Keep(Arc::clone(&kept)),
@@ -564,4 +574,18 @@ fn who_steadies_by_itself_is_told_the_motion_and_is_not_steadied_again() {
         }
         assert!(report.steadiness.is_some());
     }
+}
+
+#[test]
+fn a_painting_on_its_way_arrives_without_steadying_too() {
+    let (told, painted, kept) = (Arc::default(), Arc::default(), Arc::default());
+    let stylizer = Flickering {
+        by_itself: true,
+        told,
+        painted: Arc::clone(&painted),
+    };
+    let film = Film::new();
+    let sink = Keep(Arc::clone(&kept));
+    pipeline::run(film, Box::new(stylizer), sink, &Control::default()).unwrap();
+    assert_eq!(*painted.lock().unwrap(), *kept.lock().unwrap());
 }

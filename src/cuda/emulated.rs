@@ -10,7 +10,7 @@ use std::{
 use libloading::Library;
 use tempfile::TempDir;
 
-use super::{Card, CardError, Launch, Parameters};
+use super::{Card, CardError, Fetch, Launch, Parameters};
 
 type Emulate = unsafe extern "C" fn(
     *const c_char,
@@ -79,8 +79,16 @@ impl EmulatedCard {
     }
 }
 
+impl Fetch for Vec<u8> {
+    fn take(self, bytes: &mut [u8]) -> Result<(), CardError> {
+        bytes.copy_from_slice(&self);
+        Ok(())
+    }
+}
+
 impl Card for EmulatedCard {
     type Memory = Vec<u128>;
+    type Fetch = Vec<u8>;
 
     /// Filled with what is no number in either precision.
     fn reserve(&self, bytes: usize) -> Result<Vec<u128>, CardError> {
@@ -107,15 +115,16 @@ impl Card for EmulatedCard {
         Ok(())
     }
 
-    fn download(&self, memory: &Vec<u128>, bytes: &mut [u8]) -> Result<(), CardError> {
-        assert!(bytes.len() <= memory.len() * 16);
+    fn fetch(&self, memory: &Vec<u128>, bytes: usize) -> Result<Vec<u8>, CardError> {
+        assert!(bytes <= memory.len() * 16);
+        let mut fetched = vec![0; bytes];
         // SAFETY: both lie in memory of at least this length.
         unsafe {
-            bytes
+            fetched
                 .as_mut_ptr()
-                .copy_from(memory.as_ptr().cast::<u8>(), bytes.len())
+                .copy_from(memory.as_ptr().cast::<u8>(), bytes)
         };
-        Ok(())
+        Ok(fetched)
     }
 
     unsafe fn launch(&self, launch: &Launch) -> Result<(), CardError> {

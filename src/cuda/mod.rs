@@ -7,6 +7,8 @@
 
 mod check;
 #[cfg(feature = "cuda")]
+mod copies;
+#[cfg(feature = "cuda")]
 mod device;
 #[cfg(test)]
 pub(crate) mod emulated;
@@ -115,6 +117,9 @@ pub trait Card {
     /// Bytes on the card, aligned to 256.
     type Memory;
 
+    /// Bytes on their way from it.
+    type Fetch: Fetch;
+
     /// Takes so many bytes; what is in them is not said.
     ///
     /// # Errors
@@ -127,27 +132,45 @@ pub trait Card {
     /// How many bytes there are at least.
     fn size(&self, memory: &Self::Memory) -> usize;
 
-    /// Copies `bytes` to the beginning of `memory`.
+    /// Copies `bytes` to the beginning of `memory`, as what is launched from now on sees it.
     ///
     /// # Errors
     /// When the driver fails.
     fn upload(&self, bytes: &[u8], memory: &mut Self::Memory) -> Result<(), CardError>;
 
+    /// Starts to copy the first `bytes` of `memory`, as what was launched before leaves them; what is launched after does not
+    /// have to wait.
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    fn fetch(&self, memory: &Self::Memory, bytes: usize) -> Result<Self::Fetch, CardError>;
+
     /// Copies the beginning of `memory` to `bytes`, when all that was launched before is done.
     ///
     /// # Errors
     /// When the driver, or a kernel before, fails.
-    fn download(&self, memory: &Self::Memory, bytes: &mut [u8]) -> Result<(), CardError>;
+    fn download(&self, memory: &Self::Memory, bytes: &mut [u8]) -> Result<(), CardError> {
+        self.fetch(memory, bytes.len())?.take(bytes)
+    }
 
     /// Starts a kernel behind what was started before.
     ///
     /// # Safety
     /// The addresses in its parameters must belong to memory of this card that is as large as the kernel takes it and
-    /// lives until the next `download`.
+    /// lives until the kernel is done, or is given back to the card behind it.
     ///
     /// # Errors
     /// When the driver refuses.
     unsafe fn launch(&self, launch: &Launch) -> Result<(), CardError>;
+}
+
+/// Bytes on their way from a card.
+pub trait Fetch: Send + 'static {
+    /// Waits for them and puts them into `bytes`, which has room for as many as were asked for.
+    ///
+    /// # Errors
+    /// When a kernel before them, or the driver, fails.
+    fn take(self, bytes: &mut [u8]) -> Result<(), CardError>;
 }
 
 /// The bytes of numbers.

@@ -170,7 +170,8 @@ impl<C: Card> TransformOnCard<C> {
         Ok(())
     }
 
-    /// As [`TransformOnCard::paint`], the painting steadied before it leaves the card; see [`SteadyOnCard::push`].
+    /// As [`TransformOnCard::paint`], the painting steadied before it leaves the card (see [`SteadyOnCard::push`]), which is left
+    /// to happen beside what is started next.
     ///
     /// # Errors
     /// As [`TransformOnCard::paint`].
@@ -183,14 +184,12 @@ impl<C: Card> TransformOnCard<C> {
         (width, height): (usize, usize),
         steady: &mut SteadyOnCard<C>,
         motion: Option<&Motion>,
-        painted: &mut [u8],
-    ) -> Result<(), CardError> {
-        assert_eq!(painted.len(), rgb.len());
+    ) -> Result<C::Fetch, CardError> {
         let mut plan = self.start(rgb, width, height)?;
         steady.push(&plan.picture, &mut plan.painted, (width, height), motion)?;
-        self.card.download(&plan.painted, painted)?;
+        let painted = self.card.fetch(&plan.painted, rgb.len())?;
         self.plan = Some(plan);
-        Ok(())
+        Ok(painted)
     }
 
     /// Starts to paint a picture; picture and painting lie on the card in what is returned.

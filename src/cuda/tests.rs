@@ -76,6 +76,7 @@ struct Broken(EmulatedCard, fn(&mut Parameters));
 
 impl Card for Broken {
     type Memory = Vec<u128>;
+    type Fetch = Vec<u8>;
 
     fn reserve(&self, bytes: usize) -> Result<Vec<u128>, CardError> {
         self.0.reserve(bytes)
@@ -93,8 +94,8 @@ impl Card for Broken {
         self.0.upload(bytes, memory)
     }
 
-    fn download(&self, memory: &Vec<u128>, bytes: &mut [u8]) -> Result<(), CardError> {
-        self.0.download(memory, bytes)
+    fn fetch(&self, memory: &Vec<u128>, bytes: usize) -> Result<Vec<u8>, CardError> {
+        self.0.fetch(memory, bytes)
     }
 
     unsafe fn launch(&self, launch: &Launch) -> Result<(), CardError> {

@@ -274,7 +274,9 @@ impl LivePainter {
             .unzip();
         let motion = motion.flatten();
         let mut painted = original.clone();
-        self.stylizer.paint_along(&mut painted, motion.as_ref())?;
+        if let Some(pending) = self.stylizer.paint_along(&mut painted, motion.as_ref())? {
+            pending(&mut painted)?;
+        }
         if let (Some(steadier), Some(luma)) = (&mut self.steadier, luma) {
             if let Some(steady) = &mut steadier.steady {
                 painted = steady.push(painted, &luma, motion.as_ref());

@@ -301,17 +301,29 @@ fn paint(
     let mut stats = StageStats::default();
     let mut first = None;
     for mut guided in &previous {
-        let Guided { packet, guide } = &mut guided;
+        let Guided {
+            packet,
+            guide,
+            pending,
+        } = &mut guided;
         match packet {
             Packet::Frame(frame) => {
                 let motion = guide.as_ref().and_then(|guide| guide.motion.as_ref());
                 let since = frame.pts - *first.get_or_insert(frame.pts);
                 let painted = stats.time_frame(|| {
                     stylizer.set_time(since as f64 * time_base)?;
-                    stylizer.paint_along(&mut frame.picture, motion)
+                    let painted = stylizer.paint_along(&mut frame.picture, motion)?;
+                    match painted {
+                        // No stage behind this one would wait for it.
+                        Some(pending) if guide.is_none() => {
+                            pending(&mut frame.picture).map(|()| None)
+                        }
+                        painted => Ok(painted),
+                    }
                 });
-                if let Err(error) = painted {
-                    return Outcome::Failed(error.into());
+                match painted {
+                    Ok(painted) => *pending = painted,
+                    Err(error) => return Outcome::Failed(error.into()),
                 }
             }
             Packet::Reset(_) => stylizer.reset(),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Outcome, PipelineError, StageStats};
 use crate::{
     frame::{Packet, Picture, ResetReason},
-    stylize::{Finisher, StylizeError},
+    stylize::{Finisher, Pending, StylizeError},
     temporal::{
         flow::{FlowEstimator, FlowSettings, Luma, Motion, SpareMotions},
         measure::Running,
@@ -46,6 +46,8 @@ pub struct Steadiness {
 pub(super) struct Guided {
     pub(super) packet: Packet,
     pub(super) guide: Option<Box<Guide>>,
+    /// The painting, where it is still on its way.
+    pub(super) pending: Option<Pending>,
 }
 
 impl From<Packet> for Guided {
@@ -53,6 +55,7 @@ impl From<Packet> for Guided {
         Self {
             packet,
             guide: None,
+            pending: None,
         }
     }
 }
@@ -139,8 +142,8 @@ pub(super) fn prepare(
     Outcome::Disconnected
 }
 
-/// Steadies (without `core` that is done already) and finishes each painting, and measures how steady the result is; motions
-/// go back to `spare`.
+/// Waits for each painting that is on its way, steadies (without `core` that is done already) and finishes it, and measures how
+/// steady the result is; motions go back to `spare`.
 pub(super) fn steady(
     previous: Receiver<Guided>,
     mut core: Option<Steady>,
@@ -152,6 +155,7 @@ pub(super) fn steady(
     let mut measured = Running::default();
     let mut cuts = 0;
     for mut guided in &previous {
+        let pending = guided.pending.take();
         match (&mut guided.packet, guided.guide.take()) {
             (Packet::Frame(frame), Some(guide)) => {
                 let finished = stats.time_frame(|| {
@@ -160,6 +164,9 @@ pub(super) fn steady(
                         luma,
                         motion,
                     } = *guide;
+                    if let Some(pending) = pending {
+                        pending(&mut frame.picture)?;
+                    }
                     if let Some(core) = &mut core {
                         let painting = std::mem::replace(&mut frame.picture, Picture::black(0, 0));
                         frame.picture = core.push(painting, &luma, motion.as_ref());

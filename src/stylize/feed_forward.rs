@@ -6,9 +6,11 @@
 
 use std::sync::Arc;
 
+#[cfg(any(test, feature = "cuda"))]
+use super::Pending;
 use super::{Colors, Finish, MIN_SIDE, Palette, StylizeError, Stylizer};
 #[cfg(any(test, feature = "cuda"))]
-use crate::cuda::{PaintCard, SteadyOnCard, TransformOnCard};
+use crate::cuda::{Fetch, PaintCard, SteadyOnCard, TransformOnCard};
 #[cfg(any(test, feature = "cuda"))]
 use crate::temporal::{flow::Motion, steady::SteadySettings};
 use crate::{
@@ -183,7 +185,7 @@ impl FeedForward {
         picture: &mut Picture,
         motion: Option<&Motion>,
         steadier: &mut SteadyOnCard<PaintCard>,
-    ) -> Result<(), StylizeError> {
+    ) -> Result<Option<Pending>, StylizeError> {
         let size = (picture.width(), picture.height());
         let only = self
             .only_network()
@@ -192,17 +194,16 @@ impl FeedForward {
             && let Some(style) = self.style_of(kind, picture)?
             && let Some(Network::Cuda(network)) = &mut self.networks[kind as usize]
         {
-            let mut painted = std::mem::take(&mut self.painted);
-            painted.resize(picture.rgb().len(), 0);
             network.set_style(&style)?;
-            network.paint_steady(picture.rgb(), size, steadier, motion, &mut painted)?;
-            self.painted = picture.replace_rgb(painted);
-            return Ok(());
+            let painted = network.paint_steady(picture.rgb(), size, steadier, motion)?;
+            return Ok(Some(Box::new(move |picture: &mut Picture| {
+                Ok(painted.take(picture.rgb_mut())?)
+            })));
         }
         let original = picture.clone();
         self.paint(picture)?;
         steadier.push_pictures(original.rgb(), picture.rgb_mut(), size, motion)?;
-        Ok(())
+        Ok(None)
     }
 
     /// Gives the painting the palette of the style picture.
@@ -326,9 +327,10 @@ impl Stylizer for FeedForward {
         &mut self,
         picture: &mut Picture,
         motion: Option<&Motion>,
-    ) -> Result<(), StylizeError> {
+    ) -> Result<Option<Pending>, StylizeError> {
         let Some(mut steadier) = self.steadier.take() else {
-            return self.paint(picture);
+            self.paint(picture)?;
+            return Ok(None);
         };
         let painted = self.paint_steady(picture, motion, &mut steadier);
         self.steadier = Some(steadier);
@@ -552,7 +554,11 @@ mod tests {
                 let motion = flow.push(&luma);
                 let (mut painted, mut steady) = (frame(t), frame(t));
                 plain.paint_along(&mut painted, motion.as_ref()).unwrap();
-                film.paint_along(&mut steady, motion.as_ref()).unwrap();
+                let pending = film.paint_along(&mut steady, motion.as_ref()).unwrap();
+                assert_eq!(pending.is_some(), strength == 1.0);
+                if let Some(pending) = pending {
+                    pending(&mut steady).unwrap();
+                }
                 let expected = processor.push(painted.clone(), &luma, motion.as_ref());
                 let (mean, most) = compare(steady.rgb(), expected.rgb());
                 println!("strength {strength}, frame {t}: mean {mean}, at most {most}");
@@ -563,7 +569,9 @@ mod tests {
             let (mut painted, mut steady) = (frame(9), frame(9));
             plain.paint(&mut painted).unwrap();
             let motion = flow.push(&Luma::from_rgb(&frame(9)));
-            film.paint_along(&mut steady, motion.as_ref()).unwrap();
+            if let Some(pending) = film.paint_along(&mut steady, motion.as_ref()).unwrap() {
+                pending(&mut steady).unwrap();
+            }
             assert!(steady == painted, "history goes on behind a reset");
         }
     }

@@ -30,6 +30,9 @@ use crate::{
     temporal::{flow::Motion, steady::SteadySettings},
 };
 
+/// Puts a painting that is still on its way from where it was painted in the place of its picture, waiting for it if need be.
+pub type Pending = Box<dyn FnOnce(&mut Picture) -> Result<(), StylizeError> + Send>;
+
 /// Paints pictures, one after the other. What it remembers from one to the next (if anything) is dropped by `reset`.
 pub trait Stylizer: Send {
     /// Paints `picture` in place; its size stays.
@@ -39,7 +42,8 @@ pub trait Stylizer: Send {
     fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError>;
 
     /// As [`Stylizer::paint`], the next picture of a film; `motion` is that from the picture before to this one, without which
-    /// another scene begins. Only who steadies its own paintings ([`Stylizer::steady`]) looks at it.
+    /// another scene begins. Only who steadies its own paintings ([`Stylizer::steady`]) looks at it. A painting that can be
+    /// waited for elsewhere, while the next one is painted, is handed out as what fetches it.
     ///
     /// # Errors
     /// As [`Stylizer::paint`].
@@ -47,8 +51,9 @@ pub trait Stylizer: Send {
         &mut self,
         picture: &mut Picture,
         _motion: Option<&Motion>,
-    ) -> Result<(), StylizeError> {
-        self.paint(picture)
+    ) -> Result<Option<Pending>, StylizeError> {
+        self.paint(picture)?;
+        Ok(None)
     }
 
     /// Asks for paintings that are steady already when [`Stylizer::paint_along`] hands them out, or with `None` for paintings

@@ -1,6 +1,6 @@
 //! Styles that change over the length of a film.
 
-use super::{Finish, StylizeError, Stylizer};
+use super::{Finish, Pending, StylizeError, Stylizer};
 use crate::{
     frame::Picture,
     style::StyleMix,
@@ -58,7 +58,7 @@ impl Stylizer for Schedule {
         &mut self,
         picture: &mut Picture,
         motion: Option<&Motion>,
-    ) -> Result<(), StylizeError> {
+    ) -> Result<Option<Pending>, StylizeError> {
         self.inner.paint_along(picture, motion)
     }
 

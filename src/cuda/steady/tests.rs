@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    cuda::{TransformOnCard, compare, emulated::EmulatedCard},
+    cuda::{Fetch, TransformOnCard, compare, emulated::EmulatedCard},
     frame::Picture,
     kernels::{NetworkShape, reference::random_network},
     temporal::{
@@ -190,15 +190,10 @@ fn what_the_card_paints_is_steadied_there() {
         let expected = processor.push(painted.clone(), &luma, motion.as_ref());
         let mut result = input.clone();
         let size = (width, height);
-        network
-            .paint_steady(
-                input.rgb(),
-                size,
-                &mut steady,
-                motion.as_ref(),
-                result.rgb_mut(),
-            )
+        let fetched = network
+            .paint_steady(input.rgb(), size, &mut steady, motion.as_ref())
             .unwrap();
+        fetched.take(result.rgb_mut()).unwrap();
         let (mean, most) = compare(result.rgb(), expected.rgb());
         println!("frame {t}: mean {mean}, at most {most}");
         assert!(mean < 0.02 && most <= 2, "frame {t}: {mean}, {most}");
