@@ -3,12 +3,15 @@
 use std::{env, fs, path::PathBuf, process::Command};
 
 /// The first one includes the others.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 8] = [
     "src/cuda/kernels/all.cu",
     "src/cuda/kernels/card.cuh",
     "src/cuda/kernels/convolution.cuh",
     "src/cuda/kernels/loss.cu",
+    "src/cuda/kernels/octaves.cu",
     "src/cuda/kernels/painting.cu",
+    "src/cuda/kernels/steady.cu",
+    "src/cuda/kernels/steady.cuh",
 ];
 
 fn main() {

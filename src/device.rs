@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use candle_core::Device;
 
-#[cfg(feature = "cuda")]
+#[cfg(any(test, feature = "cuda"))]
 use crate::cuda;
 
 /// What `--device` says.
@@ -54,8 +54,8 @@ pub enum PaintDevice {
     /// The processor, by our own kernels.
     Cpu,
     /// An NVIDIA card, by our own kernels.
-    #[cfg(feature = "cuda")]
-    Cuda(std::sync::Arc<cuda::Device>),
+    #[cfg(any(test, feature = "cuda"))]
+    Cuda(cuda::PaintCard),
     /// What candle knows besides: Apple's GPU.
     Candle(Device),
 }
@@ -81,7 +81,7 @@ impl PaintDevice {
     pub fn description(&self) -> String {
         match self {
             Self::Cpu => "cpu".into(),
-            #[cfg(feature = "cuda")]
+            #[cfg(any(test, feature = "cuda"))]
             Self::Cuda(device) => device.description().into(),
             Self::Candle(_) => "metal".into(),
         }

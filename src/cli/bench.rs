@@ -10,14 +10,14 @@ use std::{
 };
 
 use allaprima::{
-    frame::{Frame, Packet},
+    frame::{Frame, Packet, Picture},
     pipeline::{self, Control, StageStats, StageSummary, Steadying},
     sink::{Discard, FrameSink, VideoFileSink, VideoSinkSettings},
     source::{FrameSource, Sizing, TestCard, VideoFileSource, VideoSourceSettings},
     style::{Gallery, PackQuality},
     stylize::{FeedForward, FeedForwardSettings, Finisher, Passthrough, Stylizer},
     temporal::{
-        flow::{FlowEstimator, FlowSettings, Luma},
+        flow::{FlowEstimator, FlowSettings, Luma, Motion},
         steady::{Steady, SteadySettings},
     },
 };
@@ -141,7 +141,10 @@ pub fn run(args: &BenchArgs) -> Result<()> {
                 cell(&row.decode),
                 optional(&row.motion),
                 cell(&row.paint),
-                optional(&row.steady),
+                match (&row.motion, &row.steady) {
+                    (Some(_), None) => "with paint".into(),
+                    (_, steady) => optional(steady),
+                },
                 cell(&row.encode),
                 row.pipeline.fps
             );
@@ -217,7 +220,7 @@ impl Bench<'_> {
         let (frames, _) = self.keep(self.open(&card_file, size)?)?;
         let decode = self.decode(&card_file, size)?;
         let paint = self.paint(&frames)?;
-        let (motion, steady) = self.steady(&frames)?.unzip();
+        let (motion, steady) = self.steady(&frames)?;
         let pipeline = self.whole(&card_file, size)?;
         Ok(Row {
             width,
@@ -275,11 +278,22 @@ impl Bench<'_> {
     fn paint(&self, frames: &[Frame]) -> Result<Step> {
         let mut stylizer = self.stylizer()?;
         let mut stats = StageStats::default();
-        stylizer.paint(&mut frames[0].picture.clone())?; // warm
+        let motions = self.motions(&mut stylizer, frames)?;
+        let mut paint = |picture: &mut Picture, motion: Option<&Motion>| match stylizer
+            .paint_along(picture, motion)?
+        {
+            Some(pending) => pending(picture),
+            None => Ok(()),
+        };
+        // The first two: one starts the history, one goes on.
+        for frame in frames.iter().cycle().take(2) {
+            paint(&mut frame.picture.clone(), motions.first())?;
+        }
         let started = Instant::now();
         for i in 0..self.args.frames as usize {
             let mut picture = frames[i % frames.len()].picture.clone();
-            stats.time_frame(|| stylizer.paint(&mut picture))?;
+            let motion = motions.get(i % frames.len());
+            stats.time_frame(|| paint(&mut picture, motion))?;
         }
         let wall = started.elapsed();
         Ok(Step::new(stats.summary(wall), wall.as_secs_f64()))
@@ -303,12 +317,30 @@ impl Bench<'_> {
         }))
     }
 
-    /// Finding the motion, and steadying; the frames stand for their own paintings.
-    fn steady(&self, frames: &[Frame]) -> Result<Option<(Step, Step)>> {
+    /// The motion to each frame from the one before (to the first from the last), if paintings are wanted steady and
+    /// `stylizer` does that; the time is part of painting then.
+    fn motions(&self, stylizer: &mut FeedForward, frames: &[Frame]) -> Result<Vec<Motion>> {
         let picture = &frames[0].picture;
         let Some(steadying) = self.steadying(picture.width(), picture.height())? else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
+        if !stylizer.steady(Some(steadying.settings))? {
+            return Ok(Vec::new());
+        }
+        let mut flow = FlowEstimator::new(steadying.flow).backward_only();
+        let order = frames.last().into_iter().chain(frames);
+        Ok(order
+            .filter_map(|frame| flow.push(&Luma::from_rgb(&frame.picture)))
+            .collect())
+    }
+
+    /// Finding the motion, and steadying if painting does not; the frames stand for their own paintings.
+    fn steady(&self, frames: &[Frame]) -> Result<(Option<Step>, Option<Step>)> {
+        let picture = &frames[0].picture;
+        let Some(steadying) = self.steadying(picture.width(), picture.height())? else {
+            return Ok((None, None));
+        };
+        let elsewhere = self.stylizer()?.steady(Some(steadying.settings))?;
         let mut flow = FlowEstimator::new(steadying.flow).backward_only();
         let mut steady = Steady::new(steadying.settings)?;
         let mut stats = [StageStats::default(), StageStats::default()];
@@ -318,7 +350,9 @@ impl Bench<'_> {
             let luma = Luma::from_rgb(&painting);
             let motion = flow.push(&luma);
             let found = Instant::now();
-            steady.push(painting, &luma, motion.as_ref());
+            if !elsewhere {
+                steady.push(painting, &luma, motion.as_ref());
+            }
             if i > 0 {
                 stats[0].frame(found - started);
                 stats[1].frame(found.elapsed());
@@ -328,7 +362,7 @@ impl Bench<'_> {
             }
         }
         let [motion, steady] = stats.map(|stats| Step::alone(&stats));
-        Ok(Some((motion, steady)))
+        Ok((Some(motion), (!elsewhere).then_some(steady)))
     }
 
     fn encode(

@@ -1,16 +1,24 @@
-//! Whether a card paints what the processor paints: before it is trusted, and before it is timed.
+//! Whether a card paints and steadies as the processor does: before it is trusted, and before it is timed.
 
-use super::{Card, CardError, TransformOnCard};
+use super::{Card, CardError, SteadyOnCard, TransformOnCard};
 use crate::{
+    frame::Picture,
     kernels::{Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights},
     models::ModelStore,
     style::{StyleChoice, StylePack},
+    temporal::{
+        flow::{Flow, Luma, Motion},
+        steady::{Steady, SteadySettings},
+    },
 };
 
 /// The bounds of the difference to the processor's painting in single precision, of 255: mean and largest.
 pub const BOUNDS: (f64, u8) = (1.0, 8);
 
-/// Size of the picture that is painted to find out; no multiple of anything that the kernels like.
+/// The same of steadying, which is done in single precision on both.
+const STEADY_BOUNDS: (f64, u8) = (0.1, 8);
+
+/// Size of the pictures that are made to find out; no multiple of anything that the kernels like.
 const SIZE: (usize, usize) = (90, 70);
 
 /// Mean and largest difference of two pictures, of 255.
@@ -22,37 +30,50 @@ pub fn compare(painted: &[u8], expected: &[u8]) -> (f64, u8) {
     (mean, differences.max().unwrap_or(0))
 }
 
-/// Paints a small picture in the first style of the program's own pack on the card and on the processor, some ten
-/// milliseconds of work.
+/// Paints a small picture in the first style of the program's own pack and steadies a few more, on the card and on the
+/// processor, some ten milliseconds of work.
 ///
 /// # Errors
-/// When the paintings differ by more than [`BOUNDS`], or the card fails.
-pub fn paints_alike<C: Card>(card: C) -> Result<(), CardError> {
+/// When what they make differs by more than [`BOUNDS`] (steadying by less), or the card fails.
+pub fn paints_alike<C: Card + Clone>(card: C) -> Result<(), CardError> {
+    let within =
+        |what, (mean, largest), bounds: (f64, u8)| match mean > bounds.0 || largest > bounds.1 {
+            true => Err(CardError::Differs {
+                what,
+                mean,
+                largest,
+            }),
+            false => Ok(()),
+        };
+    within("steadying", steadied(card.clone())?, STEADY_BOUNDS)?;
     let Ok(pack) = ModelStore::embedded().and_then(|store| StylePack::load(&store)) else {
-        // A program without its own models has nothing to compare with.
+        // A program without its own models has nothing to paint.
         return Ok(());
     };
     let style = pack.parameters(&StyleChoice::single(0));
-    let (mean, largest) = difference(pack.network(), &style, card)?;
-    if mean > BOUNDS.0 || largest > BOUNDS.1 {
-        return Err(CardError::Differs { mean, largest });
-    }
-    Ok(())
+    within("painting", painted(pack.network(), &style, card)?, BOUNDS)
 }
 
-fn difference<C: Card>(
+/// A picture that moves to the left by 1.25 pixels from frame to frame.
+fn picture(frame: usize) -> Picture {
+    let (width, height) = SIZE;
+    let mut picture = Picture::black(width, height);
+    for (i, value) in picture.rgb_mut().iter_mut().enumerate() {
+        let (x, y, c) = ((i / 3 % width) as f32, (i / 3 / width) as f32, i % 3);
+        let x = x + 1.25 * frame as f32;
+        let wave = (0.21 * x + c as f32).sin() + (0.17 * y + 0.05 * x).cos();
+        *value = (128.0 + 50.0 * wave + 20.0 * (x * y * 0.003).sin()) as u8;
+    }
+    picture
+}
+
+fn painted<C: Card>(
     weights: &TransformWeights,
     style: &StyleParameters,
     card: C,
 ) -> Result<(f64, u8), CardError> {
     let (width, height) = SIZE;
-    let picture: Vec<u8> = (0..width * height * 3)
-        .map(|i| {
-            let (x, y, c) = ((i / 3 % width) as f32, (i / 3 / width) as f32, i % 3);
-            let wave = (0.21 * x + c as f32).sin() + (0.17 * y + 0.05 * x).cos();
-            (128.0 + 50.0 * wave + 20.0 * (x * y * 0.003).sin()) as u8
-        })
-        .collect();
+    let picture = picture(0).into_rgb();
     let config = TransformConfig {
         threads: 1,
         precision: Precision::F32,
@@ -67,4 +88,41 @@ fn difference<C: Card>(
     let mut painted = vec![0; picture.len()];
     network.paint(&picture, width, height, &mut painted)?;
     Ok(compare(&painted, &expected))
+}
+
+/// Over a few frames of a film whose strokes flicker and of which a part is uncovered.
+fn steadied<C: Card>(card: C) -> Result<(f64, u8), CardError> {
+    let (width, height) = SIZE;
+    let pixels = width * height;
+    let motion = Motion {
+        backward: Flow {
+            width,
+            height,
+            u: vec![1.25; pixels],
+            v: vec![0.0; pixels],
+        },
+        consistent: (0..pixels)
+            .map(|at| u8::from(at % width < width / 2 || at / width > height / 3))
+            .collect(),
+        ..Motion::default()
+    };
+    let settings = SteadySettings::new(1.0, 1)?;
+    let mut processor = Steady::new(settings)?;
+    let mut steady = SteadyOnCard::new(settings, card)?;
+    let (mut mean, mut largest) = (0.0_f64, 0);
+    for frame in 0..4 {
+        let input = picture(frame);
+        let mut painting = input.clone();
+        for (at, value) in painting.rgb_mut().iter_mut().enumerate() {
+            let mixed = (at as u32 + 7919 * frame as u32).wrapping_mul(0x9e37_79b1);
+            *value = (255 - *value).saturating_add((mixed >> 27) as u8);
+        }
+        let mut own = painting.clone();
+        let motion = (frame > 0).then_some(&motion);
+        steady.push_pictures(input.rgb(), own.rgb_mut(), SIZE, motion)?;
+        let expected = processor.push(painting, &Luma::from_rgb(&input), motion);
+        let (off, most) = compare(own.rgb(), expected.rgb());
+        (mean, largest) = (mean.max(off), largest.max(most));
+    }
+    Ok((mean, largest))
 }

@@ -1,6 +1,9 @@
 //! A card of the machine, through NVIDIA's driver, which is loaded when it is first asked for.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use cudarc::{
     driver::{
@@ -10,13 +13,17 @@ use cudarc::{
     nvrtc::Ptx,
 };
 
-use super::{Card, CardError, Launch, Parameters, parameters};
+use super::{
+    Card, CardError, Launch, Parameters,
+    copies::{Down, Fetched, Up},
+    parameters,
+};
 
 /// The kernels for compute capability 8.0, made by `build.rs`.
 const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 
 /// The kernels that [`Launch::kernel`] names.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 28] = [
     "convolve_8",
     "convolve_16",
     "convolve_32",
@@ -32,6 +39,19 @@ const NAMES: [&str; 15] = [
     "gram",
     "sum_parts",
     "difference",
+    "steady_see",
+    "steady_start",
+    "steady_compare",
+    "steady_light",
+    "steady_doubt",
+    "steady_renew",
+    "steady_blend",
+    "steady_halve",
+    "steady_energies",
+    "steady_pay_back",
+    "steady_base",
+    "steady_carry",
+    "steady_finish",
 ];
 
 // SAFETY: plain numbers, laid out as the kernels declare them.
@@ -52,17 +72,22 @@ unsafe impl DeviceRepr for parameters::Gram {}
 unsafe impl DeviceRepr for parameters::Sum {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for parameters::Difference {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for parameters::Steadying {}
 
-/// A card with the kernels on it. Everything runs in one stream, in the order in which it was started.
+/// A card with the kernels on it. Kernels run in one stream, in the order in which they were started; copies run beside them
+/// and keep that order (see `copies`).
 #[derive(Debug)]
 pub struct Device {
     stream: Arc<CudaStream>,
+    up: Mutex<Up>,
+    down: Down,
     functions: HashMap<&'static str, CudaFunction>,
     description: String,
 }
 
 /// What an operation of the driver says when it fails.
-fn refused(what: &'static str) -> impl Fn(DriverError) -> CardError {
+pub(super) fn refused(what: &'static str) -> impl Fn(DriverError) -> CardError {
     move |error| CardError::Driver {
         what: what.into(),
         why: match error.error_string() {
@@ -100,7 +125,7 @@ impl Device {
         if major < 8 {
             return Err(CardError::TooOld { name, major, minor });
         }
-        // SAFETY: one stream does everything, so no event has to order two.
+        // SAFETY: one stream does everything but the copies beside it, which have their own events.
         unsafe { context.disable_event_tracking() };
         let memory = context.total_mem().map_err(refused("describe the card"))?;
         let description = format!(
@@ -117,8 +142,11 @@ impl Device {
                 .map_err(refused("find a kernel"))?;
             functions.insert(name, function);
         }
+        let stream = || context.new_stream().map_err(refused("make a stream"));
         Ok(Self {
-            stream: context.new_stream().map_err(refused("make a stream"))?,
+            stream: stream()?,
+            up: Mutex::new(Up::new(stream()?)),
+            down: Down::new(stream()?),
             functions,
             description,
         })
@@ -240,6 +268,7 @@ impl Device {
 
 impl Card for Arc<Device> {
     type Memory = CudaSlice<u8>;
+    type Fetch = Fetched;
 
     fn reserve(&self, bytes: usize) -> Result<CudaSlice<u8>, CardError> {
         let memory = self.alloc(bytes)?;
@@ -261,18 +290,20 @@ impl Card for Arc<Device> {
         self.address_of(memory)
     }
 
+    fn size(&self, memory: &CudaSlice<u8>) -> usize {
+        memory.len()
+    }
+
     fn upload(&self, bytes: &[u8], memory: &mut CudaSlice<u8>) -> Result<(), CardError> {
-        self.stream
-            .memcpy_htod(bytes, memory)
+        let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
+        up.copy(bytes, &self.stream, memory)
             .map_err(refused("copy to the card"))
     }
 
-    fn download(&self, memory: &CudaSlice<u8>, bytes: &mut [u8]) -> Result<(), CardError> {
-        let part = memory.slice(..bytes.len());
-        self.stream
-            .memcpy_dtoh(&part, bytes)
-            .map_err(refused("copy from the card"))?;
-        self.stream.synchronize().map_err(refused("run a kernel"))
+    fn fetch(&self, memory: &CudaSlice<u8>, bytes: usize) -> Result<Fetched, CardError> {
+        self.down
+            .start(memory, &self.stream, bytes)
+            .map_err(refused("copy from the card"))
     }
 
     unsafe fn launch(&self, launch: &Launch) -> Result<(), CardError> {
@@ -302,6 +333,7 @@ impl Device {
             Parameters::Gram(own) => builder.arg(own),
             Parameters::Sum(own) => builder.arg(own),
             Parameters::Difference(own) => builder.arg(own),
+            Parameters::Steadying(own) => builder.arg(&**own),
         };
         // SAFETY: as the caller says; the kernel takes the one argument that is given.
         unsafe { builder.launch(config) }

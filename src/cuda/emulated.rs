@@ -10,7 +10,7 @@ use std::{
 use libloading::Library;
 use tempfile::TempDir;
 
-use super::{Card, CardError, Launch, Parameters};
+use super::{Card, CardError, Fetch, Launch, Parameters};
 
 type Emulate = unsafe extern "C" fn(
     *const c_char,
@@ -60,16 +60,35 @@ static EMULATOR: LazyLock<Arc<Mutex<Emulator>>> = LazyLock::new(|| {
 });
 
 #[derive(Clone)]
-pub(crate) struct EmulatedCard(Arc<Mutex<Emulator>>);
+pub struct EmulatedCard(Arc<Mutex<Emulator>>);
+
+impl std::fmt::Debug for EmulatedCard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EmulatedCard")
+    }
+}
 
 impl EmulatedCard {
     pub(crate) fn new() -> Self {
         Self(EMULATOR.clone())
     }
+
+    #[cfg(not(feature = "cuda"))]
+    pub(crate) fn description(&self) -> &'static str {
+        "an emulated card"
+    }
+}
+
+impl Fetch for Vec<u8> {
+    fn take(self, bytes: &mut [u8]) -> Result<(), CardError> {
+        bytes.copy_from_slice(&self);
+        Ok(())
+    }
 }
 
 impl Card for EmulatedCard {
     type Memory = Vec<u128>;
+    type Fetch = Vec<u8>;
 
     /// Filled with what is no number in either precision.
     fn reserve(&self, bytes: usize) -> Result<Vec<u128>, CardError> {
@@ -78,6 +97,10 @@ impl Card for EmulatedCard {
 
     fn address(&self, memory: &Vec<u128>) -> u64 {
         memory.as_ptr().expose_provenance() as u64
+    }
+
+    fn size(&self, memory: &Vec<u128>) -> usize {
+        memory.len() * 16
     }
 
     fn upload(&self, bytes: &[u8], memory: &mut Vec<u128>) -> Result<(), CardError> {
@@ -92,15 +115,16 @@ impl Card for EmulatedCard {
         Ok(())
     }
 
-    fn download(&self, memory: &Vec<u128>, bytes: &mut [u8]) -> Result<(), CardError> {
-        assert!(bytes.len() <= memory.len() * 16);
+    fn fetch(&self, memory: &Vec<u128>, bytes: usize) -> Result<Vec<u8>, CardError> {
+        assert!(bytes <= memory.len() * 16);
+        let mut fetched = vec![0; bytes];
         // SAFETY: both lie in memory of at least this length.
         unsafe {
-            bytes
+            fetched
                 .as_mut_ptr()
-                .copy_from(memory.as_ptr().cast::<u8>(), bytes.len())
+                .copy_from(memory.as_ptr().cast::<u8>(), bytes)
         };
-        Ok(())
+        Ok(fetched)
     }
 
     unsafe fn launch(&self, launch: &Launch) -> Result<(), CardError> {
@@ -119,6 +143,7 @@ impl Card for EmulatedCard {
             Parameters::Gram(own) => std::ptr::from_ref(own).cast(),
             Parameters::Sum(own) => std::ptr::from_ref(own).cast(),
             Parameters::Difference(own) => std::ptr::from_ref(own).cast(),
+            Parameters::Steadying(own) => std::ptr::from_ref(&**own).cast(),
         };
         // SAFETY: as the caller says.
         let status = unsafe {

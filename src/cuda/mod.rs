@@ -1,11 +1,13 @@
-//! The networks of both engines on an NVIDIA card, by kernels of our own.
+//! The networks of both engines on an NVIDIA card, and steadying, by kernels of our own.
 //!
 //! `kernels/painting.cu` paints with the feed-forward networks, `kernels/loss.cu` runs the loss network of the optimization
-//! engine forward and backward. `build.rs` compiles them to PTX, which the driver finishes for the card it finds, so that a
+//! engine forward and backward, `kernels/steady.cu` and `kernels/octaves.cu` steady the paintings of a film. `build.rs` compiles them to PTX, which the driver finishes for the card it finds, so that a
 //! program with the feature `cuda` needs nothing but the driver at run time, and starts without one. A [`Card`] runs them:
 //! the driver's (`Device`), or, in tests, the same source compiled for the processor (`emulator`).
 
 mod check;
+#[cfg(feature = "cuda")]
+mod copies;
 #[cfg(feature = "cuda")]
 mod device;
 #[cfg(test)]
@@ -13,6 +15,7 @@ pub(crate) mod emulated;
 mod loss;
 mod network;
 mod parameters;
+mod steady;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -23,8 +26,9 @@ pub use device::Device;
 pub use loss::{CardTerm, LossOnCard};
 pub use network::TransformOnCard;
 pub use parameters::Parameters;
+pub use steady::SteadyOnCard;
 
-use crate::kernels::KernelError;
+use crate::{kernels::KernelError, temporal::steady::SteadyError};
 
 /// Why a card did not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -60,11 +64,13 @@ pub enum CardError {
         /// What the driver says.
         why: String,
     },
-    /// It paints something else than the processor.
+    /// It makes something else than the processor.
     #[error(
-        "its painting differs from the processor's by {mean:.2} of 255 in the mean and {largest} at most: it is not used"
+        "its {what} differs from the processor's by {mean:.2} of 255 in the mean and {largest} at most: it is not used"
     )]
     Differs {
+        /// What it made.
+        what: &'static str,
         /// Mean difference.
         mean: f64,
         /// Largest difference.
@@ -73,6 +79,9 @@ pub enum CardError {
     /// The network or the style does not fit.
     #[error(transparent)]
     Network(#[from] KernelError),
+    /// There is nothing to compare its steadying with.
+    #[error(transparent)]
+    Steady(#[from] SteadyError),
 }
 
 /// One kernel over a grid of blocks.
@@ -96,10 +105,20 @@ pub struct Launch {
     pub bytes: u64,
 }
 
+/// The card that paints.
+#[cfg(feature = "cuda")]
+pub type PaintCard = std::sync::Arc<Device>;
+/// The card that paints: in tests of a program without NVIDIA's driver the emulated one.
+#[cfg(all(test, not(feature = "cuda")))]
+pub type PaintCard = emulated::EmulatedCard;
+
 /// Something that runs the kernels.
 pub trait Card {
     /// Bytes on the card, aligned to 256.
     type Memory;
+
+    /// Bytes on their way from it.
+    type Fetch: Fetch;
 
     /// Takes so many bytes; what is in them is not said.
     ///
@@ -110,27 +129,48 @@ pub trait Card {
     /// Where they lie, as the kernels take it.
     fn address(&self, memory: &Self::Memory) -> u64;
 
-    /// Copies `bytes` to the beginning of `memory`.
+    /// How many bytes there are at least.
+    fn size(&self, memory: &Self::Memory) -> usize;
+
+    /// Copies `bytes` to the beginning of `memory`, as what is launched from now on sees it.
     ///
     /// # Errors
     /// When the driver fails.
     fn upload(&self, bytes: &[u8], memory: &mut Self::Memory) -> Result<(), CardError>;
 
+    /// Starts to copy the first `bytes` of `memory`, as what was launched before leaves them; what is launched after does not
+    /// have to wait.
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    fn fetch(&self, memory: &Self::Memory, bytes: usize) -> Result<Self::Fetch, CardError>;
+
     /// Copies the beginning of `memory` to `bytes`, when all that was launched before is done.
     ///
     /// # Errors
     /// When the driver, or a kernel before, fails.
-    fn download(&self, memory: &Self::Memory, bytes: &mut [u8]) -> Result<(), CardError>;
+    fn download(&self, memory: &Self::Memory, bytes: &mut [u8]) -> Result<(), CardError> {
+        self.fetch(memory, bytes.len())?.take(bytes)
+    }
 
     /// Starts a kernel behind what was started before.
     ///
     /// # Safety
     /// The addresses in its parameters must belong to memory of this card that is as large as the kernel takes it and
-    /// lives until the next `download`.
+    /// lives until the kernel is done, or is given back to the card behind it.
     ///
     /// # Errors
     /// When the driver refuses.
     unsafe fn launch(&self, launch: &Launch) -> Result<(), CardError>;
+}
+
+/// Bytes on their way from a card.
+pub trait Fetch: Send + 'static {
+    /// Waits for them and puts them into `bytes`, which has room for as many as were asked for.
+    ///
+    /// # Errors
+    /// When a kernel before them, or the driver, fails.
+    fn take(self, bytes: &mut [u8]) -> Result<(), CardError>;
 }
 
 /// The bytes of numbers.
@@ -143,3 +183,4 @@ fn bytes_of<T: Plain>(values: &[T]) -> &[u8] {
 trait Plain: Copy {}
 impl Plain for f32 {}
 impl Plain for half::f16 {}
+impl Plain for [f32; 8] {}

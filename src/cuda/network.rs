@@ -1,7 +1,7 @@
 //! A feed-forward network as a list of launches, made once for a size of picture.
 
 use super::{
-    Card, CardError, Launch, bytes_of,
+    Card, CardError, Launch, SteadyOnCard, bytes_of,
     parameters::{
         BLOCKS, Convolution, Finish, Normalisation, PICTURE, Parameters, REFLECT, REPEAT, Residual,
         TENSOR,
@@ -12,6 +12,7 @@ use crate::kernels::{
     ConvolutionWeights, Entry, LayerShape, NetworkShape, StyleParameters, TransformWeights,
     Upsample, fold_upsampling, pad_blocks,
 };
+use crate::temporal::flow::Motion;
 
 /// Pixels of a tile's row: `TILE_WIDTH` of the kernels.
 const TILE_WIDTH: usize = 32;
@@ -162,9 +163,39 @@ impl<C: Card> TransformOnCard<C> {
         height: usize,
         painted: &mut [u8],
     ) -> Result<(), CardError> {
+        assert_eq!(painted.len(), rgb.len());
+        let plan = self.start(rgb, width, height)?;
+        self.card.download(&plan.painted, painted)?;
+        self.plan = Some(plan);
+        Ok(())
+    }
+
+    /// As [`TransformOnCard::paint`], the painting steadied before it leaves the card (see [`SteadyOnCard::push`]), which is left
+    /// to happen beside what is started next.
+    ///
+    /// # Errors
+    /// As [`TransformOnCard::paint`].
+    ///
+    /// # Panics
+    /// As [`TransformOnCard::paint`].
+    pub fn paint_steady(
+        &mut self,
+        rgb: &[u8],
+        (width, height): (usize, usize),
+        steady: &mut SteadyOnCard<C>,
+        motion: Option<&Motion>,
+    ) -> Result<C::Fetch, CardError> {
+        let mut plan = self.start(rgb, width, height)?;
+        steady.push(&plan.picture, &mut plan.painted, (width, height), motion)?;
+        let painted = self.card.fetch(&plan.painted, rgb.len())?;
+        self.plan = Some(plan);
+        Ok(painted)
+    }
+
+    /// Starts to paint a picture; picture and painting lie on the card in what is returned.
+    fn start(&mut self, rgb: &[u8], width: usize, height: usize) -> Result<Plan<C>, CardError> {
         assert!(self.current.is_some(), "a style is set before painting");
         assert_eq!(rgb.len(), width * height * 3);
-        assert_eq!(painted.len(), rgb.len());
         let mut plan = match self.plan.take() {
             Some(plan) if (plan.width, plan.height) == (width, height) => plan,
             _ => self.plan(width, height)?,
@@ -174,9 +205,7 @@ impl<C: Card> TransformOnCard<C> {
             // SAFETY: the addresses are those of the network and of the plan, which live as long as `self`.
             unsafe { self.card.launch(launch) }?;
         }
-        self.card.download(&plan.painted, painted)?;
-        self.plan = Some(plan);
-        Ok(())
+        Ok(plan)
     }
 
     /// The launches that paint a picture of the size that was painted last.

@@ -137,6 +137,60 @@ pub struct Difference {
     pub(super) add: i32,
 }
 
+/// Octaves whose texture is paid back: `OCTAVES` of the kernels.
+pub(super) const OCTAVES: usize = 4;
+
+/// One size of the pyramid of steadying.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Level {
+    pub(super) blend: u64,
+    pub(super) painting: u64,
+    pub(super) carry: u64,
+    pub(super) blend_colour: u64,
+    pub(super) painting_colour: u64,
+    pub(super) carry_colour: u64,
+    pub(super) energies: u64,
+    pub(super) repair: u64,
+    pub(super) usual: u64,
+    pub(super) next_usual: u64,
+    pub(super) width: i32,
+    pub(super) height: i32,
+}
+
+/// Everything that steadying works with.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Steadying {
+    pub(super) levels: [Level; OCTAVES + 1],
+    pub(super) input: u64,
+    pub(super) picture: u64,
+    pub(super) history: u64,
+    pub(super) history_colour: u64,
+    pub(super) u: u64,
+    pub(super) v: u64,
+    pub(super) consistent: u64,
+    pub(super) current: u64,
+    pub(super) previous: u64,
+    pub(super) difference: u64,
+    pub(super) weight: u64,
+    pub(super) light_sums: u64,
+    pub(super) light: u64,
+    pub(super) age_before: u64,
+    pub(super) age: u64,
+    pub(super) trust: u64,
+    pub(super) turns: u64,
+    pub(super) renewal: u64,
+    pub(super) lost: u64,
+    pub(super) taps: u64,
+    pub(super) width: i32,
+    pub(super) height: i32,
+    pub(super) octave: i32,
+    pub(super) known: i32,
+    pub(super) mix: f32,
+    pub(super) firmness: f32,
+}
+
 /// The ceiling of the products.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
@@ -146,7 +200,7 @@ pub struct Peak {
 }
 
 /// The argument of one launch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Parameters {
     /// Of `convolve_8` to `convolve_64`, and of `gradient_8` and `gradient_64`.
     Convolution(Convolution),
@@ -166,4 +220,6 @@ pub enum Parameters {
     Sum(Sum),
     /// Of `difference`.
     Difference(Difference),
+    /// Of all that begin with `steady_`.
+    Steadying(Box<Steadying>),
 }

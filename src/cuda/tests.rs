@@ -71,10 +71,12 @@ fn paintings_of_the_card_agree_with_the_reference() {
 }
 
 /// A card that computes wrongly.
-struct Broken(EmulatedCard);
+#[derive(Clone)]
+struct Broken(EmulatedCard, fn(&mut Parameters));
 
 impl Card for Broken {
     type Memory = Vec<u128>;
+    type Fetch = Vec<u8>;
 
     fn reserve(&self, bytes: usize) -> Result<Vec<u128>, CardError> {
         self.0.reserve(bytes)
@@ -84,19 +86,21 @@ impl Card for Broken {
         self.0.address(memory)
     }
 
+    fn size(&self, memory: &Vec<u128>) -> usize {
+        self.0.size(memory)
+    }
+
     fn upload(&self, bytes: &[u8], memory: &mut Vec<u128>) -> Result<(), CardError> {
         self.0.upload(bytes, memory)
     }
 
-    fn download(&self, memory: &Vec<u128>, bytes: &mut [u8]) -> Result<(), CardError> {
-        self.0.download(memory, bytes)
+    fn fetch(&self, memory: &Vec<u128>, bytes: usize) -> Result<Vec<u8>, CardError> {
+        self.0.fetch(memory, bytes)
     }
 
     unsafe fn launch(&self, launch: &Launch) -> Result<(), CardError> {
         let mut launch = launch.clone();
-        if let Parameters::Normalisation(normalisation) = &mut launch.parameters {
-            normalisation.epsilon = 1.0;
-        }
+        self.1(&mut launch.parameters);
         // SAFETY: as the caller says.
         unsafe { self.0.launch(&launch) }
     }
@@ -104,7 +108,23 @@ impl Card for Broken {
 
 #[test]
 fn a_card_is_trusted_when_it_paints_what_the_processor_paints() {
-    paints_alike(EmulatedCard::new()).unwrap();
-    let error = paints_alike(Broken(EmulatedCard::new())).unwrap_err();
-    assert!(matches!(error, CardError::Differs { .. }), "{error}");
+    let card = EmulatedCard::new();
+    paints_alike(card.clone()).unwrap();
+    let paints_wrongly = |parameters: &mut Parameters| {
+        if let Parameters::Normalisation(normalisation) = parameters {
+            normalisation.epsilon = 1.0;
+        }
+    };
+    let steadies_wrongly = |parameters: &mut Parameters| {
+        if let Parameters::Steadying(steadying) = parameters {
+            steadying.mix += 0.1;
+        }
+    };
+    for (what, wrongly) in [
+        ("painting", paints_wrongly as fn(&mut Parameters)),
+        ("steadying", steadies_wrongly),
+    ] {
+        let error = paints_alike(Broken(card.clone(), wrongly)).unwrap_err();
+        assert!(error.to_string().contains(what), "{error}");
+    }
 }

@@ -15,7 +15,7 @@ use crate::{
     temporal::{
         flow::{FlowEstimator, FlowPreset, FlowScale, FlowSettings, Luma, Motion},
         scene_cut::SceneCuts,
-        steady::{Steady, SteadyError, SteadySettings},
+        steady::{Steady, SteadySettings},
     },
 };
 
@@ -268,13 +268,19 @@ impl LivePainter {
         } else {
             wanted.steady
         };
-        let motion = self
+        let (luma, motion) = self
             .steadier(steady)?
-            .map(|steadier| steadier.look(original));
+            .map(|steadier| steadier.look(original))
+            .unzip();
+        let motion = motion.flatten();
         let mut painted = original.clone();
-        self.stylizer.paint(&mut painted)?;
-        if let (Some(steadier), Some((luma, motion))) = (&mut self.steadier, motion) {
-            painted = steadier.steady.push(painted, &luma, motion.as_ref());
+        if let Some(pending) = self.stylizer.paint_along(&mut painted, motion.as_ref())? {
+            pending(&mut painted)?;
+        }
+        if let (Some(steadier), Some(luma)) = (&mut self.steadier, luma) {
+            if let Some(steady) = &mut steadier.steady {
+                painted = steady.push(painted, &luma, motion.as_ref());
+            }
             if let Some(motion) = motion {
                 steadier.flow.recycle(motion);
             }
@@ -315,17 +321,30 @@ impl LivePainter {
     /// The steadier with this strength, if one is wanted.
     fn steadier(&mut self, strength: Option<f32>) -> Result<Option<&mut Steadier>, StylizeError> {
         let Some(strength) = strength else {
-            self.steadier = None;
+            if self.steadier.take().is_some() {
+                self.stylizer.steady(None)?;
+            }
             return Ok(None);
         };
         let settings = SteadySettings::new(strength, self.threads)?;
         match &mut self.steadier {
             Some(steadier) if steadier.strength != strength => {
-                steadier.steady.set(settings);
+                match &mut steadier.steady {
+                    Some(steady) => steady.set(settings),
+                    None => {
+                        self.stylizer.steady(Some(settings))?;
+                    }
+                }
                 steadier.strength = strength;
             }
             Some(_) => {}
-            none => *none = Some(Steadier::new(settings, strength, self.threads)?),
+            none => {
+                let steady = match self.stylizer.steady(Some(settings))? {
+                    true => None,
+                    false => Some(Steady::new(settings)?),
+                };
+                *none = Some(Steadier::new(steady, strength, self.threads));
+            }
         }
         Ok(self.steadier.as_mut())
     }
@@ -370,13 +389,14 @@ impl LivePainter {
 struct Steadier {
     flow: FlowEstimator,
     cuts: SceneCuts,
-    steady: Steady,
+    /// Nothing where the stylizer steadies.
+    steady: Option<Steady>,
     strength: f32,
 }
 
 impl Steadier {
-    fn new(settings: SteadySettings, strength: f32, threads: usize) -> Result<Self, SteadyError> {
-        Ok(Self {
+    fn new(steady: Option<Steady>, strength: f32, threads: usize) -> Self {
+        Self {
             flow: FlowEstimator::new(FlowSettings {
                 preset: FlowPreset::Medium,
                 scale: FlowScale::Half,
@@ -384,26 +404,26 @@ impl Steadier {
             })
             .backward_only(),
             cuts: SceneCuts::default(),
-            steady: Steady::new(settings)?,
+            steady,
             strength,
-        })
+        }
     }
 
     fn reset(&mut self) {
         self.flow.reset();
         self.cuts.reset();
-        self.steady.reset();
+        if let Some(steady) = &mut self.steady {
+            steady.reset();
+        }
     }
 
     /// Finds the motion to this picture from the one before, before painting.
     fn look(&mut self, picture: &Picture) -> (Luma, Option<Motion>) {
         let luma = Luma::from_rgb(picture);
         let motion = self.flow.push(&luma);
-        if self.cuts.push(picture, motion.as_ref()) {
-            self.steady.reset();
-            return (luma, None);
-        }
-        (luma, motion)
+        // Without motion history begins anew.
+        let cut = self.cuts.push(picture, motion.as_ref());
+        (luma, motion.filter(|_| !cut))
     }
 }
 

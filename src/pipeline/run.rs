@@ -111,7 +111,7 @@ where
 /// As [`run`]; also when steadying cannot start.
 pub fn run_steady<Source, Sink>(
     source: Source,
-    stylizer: Box<dyn Stylizer>,
+    mut stylizer: Box<dyn Stylizer>,
     steadying: Option<Steadying>,
     sink: Sink,
     control: &Control,
@@ -134,7 +134,7 @@ where
         before_paint = Some((from_decode, core, sender));
         let (sender, receiver) = bounded(GUIDED_LINK_CAPACITY);
         let to_encode = std::mem::replace(&mut to_steady, sender);
-        let core = Steadier::new(steadying, spare)?;
+        let core = Steadier::new(steadying, spare, &mut *stylizer)?;
         behind_paint = Some((receiver, core, to_encode));
     }
     let (decoded, prepared, painted, steadied, encoded) = std::thread::scope(|scope| {
@@ -296,15 +296,29 @@ fn paint(
     let mut stats = StageStats::default();
     let mut first = None;
     for mut guided in &previous {
-        match &mut guided.packet {
+        let Guided {
+            packet,
+            guide,
+            pending,
+        } = &mut guided;
+        match packet {
             Packet::Frame(frame) => {
+                let motion = guide.as_ref().and_then(|guide| guide.motion.as_ref());
                 let since = frame.pts - *first.get_or_insert(frame.pts);
                 let painted = stats.time_frame(|| {
                     stylizer.set_time(since as f64 * time_base)?;
-                    stylizer.paint(&mut frame.picture)
+                    let painted = stylizer.paint_along(&mut frame.picture, motion)?;
+                    match painted {
+                        // No stage behind this one would wait for it.
+                        Some(pending) if guide.is_none() => {
+                            pending(&mut frame.picture).map(|()| None)
+                        }
+                        painted => Ok(painted),
+                    }
                 });
-                if let Err(error) = painted {
-                    return Outcome::Failed(error.into());
+                match painted {
+                    Ok(painted) => *pending = painted,
+                    Err(error) => return Outcome::Failed(error.into()),
                 }
             }
             Packet::Reset(_) => stylizer.reset(),

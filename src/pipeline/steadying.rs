@@ -1,4 +1,5 @@
-//! The two stages around painting that keep the film steady: one finds the motion, the other carries strokes along it.
+//! The two stages around painting that keep the film steady: one finds the motion, the other carries strokes along it. A
+//! stylizer whose paintings lie on a card steadies them there; then the second stage only finishes and measures.
 //!
 //! Order of the steps: the *painting* is steadied, and only then are the original's colours kept and the original mixed
 //! in (`--colors keep`, `--saturation`, `--opacity`). The original does not flicker, so averaging it over time could only smear it; and
@@ -10,12 +11,12 @@ use serde::Serialize;
 use super::{Outcome, PipelineError, StageStats};
 use crate::{
     frame::{Frame, Packet, Picture, ResetReason},
-    stylize::{Finisher, StylizeError},
+    stylize::{Finisher, Pending, StylizeError, Stylizer},
     temporal::{
         flow::{FlowEstimator, FlowSettings, Found, Luma, Motion, SpareMotions},
         measure::{Running, Tracks},
         scene_cut::SceneCuts,
-        steady::{FurtherPasses, Steady, SteadyError, SteadySettings},
+        steady::{FurtherPasses, Steady, SteadySettings},
     },
 };
 
@@ -46,7 +47,9 @@ pub struct Steadiness {
 /// A packet with what was found out about it before painting.
 pub(super) struct Guided {
     pub(super) packet: Packet,
-    guide: Option<Box<Guide>>,
+    pub(super) guide: Option<Box<Guide>>,
+    /// The painting, where it is still on its way.
+    pub(super) pending: Option<Pending>,
 }
 
 impl From<Packet> for Guided {
@@ -54,15 +57,17 @@ impl From<Packet> for Guided {
         Self {
             packet,
             guide: None,
+            pending: None,
         }
     }
 }
 
 /// What a frame was before it was painted.
-struct Guide {
+pub(super) struct Guide {
     original: Picture,
     luma: Luma,
-    motion: Option<Motion>,
+    /// From the frame before to this one; none where another scene begins.
+    pub(super) motion: Option<Motion>,
     /// The same for further passes.
     found: Option<Found>,
 }
@@ -159,7 +164,8 @@ struct Held {
 
 /// What the stage `steady` works with.
 pub(super) struct Steadier {
-    steady: Steady,
+    /// Nothing where the stylizer steadies.
+    steady: Option<Steady>,
     further: Option<FurtherPasses<Held>>,
     finish: Finisher,
     /// Of the input and of the result.
@@ -169,8 +175,12 @@ pub(super) struct Steadier {
 }
 
 impl Steadier {
-    /// Motions go back to `spare`.
-    pub(super) fn new(steadying: Steadying, spare: SpareMotions) -> Result<Self, SteadyError> {
+    /// Steadies what `stylizer` paints, if that does not do it itself; motions go back to `spare`.
+    pub(super) fn new(
+        steadying: Steadying,
+        spare: SpareMotions,
+        stylizer: &mut dyn Stylizer,
+    ) -> Result<Self, PipelineError> {
         let Steadying {
             settings,
             flow,
@@ -178,8 +188,12 @@ impl Steadier {
             finish,
         } = steadying;
         let further = (passes > 1).then(|| FurtherPasses::new(passes, settings, flow));
+        let steady = match stylizer.steady(Some(settings))? {
+            true => None,
+            false => Some(Steady::new(settings)?),
+        };
         Ok(Self {
-            steady: Steady::new(settings)?,
+            steady,
             further: further.transpose()?,
             finish,
             measured: Default::default(),
@@ -188,16 +202,27 @@ impl Steadier {
         })
     }
 
-    /// Takes the next painting and gives out those that are done.
-    fn push(&mut self, mut frame: Frame, guide: Guide) -> Result<Vec<Frame>, StylizeError> {
+    /// Takes the next painting, waiting for it where it is still on its way, and gives out those that are done.
+    fn push(
+        &mut self,
+        mut frame: Frame,
+        guide: Guide,
+        pending: Option<Pending>,
+    ) -> Result<Vec<Frame>, StylizeError> {
         let Guide {
             original,
             luma,
             motion,
             found,
         } = guide;
+        if let Some(pending) = pending {
+            pending(&mut frame.picture)?;
+        }
         let painting = std::mem::replace(&mut frame.picture, Picture::black(0, 0));
-        let steadied = self.steady.push(painting, &luma, motion.as_ref());
+        let steadied = match &mut self.steady {
+            Some(steady) => steady.push(painting, &luma, motion.as_ref()),
+            None => painting,
+        };
         let tracks = motion.map(|motion| {
             let tracks = Tracks::some(&motion);
             self.spare.give(motion);
@@ -235,7 +260,9 @@ impl Steadier {
     }
 
     fn reset(&mut self, reason: ResetReason) {
-        self.steady.reset();
+        if let Some(steady) = &mut self.steady {
+            steady.reset();
+        }
         self.finish.reset();
         self.cuts += u64::from(reason == ResetReason::SceneCut);
     }
@@ -257,10 +284,15 @@ pub(super) fn steady(
     next: Sender<Guided>,
 ) -> Outcome<(StageStats, Option<Steadiness>), PipelineError> {
     let mut stats = StageStats::default();
-    for Guided { packet, guide } in &previous {
+    for guided in &previous {
+        let Guided {
+            packet,
+            guide,
+            pending,
+        } = guided;
         let done = match (packet, guide) {
             (Packet::Frame(frame), Some(guide)) => {
-                let done = stats.time_frame(|| core.push(frame, *guide));
+                let done = stats.time_frame(|| core.push(frame, *guide, pending));
                 done.map(|frames| (frames, None))
             }
             (Packet::Reset(reason), _) => {

@@ -6,9 +6,13 @@
 
 use std::sync::Arc;
 
+#[cfg(any(test, feature = "cuda"))]
+use super::Pending;
 use super::{Colors, Finish, MIN_SIDE, Palette, StylizeError, Stylizer};
-#[cfg(feature = "cuda")]
-use crate::cuda::{self, TransformOnCard};
+#[cfg(any(test, feature = "cuda"))]
+use crate::cuda::{Fetch, PaintCard, SteadyOnCard, TransformOnCard};
+#[cfg(any(test, feature = "cuda"))]
+use crate::temporal::{flow::Motion, steady::SteadySettings};
 use crate::{
     device::PaintDevice,
     frame::Picture,
@@ -48,14 +52,17 @@ pub struct FeedForward {
     palette: Option<Palette>,
     painted: Vec<u8>,
     second: Vec<u8>,
+    /// Where paintings lie on a card and are wanted steady.
+    #[cfg(any(test, feature = "cuda"))]
+    steadier: Option<SteadyOnCard<PaintCard>>,
 }
 
 enum Network {
     /// The processor: our own kernels.
     Kernels(Box<TransformEngine>),
     /// An NVIDIA card: our own kernels.
-    #[cfg(feature = "cuda")]
-    Cuda(Box<TransformOnCard<Arc<cuda::Device>>>),
+    #[cfg(any(test, feature = "cuda"))]
+    Cuda(Box<TransformOnCard<PaintCard>>),
     /// Everything else: candle.
     Candle(TransformNet),
 }
@@ -81,6 +88,8 @@ impl FeedForward {
             palette: None,
             painted: Vec::new(),
             second: Vec::new(),
+            #[cfg(any(test, feature = "cuda"))]
+            steadier: None,
         };
         painter.set_up()?;
         Ok(painter)
@@ -157,6 +166,46 @@ impl FeedForward {
         Ok(&self.content.insert(content).current)
     }
 
+    /// The network that paints alone and whose painting is left as it is, if there is one such.
+    #[cfg(any(test, feature = "cuda"))]
+    fn only_network(&self) -> Option<NetworkKind> {
+        let style = &self.settings.style;
+        let mut kinds = NetworkKind::ALL
+            .into_iter()
+            .filter(|kind| style.parameters(*kind).is_some());
+        let only = kinds.next().filter(|_| kinds.next().is_none());
+        only.filter(|_| style.strength() >= 1.0 && !self.settings.match_colors)
+    }
+
+    /// Paints a picture of a film, which `steadier` steadies: before the painting leaves the card, or, where more is done to
+    /// it than one network does, by bringing it there again.
+    #[cfg(any(test, feature = "cuda"))]
+    fn paint_steady(
+        &mut self,
+        picture: &mut Picture,
+        motion: Option<&Motion>,
+        steadier: &mut SteadyOnCard<PaintCard>,
+    ) -> Result<Option<Pending>, StylizeError> {
+        let size = (picture.width(), picture.height());
+        let only = self
+            .only_network()
+            .filter(|_| size.0.min(size.1) >= MIN_SIDE);
+        if let Some(kind) = only
+            && let Some(style) = self.style_of(kind, picture)?
+            && let Some(Network::Cuda(network)) = &mut self.networks[kind as usize]
+        {
+            network.set_style(&style)?;
+            let painted = network.paint_steady(picture.rgb(), size, steadier, motion)?;
+            return Ok(Some(Box::new(move |picture: &mut Picture| {
+                Ok(painted.take(picture.rgb_mut())?)
+            })));
+        }
+        let original = picture.clone();
+        self.paint(picture)?;
+        steadier.push_pictures(original.rgb(), picture.rgb_mut(), size, motion)?;
+        Ok(None)
+    }
+
     /// Gives the painting the palette of the style picture.
     fn match_palette(&mut self, picture: &mut Picture) {
         let Some((share, wanted)) = self.settings.style.palette() else {
@@ -192,7 +241,7 @@ impl Network {
                 engine.set_style(style)?;
                 Self::Kernels(Box::new(engine))
             }
-            #[cfg(feature = "cuda")]
+            #[cfg(any(test, feature = "cuda"))]
             PaintDevice::Cuda(device) => {
                 let mut network = TransformOnCard::new(weights, device.clone())?;
                 network.set_style(style)?;
@@ -215,7 +264,7 @@ impl Network {
                 engine.set_style(style)?;
                 engine.paint(picture.rgb(), width, height, painted)?;
             }
-            #[cfg(feature = "cuda")]
+            #[cfg(any(test, feature = "cuda"))]
             Self::Cuda(network) => {
                 painted.resize(picture.rgb().len(), 0);
                 network.set_style(style)?;
@@ -273,9 +322,41 @@ impl Stylizer for FeedForward {
         Ok(())
     }
 
+    #[cfg(any(test, feature = "cuda"))]
+    fn paint_along(
+        &mut self,
+        picture: &mut Picture,
+        motion: Option<&Motion>,
+    ) -> Result<Option<Pending>, StylizeError> {
+        let Some(mut steadier) = self.steadier.take() else {
+            self.paint(picture)?;
+            return Ok(None);
+        };
+        let painted = self.paint_steady(picture, motion, &mut steadier);
+        self.steadier = Some(steadier);
+        painted
+    }
+
+    #[cfg(any(test, feature = "cuda"))]
+    fn steady(&mut self, settings: Option<SteadySettings>) -> Result<bool, StylizeError> {
+        let PaintDevice::Cuda(card) = &self.settings.device else {
+            return Ok(false);
+        };
+        match (settings, &mut self.steadier) {
+            (None, steadier) => *steadier = None,
+            (Some(settings), Some(steadier)) => steadier.set(settings),
+            (Some(settings), none) => *none = Some(SteadyOnCard::new(settings, card.clone())?),
+        }
+        Ok(settings.is_some())
+    }
+
     fn reset(&mut self) {
         self.content = None;
         self.palette = None;
+        #[cfg(any(test, feature = "cuda"))]
+        if let Some(steadier) = &mut self.steadier {
+            steadier.reset();
+        }
     }
 
     fn set_style(&mut self, style: &StyleMix) -> Result<(), StylizeError> {
@@ -343,6 +424,14 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    #[cfg(not(feature = "cuda"))]
+    use crate::{
+        cuda::{compare, emulated::EmulatedCard},
+        temporal::{
+            flow::{FlowEstimator, FlowSettings, Luma},
+            steady::Steady,
+        },
+    };
     use crate::{
         models::ModelStore, picture_file::PictureFile, source::Sizing, style::StyleChoice,
     };
@@ -427,6 +516,63 @@ mod tests {
         for ((a, b), c) in a.iter().zip(&b).zip(&c) {
             let expected = 0.25 * f32::from(*a) + 0.75 * f32::from(*b);
             assert!((f32::from(*c) - expected).abs() <= 1.5, "{a} {b} {c}");
+        }
+    }
+
+    /// Paintings that nothing is done to are steadied before they leave the card, others are brought there again; both are
+    /// what the processor's steadying makes of them.
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn films_are_steadied_on_the_card_that_paints_them() {
+        let gallery = gallery();
+        let style = gallery.mix(&StyleChoice::single(19)).unwrap();
+        let (width, height) = (40, 36);
+        let whole = sample("astronaut.jpg");
+        let frame = |t: usize| {
+            let rows =
+                (20..20 + height).map(|y| &whole.rgb()[3 * (y * whole.width() + 30 + 2 * t)..]);
+            let rgb = rows.flat_map(|row| row[..3 * width].to_vec()).collect();
+            Picture::new(width, height, rgb).unwrap()
+        };
+        for strength in [1.0, 0.5] {
+            let settings = FeedForwardSettings {
+                style: style.clone().with_strength(strength),
+                match_colors: false,
+                device: PaintDevice::Cuda(EmulatedCard::new()),
+                threads: 1,
+                precision: Precision::F32,
+            };
+            let steadiness = SteadySettings::new(1.0, 1).unwrap();
+            let mut plain = FeedForward::new(gallery.clone(), settings.clone()).unwrap();
+            let mut film = FeedForward::new(gallery.clone(), settings).unwrap();
+            assert!(film.steady(Some(steadiness)).unwrap());
+            assert_eq!(film.only_network().is_some(), strength == 1.0);
+            let mut processor = Steady::new(steadiness).unwrap();
+            let mut flow = FlowEstimator::new(FlowSettings::default()).backward_only();
+            for t in 0..3 {
+                let luma = Luma::from_rgb(&frame(t));
+                let motion = flow.push(&luma);
+                let (mut painted, mut steady) = (frame(t), frame(t));
+                plain.paint_along(&mut painted, motion.as_ref()).unwrap();
+                let pending = film.paint_along(&mut steady, motion.as_ref()).unwrap();
+                assert_eq!(pending.is_some(), strength == 1.0);
+                if let Some(pending) = pending {
+                    pending(&mut steady).unwrap();
+                }
+                let expected = processor.push(painted.clone(), &luma, motion.as_ref());
+                let (mean, most) = compare(steady.rgb(), expected.rgb());
+                println!("strength {strength}, frame {t}: mean {mean}, at most {most}");
+                assert!(mean < 0.02 && most <= 2, "frame {t}: {mean}, {most}");
+                assert_eq!(t == 0, steady == painted, "frame {t}");
+            }
+            film.reset();
+            let (mut painted, mut steady) = (frame(9), frame(9));
+            plain.paint(&mut painted).unwrap();
+            let motion = flow.push(&Luma::from_rgb(&frame(9)));
+            if let Some(pending) = film.paint_along(&mut steady, motion.as_ref()).unwrap() {
+                pending(&mut steady).unwrap();
+            }
+            assert!(steady == painted, "history goes on behind a reset");
         }
     }
 }

@@ -24,7 +24,14 @@ pub use region::{Finisher, MaskError, MaskSource, Region, TwoStyles};
 pub use schedule::{FADE_SECONDS, Schedule};
 pub use upscale::upscale;
 
-use crate::{frame::Picture, style::StyleMix};
+use crate::{
+    frame::Picture,
+    style::StyleMix,
+    temporal::{flow::Motion, steady::SteadySettings},
+};
+
+/// Puts a painting that is still on its way from where it was painted in the place of its picture, waiting for it if need be.
+pub type Pending = Box<dyn FnOnce(&mut Picture) -> Result<(), StylizeError> + Send>;
 
 /// Paints pictures, one after the other. What it remembers from one to the next (if anything) is dropped by `reset`.
 pub trait Stylizer: Send {
@@ -33,6 +40,30 @@ pub trait Stylizer: Send {
     /// # Errors
     /// When the picture cannot be painted (too small, the device is out of memory).
     fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError>;
+
+    /// As [`Stylizer::paint`], the next picture of a film; `motion` is that from the picture before to this one, without which
+    /// another scene begins. Only who steadies its own paintings ([`Stylizer::steady`]) looks at it. A painting that can be
+    /// waited for elsewhere, while the next one is painted, is handed out as what fetches it.
+    ///
+    /// # Errors
+    /// As [`Stylizer::paint`].
+    fn paint_along(
+        &mut self,
+        picture: &mut Picture,
+        _motion: Option<&Motion>,
+    ) -> Result<Option<Pending>, StylizeError> {
+        self.paint(picture)?;
+        Ok(None)
+    }
+
+    /// Asks for paintings that are steady already when [`Stylizer::paint_along`] hands them out, or with `None` for paintings
+    /// as they are. Whether they will be: where paintings lie on a card, they are steadied there; else it is for others to do.
+    ///
+    /// # Errors
+    /// When the device has no memory left.
+    fn steady(&mut self, _settings: Option<SteadySettings>) -> Result<bool, StylizeError> {
+        Ok(false)
+    }
 
     /// The next picture does not continue the last one.
     fn reset(&mut self) {}

@@ -1,7 +1,11 @@
 //! Styles that change over the length of a film.
 
-use super::{Finish, StylizeError, Stylizer};
-use crate::{frame::Picture, style::StyleMix};
+use super::{Finish, Pending, StylizeError, Stylizer};
+use crate::{
+    frame::Picture,
+    style::StyleMix,
+    temporal::{flow::Motion, steady::SteadySettings},
+};
 
 /// How long one style takes to become the next, in seconds.
 pub const FADE_SECONDS: f64 = 1.0;
@@ -48,6 +52,18 @@ impl Schedule {
 impl Stylizer for Schedule {
     fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError> {
         self.inner.paint(picture)
+    }
+
+    fn paint_along(
+        &mut self,
+        picture: &mut Picture,
+        motion: Option<&Motion>,
+    ) -> Result<Option<Pending>, StylizeError> {
+        self.inner.paint_along(picture, motion)
+    }
+
+    fn steady(&mut self, settings: Option<SteadySettings>) -> Result<bool, StylizeError> {
+        self.inner.steady(settings)
     }
 
     fn reset(&mut self) {

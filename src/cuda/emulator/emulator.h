@@ -19,6 +19,7 @@
 struct uint2 { unsigned x, y; };
 struct uint4 { unsigned x, y, z, w; };
 struct float2 { float x, y; };
+struct float4 { float x, y, z, w; };
 struct dim3 { unsigned x, y, z; };
 
 namespace emulator {
@@ -111,8 +112,17 @@ inline std::map<std::string, std::function<void(const void*)>>& kernels() {
   return all;
 }
 
+// Bytes of the argument of each.
+inline std::map<std::string, size_t>& parameter_sizes() {
+  static std::map<std::string, size_t> all;
+  return all;
+}
+
 struct Registered {
-  Registered(const char* name, std::function<void(const void*)> kernel) { kernels()[name] = kernel; }
+  Registered(const char* name, size_t size, std::function<void(const void*)> kernel) {
+    kernels()[name] = kernel;
+    parameter_sizes()[name] = size;
+  }
 };
 
 inline float slow_half_to_float(unsigned half) {
@@ -170,7 +180,8 @@ struct {
 #define DEVICE inline
 #define KERNEL(NAME, PARAMETERS)                                                                                      \
   static void NAME(const PARAMETERS& p);                                                                              \
-  static emulator::Registered registered_##NAME(#NAME, [](const void* p) { NAME(*static_cast<const PARAMETERS*>(p)); }); \
+  static emulator::Registered registered_##NAME(#NAME, sizeof(PARAMETERS),                                            \
+                                                [](const void* p) { NAME(*static_cast<const PARAMETERS*>(p)); });     \
   static void NAME(const PARAMETERS& p)
 #define SHARED_MEMORY(NAME) unsigned char* const NAME = emulator::shared.data()
 

@@ -1,3 +1,5 @@
 // Every kernel, compiled as one module.
 #include "painting.cu"
 #include "loss.cu"
+#include "steady.cu"
+#include "octaves.cu"

@@ -207,7 +207,7 @@ impl Optimize {
         settings: OptimizeSettings,
     ) -> Result<Self, StylizeError> {
         match device {
-            #[cfg(feature = "cuda")]
+            #[cfg(any(test, feature = "cuda"))]
             PaintDevice::Cuda(card) => {
                 let network = features::OnCard::new(weights, settings.pooling, card.clone())?;
                 Ok(Self::with_network(Box::new(network), settings))

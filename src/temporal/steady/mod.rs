@@ -42,6 +42,9 @@ use octaves::{Along, Level, Planes, Repair};
 use renewal::Renewal;
 use trust::Trust;
 
+#[cfg(any(test, feature = "cuda"))]
+pub(crate) use renewal::first_age;
+
 /// Share of the history at full strength. The flicker that is left falls with the root of the share of the painting,
 /// and so does the speed at which a wrong stroke is forgotten: 0.97 forgets one half in 23 frames.
 const LARGEST_SHARE: f32 = 0.97;
@@ -75,7 +78,7 @@ const NO_TEXTURE: f32 = 1.0;
 const STALE: f32 = 25.0;
 
 /// The smallest side that is steadied, in pixels; smaller pictures pass as they are.
-const MIN_SIDE: usize = 32;
+pub(crate) const MIN_SIDE: usize = 32;
 
 /// How to steady.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,8 +118,14 @@ impl SteadySettings {
     }
 
     /// The share of the history where it is fully trusted: equal steps of strength multiply the painting's own share.
-    fn share(&self) -> f32 {
+    pub(crate) fn share(&self) -> f32 {
         1.0 - (1.0 - LARGEST_SHARE).powf(self.strength)
+    }
+
+    /// How much of the painting's own share is withheld where the history shows other strokes.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(crate) fn firmness(&self) -> f32 {
+        self.share() / LARGEST_SHARE
     }
 }
 

@@ -49,6 +49,12 @@ impl Turn {
     }
 }
 
+/// Moving frames that a cell counts as old at the beginning of a film.
+#[cfg(any(test, feature = "cuda"))]
+pub(crate) fn first_age(x: usize, y: usize) -> f32 {
+    Turn::of(x, y).age
+}
+
 /// Which cells' strokes are being replaced.
 #[derive(Default)]
 pub(super) struct Renewal {

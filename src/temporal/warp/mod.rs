@@ -69,6 +69,12 @@ static WEIGHTS: LazyLock<Box<Weights>> = LazyLock::new(|| {
     weights
 });
 
+/// The weights of the pixels at −3 … 4 for every 64th of a pixel, from 0 to 64.
+#[cfg(any(test, feature = "cuda"))]
+pub(crate) fn lanczos_weights() -> &'static [[f32; TAPS]] {
+    &WEIGHTS.single
+}
+
 /// The weighted sum of 8×8 pixels, written once per instruction set.
 pub(crate) trait Taps {
     /// Sums the block whose first pixel is `first`, one number a pixel, with `stride` numbers from row to row.
