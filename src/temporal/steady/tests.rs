@@ -356,3 +356,36 @@ fn strength_out_of_range_names_the_option() {
     assert_eq!(SteadySettings::new(0.0, 1).unwrap().share(), 0.0);
     assert!((SteadySettings::new(1.0, 1).unwrap().share() - LARGEST_SHARE).abs() < 1e-6);
 }
+
+/// A gain for strong strokes must not make anything of what is flat beside them.
+#[test]
+fn flat_areas_beside_strong_strokes_stay_flat() {
+    let mut steady = steady(1.0);
+    let still = motion(0.0, 0.0, |_, _| true);
+    let strokes = |x: usize, y: usize, t: usize| 220.0 * noise(x / 2, y / 2, t as u64 / 3);
+    // A trace of noise, as a network leaves it.
+    let flat = |x: usize, y: usize, t: usize| 200.0 + 1.4 * noise(x, y, 1000 + t as u64);
+    let painting = |t: usize| {
+        picture(|x, y| match x < 30 {
+            true => strokes(x, y, t),
+            false => flat(x, y, t),
+        })
+    };
+    let mut last = steady.push(painting(0), &grey(90.0), None);
+    for t in 1..120 {
+        last = steady.push(painting(t), &grey(90.0), Some(&still));
+    }
+    let rows = last.rgb().chunks_exact(3 * SIZE.0);
+    let row = |row: &[u8]| row[3 * 34 + 1..3 * 90].iter().step_by(3).copied().collect();
+    let rows: Vec<Vec<u8>> = rows.map(row).collect();
+    let values = || rows.iter().flatten().copied();
+    let (least, most) = (values().min().unwrap(), values().max().unwrap());
+    assert!(most - least <= 8, "{least} to {most}");
+    // Noise of neighbours: the finest octave.
+    let steps = rows
+        .iter()
+        .flat_map(|row| row.windows(2))
+        .map(|pair| f64::from(pair[0].abs_diff(pair[1])));
+    let noise = steps.sum::<f64>() / (rows.len() * rows[0].len()) as f64;
+    assert!(noise < 0.3, "{noise}");
+}
