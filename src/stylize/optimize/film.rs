@@ -207,21 +207,6 @@ fn seen(before: &Luma, now: &Luma, motion: &Motion) -> Vec<f32> {
         .collect()
 }
 
-/// The anchors at another size.
-pub(super) fn resized(anchors: &[Anchor], from: Size, to: Size) -> Vec<Anchor> {
-    let resize = |planes: Vec<f32>| Canvas { planes, size: from }.resized(to).planes;
-    let of = |anchor: &Anchor| Anchor {
-        target: resize(anchor.target.clone()),
-        confidence: {
-            let mut planes = resize(anchor.confidence.repeat(3));
-            planes.truncate(planes.len() / 3);
-            planes.iter_mut().for_each(|c| *c = c.clamp(0.0, 1.0));
-            planes
-        },
-    };
-    anchors.iter().map(of).collect()
-}
-
 /// The mean of a painting and the anchors, these weighed by how far they can be trusted.
 pub(super) fn average(anchors: &[Anchor], own: Canvas) -> Canvas {
     let mut canvas = own;
@@ -250,6 +235,9 @@ pub(super) fn trust(anchors: &[Anchor], pixels: usize) -> Vec<f32> {
 
 /// `content` with the colours that the anchors have given to what they show, where they show nothing.
 pub(super) fn recoloured(anchors: &[Anchor], content: Canvas) -> Canvas {
+    if anchors.is_empty() {
+        return content;
+    }
     let trust = trust(anchors, content.planes.len() / 3);
     let painting = start(anchors, content.clone());
     let recolour = Recolour::learn(&content.planes, &painting.planes, &trust);
@@ -261,10 +249,9 @@ pub(super) fn recoloured(anchors: &[Anchor], content: Canvas) -> Canvas {
 /// Difference of luma, averaged over 3×3 pixels (0..255), that costs no trust yet, and the one that costs all of it.
 const OFF: [f32; 2] = [4.0, 12.0];
 
-/// Trust from which on the optimiser starts from what the anchors show alone, and under which from something else alone. The
-/// mean of two paintings, or of one and the smooth one of a coarser size, has less texture than either, and what moves would
-/// lose a little with every picture.
-const CHOICE: [f32; 2] = [0.02, 0.1];
+/// Trust from which on the optimiser starts from what the anchors show alone, and under which from something else alone: in
+/// doubt from what the coarser sizes have painted afresh, which has softer strokes but shows what the picture shows.
+const CHOICE: [f32; 2] = [0.5, 0.9];
 
 /// Where the optimiser starts: the anchors where they can be trusted, of several the one that can be trusted most;
 /// `elsewhere` in the rest.
@@ -340,9 +327,9 @@ mod tests {
             };
             start(anchors, elsewhere).planes[plane + 7]
         };
-        assert_eq!(begun(&[anchor(10.0, 0.3), anchor(200.0, 0.4)]), 200.0);
-        assert_eq!(begun(&[anchor(10.0, 0.4), anchor(200.0, 0.4)]), 10.0);
-        assert_eq!(begun(&[anchor(10.0, 0.01), anchor(200.0, 0.0)]), 50.0);
+        assert_eq!(begun(&[anchor(10.0, 0.4), anchor(200.0, 0.6)]), 200.0);
+        assert_eq!(begun(&[anchor(10.0, 0.5), anchor(200.0, 0.5)]), 10.0);
+        assert_eq!(begun(&[anchor(10.0, 0.4), anchor(200.0, 0.0)]), 50.0);
         assert_eq!(begun(&[]), 50.0);
     }
 }

@@ -48,9 +48,6 @@ use tiles::Tiles;
 /// Sizes that are painted one after the other, with the iterations of each in those of full size.
 const LEVELS: [(f64, f64); 3] = [(0.25, 2.0), (0.5, 1.0), (1.0, 1.0)];
 
-/// The same for a picture that starts from the painting before: what was uncovered is found at the small sizes.
-const NEXT_LEVELS: [(f64, f64); 3] = [(0.25, 1.5), (0.5, 1.5), (1.0, 1.0)];
-
 /// Sizes under this are skipped: what is smaller than a stroke would be lost, and faces are the first to go.
 const LEAST_LEVEL_SIDE: f64 = 80.0;
 
@@ -385,40 +382,19 @@ impl Optimize {
     }
 
     /// The sizes that a picture of this shorter side is painted at.
-    fn levels(&self, all: &[(f64, f64)], side: usize) -> Vec<(f64, f64)> {
+    fn levels(&self, side: usize) -> Vec<(f64, f64)> {
         let enough = |scale: f64| {
             scale == 1.0 || self.settings.coarse_to_fine && scale * side as f64 >= LEAST_LEVEL_SIDE
         };
-        all.iter()
-            .copied()
+        LEVELS
+            .into_iter()
             .filter(|(scale, _)| enough(*scale))
             .collect()
     }
 
-    /// The painting of a picture on its own, and whether the watch let it be completed.
-    fn paint_first(&mut self, scene: &Scene<'_>) -> Result<(Canvas, bool), StylizeError> {
-        let begun = Instant::now();
-        let mut complete = true;
-        let content = scene.content;
-        let (height, width) = (content.height(), content.width());
-        let mut canvas = Canvas::default();
-        for (scale, share) in self.levels(&LEVELS, height.min(width)) {
-            let size = Size::scaled(height, width, scale);
-            canvas = match canvas.planes.is_empty() {
-                true => Canvas::new(content, size),
-                false => canvas.resized(size),
-            };
-            let rule = self.rule(share * self.settings.iterations as f64, begun);
-            complete = self.descend(scene, &mut canvas, &[], (scale, rule))?;
-            if !complete {
-                break;
-            }
-        }
-        Ok((canvas.resized(Size::of(height, width)), complete))
-    }
-
-    /// The same of a picture that continues a film, held to what `anchors` (at full size) show.
-    fn paint_next(
+    /// The painting of a picture, and whether the watch let it be completed. One that continues a film is held to what
+    /// `anchors` (at full size) show; what is new in it is painted at the smaller sizes as in a picture of its own.
+    fn paint_scene(
         &mut self,
         scene: &Scene<'_>,
         anchors: &[Anchor],
@@ -427,26 +403,26 @@ impl Optimize {
         let mut complete = true;
         let content = scene.content;
         let (height, width) = (content.height(), content.width());
-        let full = Size::of(height, width);
-        let mut coarser: Option<Canvas> = None;
-        for (scale, share) in self.levels(&NEXT_LEVELS, height.min(width)) {
+        let mut canvas = Canvas::default();
+        for (scale, share) in self.levels(height.min(width)) {
             let size = Size::scaled(height, width, scale);
-            let anchors = film::resized(anchors, full, size);
-            let elsewhere = match &coarser {
-                None => film::recoloured(&anchors, Canvas::new(content, size)),
-                Some(coarser) => coarser.resized(size),
+            let anchors = if scale < 1.0 { &[] } else { anchors };
+            canvas = match canvas.planes.is_empty() {
+                true => film::recoloured(anchors, Canvas::new(content, size)),
+                false => canvas.resized(size),
             };
-            let mut canvas = film::start(&anchors, elsewhere);
-            let rule = self.rule(share * self.settings.next_iterations as f64, begun);
-            complete = self.descend(scene, &mut canvas, &anchors, (scale, rule))?;
-            coarser = Some(canvas);
+            canvas = film::start(anchors, canvas);
+            let steps = match anchors {
+                [] => self.settings.iterations,
+                _ => self.settings.next_iterations,
+            };
+            let rule = self.rule(share * steps as f64, begun);
+            complete = self.descend(scene, &mut canvas, anchors, (scale, rule))?;
             if !complete {
                 break;
             }
         }
-        let canvas =
-            coarser.map_or_else(|| Canvas::new(content, full), |canvas| canvas.resized(full));
-        Ok((canvas, complete))
+        Ok((canvas.resized(Size::of(height, width)), complete))
     }
 }
 
@@ -480,11 +456,7 @@ impl Stylizer for Optimize {
         let painting = match kept {
             Some(painting) => painting,
             None => {
-                let (canvas, complete) = if anchors.is_empty() {
-                    self.paint_first(&scene)?
-                } else {
-                    self.paint_next(&scene, &anchors)?
-                };
+                let (canvas, complete) = self.paint_scene(&scene, &anchors)?;
                 let painting = canvas.to_picture();
                 // One that was broken off is not what --resume should find.
                 if let Some(place) = place.as_ref().filter(|_| complete) {
