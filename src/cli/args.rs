@@ -206,7 +206,7 @@ pub struct VideoArgs {
     pub steady: SteadyArgs,
 
     /// Go through the film so many times, in turn forwards and backwards: steadier and slower. --engine fast: 1 to 3
-    /// [default: 2], --engine optimize: 1 to 20 [default: 1]
+    /// [default: 2, with --quality swift 1], --engine optimize: 1 to 20 [default: 1]
     #[arg(long, value_name = "N", help_heading = "Painting", value_parser = clap::value_parser!(u8).range(1..=20))]
     pub passes: Option<u8>,
 

@@ -30,7 +30,7 @@ use super::{
     settings::{SteadyChoice, threads},
     summary::peak_rss_mib,
     usage,
-    video::{FILM_PASSES, file_flow},
+    video::{file_flow, usual_passes},
 };
 
 /// Frames kept in memory to paint and encode from; longer runs go round.
@@ -312,7 +312,7 @@ impl Bench<'_> {
                 scale,
                 threads,
             },
-            passes: FILM_PASSES,
+            passes: usual_passes(self.args.style.quality),
             finish: Finisher::default(),
         }))
     }

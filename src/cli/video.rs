@@ -6,6 +6,7 @@ use allaprima::{
     pipeline::{self, Control, Steadying},
     sink::{VideoFileSink, VideoSinkSettings},
     source::{FrameSource, StreamInfo, VideoFileSource, VideoSourceSettings},
+    style::PackQuality,
     stylize::{
         Finishing, MAX_PIXELS, Stylizer,
         optimize::{Optimize, Step, forget_paintings, kept_paintings},
@@ -24,7 +25,7 @@ use super::{
     painter::Painter,
     passes,
     progress::Progress,
-    settings::threads,
+    settings::{QualityChoice, threads},
     summary::Summary,
     tally::Tally,
     usage,
@@ -116,7 +117,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
                     scale: flow.1,
                     threads,
                 },
-                passes: FILM_PASSES,
+                passes: usual_passes(args.paint.style.quality),
                 finish,
             }),
         };
@@ -194,8 +195,14 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     Ok(())
 }
 
-/// Passes of a film that is painted frame by frame.
-pub(super) const FILM_PASSES: usize = 2;
+/// Passes over a film of paintings where none are asked for: who wants the cheapest network wants no second pass either, which
+/// takes a quarter of its frames per second.
+pub(super) fn usual_passes(quality: QualityChoice) -> usize {
+    match quality {
+        QualityChoice::Pack(PackQuality::Swift) => 1,
+        _ => 2,
+    }
+}
 
 /// How often the film is gone through.
 fn passes(args: &VideoArgs) -> Result<usize> {
@@ -203,7 +210,7 @@ fn passes(args: &VideoArgs) -> Result<usize> {
     if args.optimize.is_chosen() {
         return Ok(wanted.unwrap_or(1));
     }
-    let passes = wanted.unwrap_or(FILM_PASSES);
+    let passes = wanted.unwrap_or_else(|| usual_passes(args.paint.style.quality));
     if passes > MOST_PASSES {
         return Err(usage(anyhow!(
             "--passes takes 1 to {MOST_PASSES} with --engine fast: more of them make no film steadier"
