@@ -1,7 +1,7 @@
 //! Motion kept for later, at the size at which it was found.
 //!
-//! Who goes over a film again, forwards or backwards, needs the motion between the same pictures again. Finding it takes four
-//! times as long as enlarging it, and at its own size it takes a few bytes a pixel.
+//! Who goes over a film again, forwards or backwards, needs the motion between the same pictures again. Finding it is most
+//! of the work, bringing it to the size of the pictures little, and at its own size it takes a few bytes a pixel.
 
 use super::FlowEstimator;
 use crate::temporal::flow::Motion;
