@@ -347,3 +347,26 @@ fn a_film_in_several_passes_is_taken_up_in_the_second() {
     );
     assert!(repainted.is_sorted_by(|a, b| a > b), "{repainted:?}");
 }
+
+/// Films of either engine are steadied, and say how steady they are, unless that is off.
+#[test]
+fn optimised_films_are_steadied_too() {
+    let folder = folder();
+    for (steady, expected) in [("1", true), ("0", false), ("off", false)] {
+        let options = format!(
+            "video film.mkv -o out.mkv --engine optimize --style-image style.png --iterations 2 --quiet --json --overwrite --steady {steady}"
+        );
+        let output = Command::new(env!("CARGO_BIN_EXE_allaprima"))
+            .current_dir(folder.path())
+            .args(options.split(' '))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            summary["stages"]["steady"].is_object(),
+            expected,
+            "{summary}"
+        );
+    }
+}

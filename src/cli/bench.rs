@@ -17,7 +17,7 @@ use allaprima::{
     style::{Gallery, PackQuality},
     stylize::{FeedForward, FeedForwardSettings, Finisher, Passthrough, Stylizer},
     temporal::{
-        flow::{FlowEstimator, FlowSettings, Luma, Motion},
+        flow::{FlowEstimator, Luma, Motion},
         steady::{Steady, SteadySettings},
     },
 };
@@ -304,14 +304,10 @@ impl Bench<'_> {
         let SteadyChoice(Some(strength)) = self.args.steady.steady else {
             return Ok(None);
         };
-        let (threads, (preset, scale)) = (self.settings.threads, file_flow(width, height));
+        let threads = self.settings.threads;
         Ok(Some(Steadying {
             settings: SteadySettings::new(strength, threads).map_err(usage)?,
-            flow: FlowSettings {
-                preset,
-                scale,
-                threads,
-            },
+            flow: file_flow(width, height, threads),
             passes: usual_passes(self.args.style.quality),
             finish: Finisher::default(),
         }))

@@ -16,10 +16,7 @@ use allaprima::{
         Brush, Colors, FeedForward, FeedForwardSettings, Finish, Finisher, Finishing, MaskSource,
         Region, Schedule, Stylizer, TwoStyles,
     },
-    temporal::{
-        flow::{FlowPreset, FlowScale, FlowSettings},
-        steady::SteadySettings,
-    },
+    temporal::{flow::FlowSettings, steady::SteadySettings},
 };
 use anyhow::{Context, Result, anyhow};
 
@@ -364,20 +361,15 @@ impl Painter {
     pub fn steady_stylizer(
         &self,
         choice: SteadyChoice,
-        (preset, scale): (FlowPreset, FlowScale),
+        flow: FlowSettings,
         passes: usize,
     ) -> Result<(Box<dyn Stylizer>, Option<Steadying>)> {
         let SteadyChoice(Some(strength)) = choice else {
             return Ok((self.stylizer()?, None));
         };
-        let threads = self.settings.threads;
         let steadying = Steadying {
-            settings: SteadySettings::new(strength, threads).map_err(usage)?,
-            flow: FlowSettings {
-                preset,
-                scale,
-                threads,
-            },
+            settings: SteadySettings::new(strength, self.settings.threads).map_err(usage)?,
+            flow,
             passes,
             finish: self.finisher()?,
         };

@@ -36,12 +36,16 @@ use super::{
 const FULL_SIZE_FLOW: usize = 1024 * 576;
 
 /// How motion is found for a file, where half a second of delay is nothing and every frame is kept.
-pub(super) fn file_flow(width: usize, height: usize) -> (FlowPreset, FlowScale) {
+pub(super) fn file_flow(width: usize, height: usize, threads: usize) -> FlowSettings {
     let scale = match width * height {
         ..=FULL_SIZE_FLOW => FlowScale::Full,
         _ => FlowScale::Half,
     };
-    (FlowPreset::Medium, scale)
+    FlowSettings {
+        preset: FlowPreset::Medium,
+        scale,
+        threads,
+    }
 }
 
 /// What paints the film.
@@ -77,7 +81,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     };
     let source = open(!args.no_audio)?;
     check_pixels(source.info())?;
-    let flow = file_flow(source.info().width, source.info().height);
+    let flow = file_flow(source.info().width, source.info().height, threads);
     let passes = passes(args)?;
     let mut pack = None;
     // What is done to paintings that nothing steadies.
@@ -112,11 +116,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             }
             _ => Some(Steadying {
                 settings: SteadySettings::new(strength, threads).map_err(usage)?,
-                flow: FlowSettings {
-                    preset: flow.0,
-                    scale: flow.1,
-                    threads,
-                },
+                flow,
                 passes: usual_passes(args.paint.style.quality),
                 finish,
             }),

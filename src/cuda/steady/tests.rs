@@ -7,27 +7,16 @@ use crate::{
     kernels::{NetworkShape, reference::random_network},
     temporal::{
         flow::{FlowEstimator, FlowPreset, FlowSettings, Luma},
-        steady::Steady,
+        steady::{Steady, tests::noise},
     },
 };
-
-/// Noise that depends on its place and `seed` only, 0..1.
-fn noise(x: i64, y: i64, seed: u64) -> f32 {
-    let mut z = (x as u64) ^ ((y as u64) << 20) ^ (seed << 40);
-    for _ in 0..2 {
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-    }
-    (z >> 40) as f32 / (1 << 24) as f32
-}
 
 /// Noise that is smooth over some pixels, so that its motion can be found.
 fn smooth(x: f32, y: f32, scale: f32, seed: u64) -> f32 {
     let (x, y) = (x / scale, y / scale);
     let (column, row) = (x.floor() as i64, y.floor() as i64);
     let (fx, fy) = (x - x.floor(), y - y.floor());
-    let at = |i, j| noise(column + i, row + j, seed);
+    let at = |i, j| noise((column + i) as usize, (row + j) as usize, seed);
     let top = at(0, 0) + fx * (at(1, 0) - at(0, 0));
     let bottom = at(0, 1) + fx * (at(1, 1) - at(0, 1));
     top + fy * (bottom - top)
@@ -65,8 +54,14 @@ fn input(size: (usize, usize), t: usize, rest: usize) -> Picture {
 /// The scene in other colours, with strokes that flicker.
 fn painting(size: (usize, usize), t: usize, rest: usize) -> Picture {
     let flicker = |value: &f32, i: usize, c: usize| {
-        let (x, y) = ((i % size.0) as i64, (i / size.0) as i64);
-        255.0 - value + 60.0 * (noise(x / 2, y / 2, 100 * t as u64 + c as u64) - 0.5)
+        let (x, y) = (i % size.0, i / size.0);
+        255.0 - value
+            + 60.0
+                * (noise(
+                    (x / 2) as usize,
+                    (y / 2) as usize,
+                    100 * t as u64 + c as u64,
+                ) - 0.5)
     };
     let channel = |c: usize| {
         let plane = scene(size, t, rest, (c + 1) % 3);

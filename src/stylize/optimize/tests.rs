@@ -482,17 +482,41 @@ fn a_painting_that_was_broken_off_is_not_kept() {
     assert!(whole[0] == broken[0] && whole[1] != broken[1]);
 }
 
-#[test]
-fn large_pictures_are_begun_small_and_small_ones_are_not() {
-    let (sender, steps) = std::sync::mpsc::sync_channel(10_000);
-    let watch = Box::new(move |step: &Step<'_>| sender.send(step.scale).is_ok());
-    let mut painter = Optimize::new(&weights(), settings()).watched(watch);
+/// A picture too large to be begun at full size.
+fn large_picture() -> Picture {
     let small = picture(0, 1.0);
     let rows = small.rgb().chunks_exact(3 * small.width());
     let large = rows
         .flat_map(|row| [row.repeat(2), row.repeat(2), row.repeat(2)].concat())
         .collect();
-    let mut large = Picture::new(2 * small.width(), 3 * small.height(), large).unwrap();
+    Picture::new(2 * small.width(), 3 * small.height(), large).unwrap()
+}
+
+/// What is new in a film is painted at the smaller sizes with all the steps of a picture of its own.
+#[test]
+fn a_picture_that_goes_on_is_begun_small_as_one_of_its_own() {
+    let (sender, steps) = std::sync::mpsc::sync_channel(10_000);
+    let watch = Box::new(move |step: &Step<'_>| sender.send((step.frame, step.scale)).is_ok());
+    let mut painter = Optimize::new(&weights(), settings()).watched(watch);
+    for _ in 0..2 {
+        painter.paint(&mut large_picture()).unwrap();
+    }
+    drop(painter);
+    let steps: Vec<_> = steps.iter().collect();
+    let count = |step| steps.iter().filter(|&&other| other == step).count();
+    assert!(
+        count((0, 0.5)) > 1 && count((1, 0.5)) == count((0, 0.5)),
+        "{steps:?}"
+    );
+    assert!(count((1, 1.0)) < count((0, 1.0)), "{steps:?}");
+}
+
+#[test]
+fn large_pictures_are_begun_small_and_small_ones_are_not() {
+    let (sender, steps) = std::sync::mpsc::sync_channel(10_000);
+    let watch = Box::new(move |step: &Step<'_>| sender.send(step.scale).is_ok());
+    let mut painter = Optimize::new(&weights(), settings()).watched(watch);
+    let mut large = large_picture();
     painter.paint(&mut large).unwrap();
     painter.reset();
     film(&mut painter, &[0]);

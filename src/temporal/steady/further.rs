@@ -214,16 +214,9 @@ fn mix(picture: &mut Picture, other: &Picture, share: f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::temporal::steady::tests::noise;
 
     const SIZE: (usize, usize) = (96, 80);
-
-    /// Noise that depends on its place and `seed` only, 0..1.
-    fn noise(x: usize, y: usize, seed: usize) -> f32 {
-        let mut hash = (x as u32).wrapping_mul(0x9e37_79b1) ^ (y as u32).wrapping_mul(0x85eb_ca77);
-        hash = (hash ^ (seed as u32).wrapping_mul(0xc2b2_ae3d)).wrapping_mul(0x27d4_eb2f);
-        hash = (hash ^ (hash >> 15)).wrapping_mul(0x9e37_79b1);
-        (hash >> 8) as f32 / (1 << 24) as f32
-    }
 
     fn grey(value: impl Fn(usize, usize) -> f32) -> Picture {
         let pixels = (0..SIZE.0 * SIZE.1).flat_map(|at| [value(at % SIZE.0, at / SIZE.0) as u8; 3]);
@@ -233,13 +226,15 @@ mod tests {
     /// A scene that stands still, under a little noise.
     fn input(t: usize) -> Luma {
         Luma::from_rgb(&grey(|x, y| {
-            60.0 + 130.0 * noise(x / 4, y / 4, 0) + 2.0 * noise(x, y, t)
+            60.0 + 130.0 * noise(x / 4, y / 4, 0) + 2.0 * noise(x, y, t as u64)
         }))
     }
 
     /// Its painting, which flickers.
     fn painting(t: usize) -> Picture {
-        grey(|x, y| 60.0 + 100.0 * noise(x / 3, y / 3, 1) + 60.0 * noise(x / 3, y / 3, t + 9))
+        grey(|x, y| {
+            60.0 + 100.0 * noise(x / 3, y / 3, 1) + 60.0 * noise(x / 3, y / 3, t as u64 + 9)
+        })
     }
 
     /// A film after so many passes.

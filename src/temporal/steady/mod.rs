@@ -27,7 +27,7 @@ mod octaves;
 mod pyramid;
 mod renewal;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trust;
 
 use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};

@@ -33,7 +33,7 @@ fn motion(u: f32, v: f32, consistent: impl Fn(usize, usize) -> bool) -> Motion {
 }
 
 /// Noise that depends on its place and `seed` only, 0..1.
-fn noise(x: usize, y: usize, seed: u64) -> f32 {
+pub(crate) fn noise(x: usize, y: usize, seed: u64) -> f32 {
     let mut z = (x as u64) ^ ((y as u64) << 20) ^ (seed << 40);
     for _ in 0..2 {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
