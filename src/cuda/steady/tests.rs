@@ -55,13 +55,7 @@ fn input(size: (usize, usize), t: usize, rest: usize) -> Picture {
 fn painting(size: (usize, usize), t: usize, rest: usize) -> Picture {
     let flicker = |value: &f32, i: usize, c: usize| {
         let (x, y) = (i % size.0, i / size.0);
-        255.0 - value
-            + 60.0
-                * (noise(
-                    (x / 2) as usize,
-                    (y / 2) as usize,
-                    100 * t as u64 + c as u64,
-                ) - 0.5)
+        255.0 - value + 60.0 * (noise(x / 2, y / 2, 100 * t as u64 + c as u64) - 0.5)
     };
     let channel = |c: usize| {
         let plane = scene(size, t, rest, (c + 1) % 3);
