@@ -5,6 +5,11 @@
 //! interpolation). The loss is a sum of millions of `f32` products, so close to the minimum it does not resolve the
 //! decrease that Wolfe's first condition asks for; there the approximate condition of Hager and Zhang (2005) decides,
 //! which looks at the slope alone.
+//!
+//! The recursion starts from a guess of the inverse Hessian, usually a multiple of the identity; here a diagonal one
+//! (Gilbert and Lemaréchal: "Some numerical experiments with variable-storage quasi-Newton algorithms", 1989). A painting's
+//! gradient changes a hundred times more in one place than in another, and a number whose gradient hardly changes can go
+//! further. Each entry is the root of the mean square of its number's steps by that of its gradient's changes.
 
 use std::collections::VecDeque;
 
@@ -22,12 +27,20 @@ const RESOLUTION: f64 = 1e-6;
 const TRIALS: usize = 12;
 /// Root mean square of the first step, which has no curvature to go by, in the units of the numbers.
 const FIRST_STEP: f64 = 2.0;
+/// How much of the diagonal's mean squares is kept with each step.
+const KEPT: f32 = 0.9;
+/// Shares of their averages over all numbers that are added to the mean squares of steps and of changes, which bounds the
+/// diagonal.
+const FLOOR: [f64; 2] = [1.0, 0.03];
 
 /// L-BFGS.
 #[derive(Clone, Debug)]
 pub struct Lbfgs {
     history: usize,
     pairs: VecDeque<Pair>,
+    /// Per number, mean squares of its steps and of its gradient's changes; of all numbers each step and each change has
+    /// length 1.
+    squares: Vec<[f32; 2]>,
     /// Loss and gradient where the last step ended.
     here: Option<(f64, Vec<f32>)>,
     stuck: bool,
@@ -56,6 +69,7 @@ impl Lbfgs {
         Self {
             history: history.max(1),
             pairs: VecDeque::new(),
+            squares: Vec::new(),
             here: None,
             stuck: false,
         }
@@ -71,10 +85,14 @@ impl Lbfgs {
             factors.push(factor);
         }
         if let Some(pair) = self.pairs.back() {
-            scale(
-                &mut direction,
-                pair.product / dot(&pair.change, &pair.change),
-            );
+            let diagonal = self.diagonal();
+            let squares: f64 = (pair.change.iter().zip(&diagonal))
+                .map(|(change, entry)| f64::from(change * change * entry))
+                .sum();
+            let factor = (pair.product / squares) as f32;
+            for (value, entry) in direction.iter_mut().zip(diagonal) {
+                *value *= factor * entry;
+            }
         }
         for (pair, factor) in self.pairs.iter().zip(factors.iter().rev()) {
             let other = dot(&pair.change, &direction) / pair.product;
@@ -83,11 +101,31 @@ impl Lbfgs {
         direction
     }
 
+    /// Where the recursion starts from, but for a factor.
+    fn diagonal(&self) -> Vec<f32> {
+        let floor: [f32; 2] = std::array::from_fn(|of| {
+            let sum: f64 = self.squares.iter().map(|s| f64::from(s[of])).sum();
+            (FLOOR[of] * sum / self.squares.len() as f64) as f32
+        });
+        (self.squares.iter())
+            .map(|[step, change]| ((step + floor[0]) / (change + floor[1])).sqrt())
+            .collect()
+    }
+
     fn remember(&mut self, step: Vec<f32>, change: Vec<f32>) {
         let product = dot(&step, &change);
         // Wolfe's second condition makes this positive; rounding may not.
         if product <= 1e-10 * dot(&change, &change) {
             return;
+        }
+        if self.pairs.is_empty() {
+            self.squares.clear();
+            self.squares.resize(step.len(), [0.0; 2]);
+        }
+        let one = [&step, &change].map(|vector| dot(vector, vector).recip() as f32);
+        for ((squares, step), change) in self.squares.iter_mut().zip(&step).zip(&change) {
+            let new = [one[0] * step * step, one[1] * change * change];
+            *squares = [0, 1].map(|of| KEPT * squares[of] + new[of]);
         }
         if self.pairs.len() == self.history {
             self.pairs.pop_front();

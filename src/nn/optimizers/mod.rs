@@ -126,6 +126,27 @@ mod tests {
         );
     }
 
+    /// A bowl whose numbers count up to a million times more than others. From a multiple of the identity 25 steps reach
+    /// 0.002 of the first loss, from the diagonal 0.00015.
+    #[test]
+    fn lbfgs_learns_how_much_each_number_counts() {
+        let weight = |i: usize| 10.0_f64.powf(6.0 * (i * 37 % 100) as f64 / 100.0 - 3.0);
+        let bowl = |x: &[f32], gradient: &mut [f32]| {
+            let mut loss = 0.0;
+            for (i, (x, gradient)) in x.iter().zip(gradient).enumerate() {
+                // The fourth power changes the curvature along the way.
+                let x = f64::from(*x);
+                loss += weight(i) * (x.powi(2) + x.powi(4));
+                *gradient = (weight(i) * (2.0 * x + 4.0 * x.powi(3))) as f32;
+            }
+            Ok::<_, Infallible>(loss)
+        };
+        let mut x = vec![1.0_f32; 2000];
+        let rule = StopRule::after(25);
+        let losses = minimise(&mut Lbfgs::new(5), &mut x, rule, bowl, |_, _, _| true).unwrap();
+        assert!(losses[24] < 5e-4 * losses[0], "{losses:?}");
+    }
+
     #[test]
     fn adam_goes_down_and_repeats_itself() {
         let run = || {

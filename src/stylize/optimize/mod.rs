@@ -48,6 +48,10 @@ use tiles::Tiles;
 /// Sizes that are painted one after the other, with the iterations of each in those of full size.
 const LEVELS: [(f64, f64); 3] = [(0.25, 2.0), (0.5, 1.0), (1.0, 1.0)];
 
+/// Iterations of full size beyond which the smaller sizes take no more: what suits half size to the last does not suit full
+/// size better.
+const ENOUGH_COARSE: usize = 40;
+
 /// Sizes under this are skipped: what is smaller than a stroke would be lost, and faces are the first to go.
 const LEAST_LEVEL_SIDE: f64 = 80.0;
 
@@ -59,7 +63,7 @@ const HISTORY: (usize, usize) = (4, 10);
 /// Bytes that features and their gradient take for each pixel worked on at once.
 const FEATURE_BYTES: usize = 1400;
 /// Bytes that everything else takes for each pixel of the canvas, without the steps that L-BFGS remembers.
-const CANVAS_BYTES: usize = 220;
+const CANVAS_BYTES: usize = 256;
 /// Bytes of a remembered step for each pixel: two pictures.
 const STEP_BYTES: usize = 24;
 /// Bytes of the loss network and the program.
@@ -406,13 +410,15 @@ impl Optimize {
         let mut canvas = Canvas::default();
         for (scale, share) in self.levels(height.min(width)) {
             let size = Size::scaled(height, width, scale);
-            let anchors = if scale < 1.0 { &[] } else { anchors };
+            let coarse = scale < 1.0;
+            let anchors = if coarse { &[] } else { anchors };
             canvas = match canvas.planes.is_empty() {
                 true => film::recoloured(anchors, Canvas::new(content, size)),
                 false => canvas.resized(size),
             };
             canvas = film::start(anchors, canvas);
             let steps = match anchors {
+                [] if coarse => self.settings.iterations.min(ENOUGH_COARSE),
                 [] => self.settings.iterations,
                 _ => self.settings.next_iterations,
             };
