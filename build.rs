@@ -3,13 +3,17 @@
 use std::{env, fs, path::PathBuf, process::Command};
 
 /// The first one includes the others.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 12] = [
     "src/cuda/kernels/all.cu",
     "src/cuda/kernels/card.cuh",
     "src/cuda/kernels/convolution.cuh",
+    "src/cuda/kernels/flow.cu",
+    "src/cuda/kernels/flow.cuh",
     "src/cuda/kernels/loss.cu",
     "src/cuda/kernels/octaves.cu",
     "src/cuda/kernels/painting.cu",
+    "src/cuda/kernels/picture.cuh",
+    "src/cuda/kernels/refine.cu",
     "src/cuda/kernels/steady.cu",
     "src/cuda/kernels/steady.cuh",
 ];

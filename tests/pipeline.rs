@@ -18,11 +18,8 @@ use allaprima::{
     pipeline::{self, Control, LINK_CAPACITY, PipelineError, Report, Steadying},
     sink::{FrameSink, SinkError},
     source::{FrameSource, Ratio, SourceError, StreamInfo},
-    stylize::{Finisher, Passthrough, Pending, StylizeError, Stylizer},
-    temporal::{
-        flow::{FlowSettings, Motion},
-        steady::SteadySettings,
-    },
+    stylize::{Along, Finisher, Passthrough, Pending, StylizeError, Stylizer},
+    temporal::{flow::FlowSettings, steady::SteadySettings},
 };
 
 /// What a stage does when it comes to a certain frame.
@@ -497,7 +494,7 @@ impl Stylizer for Flickering {
     fn paint_along(
         &mut self,
         picture: &mut Picture,
-        motion: Option<&Motion>,
+        along: &Along,
     ) -> Result<Option<Pending>, StylizeError> {
         let mut painted = self.painted.lock().unwrap();
         let seed = painted.len() as u32;
@@ -507,7 +504,7 @@ impl Stylizer for Flickering {
             *value = value.wrapping_add((mixed >> 28) as u8);
         }
         painted.push(own.rgb().to_vec());
-        self.told.lock().unwrap().push(motion.is_some());
+        self.told.lock().unwrap().push(along.continues());
         // Only the stage behind sees the painting.
         Ok(Some(Box::new(move |picture: &mut Picture| {
             *picture = own;

@@ -10,14 +10,16 @@ use std::{
 };
 
 use allaprima::{
-    frame::{Frame, Packet, Picture},
+    frame::{Frame, Packet},
     pipeline::{self, Control, StageStats, StageSummary, Steadying},
     sink::{Discard, FrameSink, VideoFileSink, VideoSinkSettings},
     source::{FrameSource, Sizing, TestCard, VideoFileSource, VideoSourceSettings},
     style::{Gallery, PackQuality},
-    stylize::{FeedForward, FeedForwardSettings, Finisher, Passthrough, Stylizer},
+    stylize::{
+        Along, FeedForward, FeedForwardSettings, Finisher, Passthrough, Stylizer, motion_finder,
+    },
     temporal::{
-        flow::{FlowEstimator, Luma, Motion},
+        flow::{FlowEstimator, Luma},
         steady::{Steady, SteadySettings},
     },
 };
@@ -219,8 +221,11 @@ impl Bench<'_> {
         };
         let (frames, _) = self.keep(self.open(&card_file, size)?)?;
         let decode = self.decode(&card_file, size)?;
-        let paint = self.paint(&frames)?;
-        let (motion, steady) = self.steady(&frames)?;
+        let (paint, motion) = self.paint(&frames)?;
+        let (motion, steady) = match motion {
+            Some(motion) => (Some(motion), None),
+            None => self.steady(&frames)?,
+        };
         let pipeline = self.whole(&card_file, size)?;
         Ok(Row {
             width,
@@ -275,28 +280,36 @@ impl Bench<'_> {
         Ok(Step::new(report.stages[0].1, report.wall.as_secs_f64()))
     }
 
-    fn paint(&self, frames: &[Frame]) -> Result<Step> {
+    /// Painting, and finding the motion where the stylizer steadies what it paints.
+    fn paint(&self, frames: &[Frame]) -> Result<(Step, Option<Step>)> {
+        let picture = &frames[0].picture;
         let mut stylizer = self.stylizer()?;
-        let mut stats = StageStats::default();
-        let motions = self.motions(&mut stylizer, frames)?;
-        let mut paint = |picture: &mut Picture, motion: Option<&Motion>| match stylizer
-            .paint_along(picture, motion)?
-        {
-            Some(pending) => pending(picture),
-            None => Ok(()),
+        let mut flow = match self.steadying(picture.width(), picture.height())? {
+            Some(steadying) if stylizer.steady(Some(steadying.settings))? => {
+                Some(motion_finder(&mut stylizer, steadying.flow)?)
+            }
+            _ => None,
         };
-        // The first two: one starts the history, one goes on.
-        for frame in frames.iter().cycle().take(2) {
-            paint(&mut frame.picture.clone(), motions.first())?;
-        }
-        let started = Instant::now();
-        for i in 0..self.args.frames as usize {
+        let mut stats = [StageStats::default(), StageStats::default()];
+        // The first two are not counted: one starts the history, one goes on.
+        for i in 0..self.args.frames as usize + 2 {
             let mut picture = frames[i % frames.len()].picture.clone();
-            let motion = motions.get(i % frames.len());
-            stats.time_frame(|| paint(&mut picture, motion))?;
+            let started = Instant::now();
+            let along = match &mut flow {
+                Some(flow) => flow.find(&picture)?.0,
+                None => Along::nothing(),
+            };
+            let found = Instant::now();
+            if let Some(pending) = stylizer.paint_along(&mut picture, &along)? {
+                pending(&mut picture)?;
+            }
+            if i >= 2 {
+                stats[0].frame(found.elapsed());
+                stats[1].frame(found - started);
+            }
         }
-        let wall = started.elapsed();
-        Ok(Step::new(stats.summary(wall), wall.as_secs_f64()))
+        let [paint, motion] = stats.map(|stats| Step::alone(&stats));
+        Ok((paint, flow.map(|_| motion)))
     }
 
     /// How paintings of a size are steadied, as `video` does it.
@@ -313,30 +326,12 @@ impl Bench<'_> {
         }))
     }
 
-    /// The motion to each frame from the one before (to the first from the last), if paintings are wanted steady and
-    /// `stylizer` does that; the time is part of painting then.
-    fn motions(&self, stylizer: &mut FeedForward, frames: &[Frame]) -> Result<Vec<Motion>> {
-        let picture = &frames[0].picture;
-        let Some(steadying) = self.steadying(picture.width(), picture.height())? else {
-            return Ok(Vec::new());
-        };
-        if !stylizer.steady(Some(steadying.settings))? {
-            return Ok(Vec::new());
-        }
-        let mut flow = FlowEstimator::new(steadying.flow).backward_only();
-        let order = frames.last().into_iter().chain(frames);
-        Ok(order
-            .filter_map(|frame| flow.push(&Luma::from_rgb(&frame.picture)))
-            .collect())
-    }
-
-    /// Finding the motion, and steadying if painting does not; the frames stand for their own paintings.
+    /// Finding the motion and steadying on the processor; the frames stand for their own paintings.
     fn steady(&self, frames: &[Frame]) -> Result<(Option<Step>, Option<Step>)> {
         let picture = &frames[0].picture;
         let Some(steadying) = self.steadying(picture.width(), picture.height())? else {
             return Ok((None, None));
         };
-        let elsewhere = self.stylizer()?.steady(Some(steadying.settings))?;
         let mut flow = FlowEstimator::new(steadying.flow).backward_only();
         let mut steady = Steady::new(steadying.settings)?;
         let mut stats = [StageStats::default(), StageStats::default()];
@@ -346,9 +341,7 @@ impl Bench<'_> {
             let luma = Luma::from_rgb(&painting);
             let motion = flow.push(&luma);
             let found = Instant::now();
-            if !elsewhere {
-                steady.push(painting, &luma, motion.as_ref());
-            }
+            steady.push(painting, &luma, motion.as_ref());
             if i > 0 {
                 stats[0].frame(found - started);
                 stats[1].frame(found.elapsed());
@@ -358,7 +351,7 @@ impl Bench<'_> {
             }
         }
         let [motion, steady] = stats.map(|stats| Step::alone(&stats));
-        Ok((Some(motion), (!elsewhere).then_some(steady)))
+        Ok((Some(motion), Some(steady)))
     }
 
     fn encode(

@@ -3,17 +3,14 @@
 use std::{sync::Arc, time::Instant};
 
 use allaprima::{
-    cuda::{BOUNDS, Device, Launch, SteadyOnCard, TransformOnCard, compare},
+    cuda::{BOUNDS, Device, FlowOnCard, Launch, SteadyOnCard, TransformOnCard, compare},
     kernels::{Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights},
-    temporal::{
-        flow::{Flow, Motion},
-        steady::SteadySettings,
-    },
+    temporal::steady::SteadySettings,
 };
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::{args::BenchArgs, settings::threads};
+use super::{args::BenchArgs, settings::threads, video::file_flow};
 
 /// Runs of a launch, of which the median counts.
 const RUNS: usize = 30;
@@ -34,7 +31,8 @@ struct Size {
     difference: [(f64, u8); 2],
     /// On the card, of all launches that paint.
     device_ms: f64,
-    /// The same of those that steady.
+    /// The same of those that find the motion, and of those that steady.
+    motion_ms: f64,
     steady_ms: f64,
     /// From the picture in memory to the painting in memory.
     whole_ms: f64,
@@ -94,18 +92,25 @@ pub fn run(
             whole.push(started.elapsed().as_secs_f64() * 1000.0);
         }
         let launches = card.launches().to_vec();
-        // SAFETY: the launches are those of `card` and `steady`, which live on and hold what they work on.
+        // SAFETY: the launches are those of `card`, `flow` and `steady`, which live on and, with `frame`, hold what they work
+        // on.
         let time = |launches: &[Launch]| unsafe { device.time(launches, RUNS) };
         let device_ms = median(time(&launches)?.into_iter().map(f64::from).collect());
         let mut steady = SteadyOnCard::new(SteadySettings::new(1.0, 1)?, device.clone())?;
-        let still = motion(*width, *height);
-        for motion in [None, Some(&still)] {
-            steady.push_pictures(picture, &mut painted, (*width, *height), motion)?;
-        }
+        let mut flow = FlowOnCard::new(file_flow(*width, *height, 1), device.clone());
+        let first = flow.push(picture, (*width, *height))?;
+        steady.push_painting(&first, &mut painted)?;
+        // The picture moved by five pixels and two rows.
+        let mut next = picture.clone();
+        next.rotate_left(3 * (2 * width + 5).min(width * height));
+        let frame = flow.push(&next, (*width, *height))?;
+        steady.push_painting(&frame, &mut painted)?;
+        let moving = flow.launches().to_vec();
+        let motion_ms = median(time(&moving)?.into_iter().map(f64::from).collect());
         let steadying = steady.launches().to_vec();
         let steady_ms = median(time(&steadying)?.into_iter().map(f64::from).collect());
         let mut layers = Vec::new();
-        for launch in launches.iter().chain(&steadying) {
+        for launch in launches.iter().chain(&moving).chain(&steadying) {
             let ms = median(
                 time(std::slice::from_ref(launch))?
                     .into_iter()
@@ -124,6 +129,7 @@ pub fn run(
             height: *height,
             difference,
             device_ms,
+            motion_ms,
             steady_ms,
             whole_ms: median(whole),
             card_mib: device.memory_used()?.saturating_sub(before) >> 20,
@@ -151,11 +157,12 @@ pub fn run(
 fn print(size: &Size, copy: f64, products: f64) {
     let [real, random] = size.difference;
     println!(
-        "\n{}x{}: {:.3} ms on the card, {:.2} ms with the copies, {:.3} ms to steady, {} MiB; differs from the processor by {:.3} (at most {}) of 255, on noise by {:.3} ({})",
+        "\n{}x{}: {:.3} ms on the card, {:.2} ms with the copies, {:.3} ms to find the motion, {:.3} ms to steady, {} MiB; differs from the processor by {:.3} (at most {}) of 255, on noise by {:.3} ({})",
         size.width,
         size.height,
         size.device_ms,
         size.whole_ms,
+        size.motion_ms,
         size.steady_ms,
         size.card_mib,
         real.0,
@@ -177,21 +184,6 @@ fn print(size: &Size, copy: f64, products: f64) {
             layer.tera_multiply_adds_per_second,
             layer.tera_multiply_adds_per_second * 1e14 / products
         );
-    }
-}
-
-/// A slow motion to the left, everywhere.
-fn motion(width: usize, height: usize) -> Motion {
-    let pixels = width * height;
-    Motion {
-        backward: Flow {
-            width,
-            height,
-            u: vec![0.3; pixels],
-            v: vec![0.0; pixels],
-        },
-        consistent: vec![1; pixels],
-        ..Motion::default()
     }
 }
 

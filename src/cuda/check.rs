@@ -1,13 +1,13 @@
-//! Whether a card paints and steadies as the processor does: before it is trusted, and before it is timed.
+//! Whether a card paints, steadies and finds motion as the processor does: before it is trusted, and before it is timed.
 
-use super::{Card, CardError, SteadyOnCard, TransformOnCard};
+use super::{Card, CardError, FlowOnCard, SteadyOnCard, TransformOnCard};
 use crate::{
     frame::Picture,
     kernels::{Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights},
     models::ModelStore,
     style::{StyleChoice, StylePack},
     temporal::{
-        flow::{Flow, Luma, Motion},
+        flow::{Flow, FlowEstimator, FlowSettings, Luma, Motion},
         steady::{Steady, SteadySettings},
     },
 };
@@ -17,6 +17,9 @@ pub const BOUNDS: (f64, u8) = (1.0, 8);
 
 /// The same of steadying, which is done in single precision on both.
 const STEADY_BOUNDS: (f64, u8) = (0.1, 8);
+
+/// The bounds of motion: mean difference in pixels, and the share of pixels that only one of both finds consistent.
+const FLOW_BOUNDS: [f64; 2] = [0.05, 0.02];
 
 /// Size of the pictures that are made to find out; no multiple of anything that the kernels like.
 const SIZE: (usize, usize) = (90, 70);
@@ -30,11 +33,11 @@ pub fn compare(painted: &[u8], expected: &[u8]) -> (f64, u8) {
     (mean, differences.max().unwrap_or(0))
 }
 
-/// Paints a small picture in the first style of the program's own pack and steadies a few more, on the card and on the
-/// processor, some ten milliseconds of work.
+/// Paints a small picture in the first style of the program's own pack, steadies a few more and finds the motion between two,
+/// on the card and on the processor, some ten milliseconds of work.
 ///
 /// # Errors
-/// When what they make differs by more than [`BOUNDS`] (steadying by less), or the card fails.
+/// When what they make differs by more than [`BOUNDS`] (steadying and motion by less), or the card fails.
 pub fn paints_alike<C: Card + Clone>(card: C) -> Result<(), CardError> {
     let within =
         |what, (mean, largest), bounds: (f64, u8)| match mean > bounds.0 || largest > bounds.1 {
@@ -46,6 +49,10 @@ pub fn paints_alike<C: Card + Clone>(card: C) -> Result<(), CardError> {
             false => Ok(()),
         };
     within("steadying", steadied(card.clone())?, STEADY_BOUNDS)?;
+    let [pixels, share] = moved(card.clone())?;
+    if !(pixels <= FLOW_BOUNDS[0] && share <= FLOW_BOUNDS[1]) {
+        return Err(CardError::Moves { pixels, share });
+    }
     let Ok(pack) = ModelStore::embedded().and_then(|store| StylePack::load(&store)) else {
         // A program without its own models has nothing to paint.
         return Ok(());
@@ -91,7 +98,7 @@ fn painted<C: Card>(
 }
 
 /// Over a few frames of a film whose strokes flicker and of which a part is uncovered.
-fn steadied<C: Card>(card: C) -> Result<(f64, u8), CardError> {
+fn steadied<C: Card + Clone>(card: C) -> Result<(f64, u8), CardError> {
     let (width, height) = SIZE;
     let pixels = width * height;
     let motion = Motion {
@@ -119,10 +126,38 @@ fn steadied<C: Card>(card: C) -> Result<(f64, u8), CardError> {
         }
         let mut own = painting.clone();
         let motion = (frame > 0).then_some(&motion);
-        steady.push_pictures(input.rgb(), own.rgb_mut(), SIZE, motion)?;
+        let brought = steady.bring(input.rgb(), SIZE, motion)?;
+        steady.push_painting(&brought, own.rgb_mut())?;
         let expected = processor.push(painting, &Luma::from_rgb(&input), motion);
         let (off, most) = compare(own.rgb(), expected.rgb());
         (mean, largest) = (mean.max(off), largest.max(most));
     }
     Ok((mean, largest))
+}
+
+/// Mean difference of the motion in pixels, and the share of pixels whose consistency differs.
+fn moved<C: Card + Clone>(card: C) -> Result<[f64; 2], CardError> {
+    let settings = FlowSettings {
+        threads: 1,
+        ..FlowSettings::default()
+    };
+    let mut processor = FlowEstimator::new(settings).backward_only();
+    let mut flow = FlowOnCard::new(settings, card);
+    let [before, now] = [picture(0), picture(2)];
+    processor.push(&Luma::from_rgb(&before));
+    let expected = processor.push(&Luma::from_rgb(&now)).unwrap_or_default();
+    flow.push(before.rgb(), SIZE)?;
+    let frame = flow.push(now.rgb(), SIZE)?;
+    let found = flow.download(&frame)?;
+    let apart = |at: usize| {
+        let (u, v) = (found.backward.u[at], found.backward.v[at]);
+        f64::from((u - expected.backward.u[at]).hypot(v - expected.backward.v[at]))
+    };
+    let pixels = expected.consistent.len();
+    let masks = found.consistent.iter().zip(&expected.consistent);
+    let others = masks.filter(|(found, expected)| found != expected).count();
+    Ok([
+        (0..pixels).map(apart).sum::<f64>() / pixels as f64,
+        others as f64 / pixels as f64,
+    ])
 }

@@ -7,23 +7,23 @@ use std::{
 
 use cudarc::{
     driver::{
-        CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError,
-        LaunchConfig, PushKernelArg, result, sys,
+        CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError, LaunchConfig,
+        result, sys,
     },
     nvrtc::Ptx,
 };
 
 use super::{
-    Card, CardError, Launch, Parameters,
+    Card, CardError, Launch,
     copies::{Down, Fetched, Up},
-    parameters,
+    parameters::Peak,
 };
 
 /// The kernels for compute capability 8.0, made by `build.rs`.
 const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 
 /// The kernels that [`Launch::kernel`] names.
-const NAMES: [&str; 28] = [
+const NAMES: [&str; 37] = [
     "convolve_8",
     "convolve_16",
     "convolve_32",
@@ -52,28 +52,16 @@ const NAMES: [&str; 28] = [
     "steady_base",
     "steady_carry",
     "steady_finish",
+    "flow_shrink",
+    "flow_halve",
+    "flow_smooth",
+    "flow_search",
+    "flow_densify",
+    "flow_linearise",
+    "flow_relax",
+    "flow_disagreement",
+    "flow_hand_out",
 ];
-
-// SAFETY: plain numbers, laid out as the kernels declare them.
-unsafe impl DeviceRepr for parameters::Convolution {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for parameters::Normalisation {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for parameters::Residual {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for parameters::Finish {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for parameters::Peak {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for parameters::Pool {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for parameters::Gram {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for parameters::Sum {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for parameters::Difference {}
-// SAFETY: as above.
-unsafe impl DeviceRepr for parameters::Steadying {}
 
 /// A card with the kernels on it. Kernels run in one stream, in the order in which they were started; copies run beside them
 /// and keep that order (see `copies`).
@@ -238,10 +226,11 @@ impl Device {
             grid: [BLOCKS, 1, 1],
             threads: 256,
             shared: 0,
-            parameters: Parameters::Peak(parameters::Peak {
+            parameters: Peak {
                 out: self.address_of(&out),
                 rounds: ROUNDS,
-            }),
+            }
+            .into(),
             multiply_adds: 0,
             bytes: 0,
         };
@@ -323,18 +312,7 @@ impl Device {
             shared_mem_bytes: launch.shared,
         };
         let mut builder = self.stream.launch_builder(function);
-        match &launch.parameters {
-            Parameters::Convolution(own) => builder.arg(own),
-            Parameters::Normalisation(own) => builder.arg(own),
-            Parameters::Residual(own) => builder.arg(own),
-            Parameters::Finish(own) => builder.arg(own),
-            Parameters::Peak(own) => builder.arg(own),
-            Parameters::Pool(own) => builder.arg(own),
-            Parameters::Gram(own) => builder.arg(own),
-            Parameters::Sum(own) => builder.arg(own),
-            Parameters::Difference(own) => builder.arg(own),
-            Parameters::Steadying(own) => builder.arg(&**own),
-        };
+        launch.parameters.pass(&mut builder);
         // SAFETY: as the caller says; the kernel takes the one argument that is given.
         unsafe { builder.launch(config) }
             .map(|_| ())

@@ -10,7 +10,7 @@ use std::{
 use libloading::Library;
 use tempfile::TempDir;
 
-use super::{Card, CardError, Fetch, Launch, Parameters};
+use super::{Card, CardError, Fetch, Launch};
 
 type Emulate = unsafe extern "C" fn(
     *const c_char,
@@ -21,6 +21,8 @@ type Emulate = unsafe extern "C" fn(
     c_uint,
     *const c_void,
 ) -> c_int;
+
+type ParameterSize = unsafe extern "C" fn(*const c_char) -> usize;
 
 /// The kernels as a shared library, and the folder that it lies in. One block at a time runs in it.
 struct Emulator {
@@ -133,18 +135,12 @@ impl Card for EmulatedCard {
         let emulate = unsafe { emulator.library.get::<Emulate>(b"emulate\0") }.unwrap();
         let name = CString::new(launch.kernel).unwrap();
         let [x, y, z] = launch.grid;
-        let parameters: *const c_void = match &launch.parameters {
-            Parameters::Convolution(own) => std::ptr::from_ref(own).cast(),
-            Parameters::Normalisation(own) => std::ptr::from_ref(own).cast(),
-            Parameters::Residual(own) => std::ptr::from_ref(own).cast(),
-            Parameters::Finish(own) => std::ptr::from_ref(own).cast(),
-            Parameters::Peak(own) => std::ptr::from_ref(own).cast(),
-            Parameters::Pool(own) => std::ptr::from_ref(own).cast(),
-            Parameters::Gram(own) => std::ptr::from_ref(own).cast(),
-            Parameters::Sum(own) => std::ptr::from_ref(own).cast(),
-            Parameters::Difference(own) => std::ptr::from_ref(own).cast(),
-            Parameters::Steadying(own) => std::ptr::from_ref(&**own).cast(),
-        };
+        let (parameters, bytes) = launch.parameters.bytes();
+        // SAFETY: as above.
+        let declared = unsafe { emulator.library.get::<ParameterSize>(b"parameter_size\0") };
+        // SAFETY: the name ends with a zero.
+        let declared = unsafe { declared.unwrap()(name.as_ptr()) };
+        assert_eq!(bytes, declared, "{}: its argument", launch.kernel);
         // SAFETY: as the caller says.
         let status = unsafe {
             emulate(

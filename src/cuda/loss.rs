@@ -227,10 +227,7 @@ impl<C: Card> LossOnCard<C> {
                 };
                 let count = halved.0 * halved.1 * pieces;
                 // SAFETY: both tensors have the sizes that are said.
-                unsafe {
-                    self.card
-                        .launch(&flat("pool", count, 0, Parameters::Pool(pool)))
-                }?;
+                unsafe { self.card.launch(&flat("pool", count, 0, pool.into())) }?;
                 (size, from) = (halved, to);
             }
             let pixels = size.0 * size.1;
@@ -291,13 +288,13 @@ impl<C: Card> LossOnCard<C> {
         };
         let launch = Launch {
             grid: [across as u32, across as u32, parts as u32],
-            ..flat("gram", 0, GRAM.1, Parameters::Gram(gram))
+            ..flat("gram", 0, GRAM.1, gram.into())
         };
         // SAFETY: the features have the size that is said, and the parts and their sum have room.
         unsafe {
             self.card.launch(&launch)?;
             self.card
-                .launch(&flat("sum_parts", size, 0, Parameters::Sum(total)))?;
+                .launch(&flat("sum_parts", size, 0, total.into()))?;
         }
         let found = self.download_small(size)?;
         for (sum, value) in sum.iter_mut().zip(found) {
@@ -394,10 +391,7 @@ impl<C: Card> LossOnCard<C> {
                 };
                 let count = before.0.div_ceil(2) * before.1.div_ceil(2) * inputs / 8;
                 // SAFETY: as above; the gradient has the size of the layer before.
-                unsafe {
-                    self.card
-                        .launch(&flat("unpool", count, 0, Parameters::Pool(pool)))
-                }?;
+                unsafe { self.card.launch(&flat("unpool", count, 0, pool.into())) }?;
             } else {
                 self.gradients.swap(0, 1);
             }
@@ -493,7 +487,7 @@ impl<C: Card> LossOnCard<C> {
             pieces_per_pixel: pieces_per_pixel as i32,
             ..wanted
         };
-        let parameters = Parameters::Difference(difference);
+        let parameters = difference.into();
         // SAFETY: features, target and gradient have the size of the layer; the parts have room.
         unsafe {
             self.card
@@ -567,7 +561,7 @@ fn tiled(kernel: &'static str, groups: usize, mut convolution: Convolution) -> L
             kernel,
             0,
             (count * 32 + slice * 8 + patch) as u32,
-            Parameters::Convolution(convolution),
+            convolution.into(),
         )
     }
 }

@@ -1,7 +1,8 @@
 //! The networks of both engines on an NVIDIA card, and steadying, by kernels of our own.
 //!
 //! `kernels/painting.cu` paints with the feed-forward networks, `kernels/loss.cu` runs the loss network of the optimization
-//! engine forward and backward, `kernels/steady.cu` and `kernels/octaves.cu` steady the paintings of a film. `build.rs` compiles them to PTX, which the driver finishes for the card it finds, so that a
+//! engine forward and backward, `kernels/flow.cu` and `kernels/refine.cu` find the motion of a film, `kernels/steady.cu` and
+//! `kernels/octaves.cu` steady its paintings. `build.rs` compiles them to PTX, which the driver finishes for the card it finds, so that a
 //! program with the feature `cuda` needs nothing but the driver at run time, and starts without one. A [`Card`] runs them:
 //! the driver's (`Device`), or, in tests, the same source compiled for the processor (`emulator`).
 
@@ -12,6 +13,8 @@ mod copies;
 mod device;
 #[cfg(test)]
 pub(crate) mod emulated;
+mod flow;
+mod frames;
 mod loss;
 mod network;
 mod parameters;
@@ -23,6 +26,8 @@ mod weights;
 pub use check::{BOUNDS, compare, paints_alike};
 #[cfg(feature = "cuda")]
 pub use device::Device;
+pub use flow::FlowOnCard;
+pub use frames::FrameOnCard;
 pub use loss::{CardTerm, LossOnCard};
 pub use network::TransformOnCard;
 pub use parameters::Parameters;
@@ -76,6 +81,16 @@ pub enum CardError {
         /// Largest difference.
         largest: u8,
     },
+    /// It finds other motion than the processor.
+    #[error(
+        "its motion differs from the processor's by {pixels:.2} pixels in the mean, and in {:.0} % of the pixels in whether it is consistent: it is not used", 100.0 * share
+    )]
+    Moves {
+        /// Mean difference.
+        pixels: f64,
+        /// Share of the pixels whose consistency differs.
+        share: f64,
+    },
     /// The network or the style does not fit.
     #[error(transparent)]
     Network(#[from] KernelError),
@@ -115,7 +130,7 @@ pub type PaintCard = emulated::EmulatedCard;
 /// Something that runs the kernels.
 pub trait Card {
     /// Bytes on the card, aligned to 256.
-    type Memory;
+    type Memory: Send + Sync;
 
     /// Bytes on their way from it.
     type Fetch: Fetch;

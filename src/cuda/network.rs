@@ -1,7 +1,7 @@
 //! A feed-forward network as a list of launches, made once for a size of picture.
 
 use super::{
-    Card, CardError, Launch, SteadyOnCard, bytes_of,
+    Card, CardError, FrameOnCard, Launch, SteadyOnCard, bytes_of,
     parameters::{
         BLOCKS, Convolution, Finish, Normalisation, PICTURE, Parameters, REFLECT, REPEAT, Residual,
         TENSOR,
@@ -12,7 +12,6 @@ use crate::kernels::{
     ConvolutionWeights, Entry, LayerShape, NetworkShape, StyleParameters, TransformWeights,
     Upsample, fold_upsampling, pad_blocks,
 };
-use crate::temporal::flow::Motion;
 
 /// Pixels of a tile's row: `TILE_WIDTH` of the kernels.
 const TILE_WIDTH: usize = 32;
@@ -163,49 +162,63 @@ impl<C: Card> TransformOnCard<C> {
         height: usize,
         painted: &mut [u8],
     ) -> Result<(), CardError> {
-        assert_eq!(painted.len(), rgb.len());
-        let plan = self.start(rgb, width, height)?;
+        assert!(rgb.len() == width * height * 3 && painted.len() == rgb.len());
+        let mut plan = self.plan_for((width, height))?;
+        self.card.upload(rgb, &mut plan.picture)?;
+        let address = self.card.address(&plan.picture);
+        self.start(&mut plan, address)?;
         self.card.download(&plan.painted, painted)?;
         self.plan = Some(plan);
         Ok(())
     }
 
-    /// As [`TransformOnCard::paint`], the painting steadied before it leaves the card (see [`SteadyOnCard::push`]), which is left
-    /// to happen beside what is started next.
+    /// As [`TransformOnCard::paint`], a picture that is on the card already; the painting is steadied before it leaves the
+    /// card (see [`SteadyOnCard::push`]), which is left to happen beside what is started next.
     ///
     /// # Errors
     /// As [`TransformOnCard::paint`].
     ///
     /// # Panics
-    /// As [`TransformOnCard::paint`].
+    /// When no style was set.
     pub fn paint_steady(
         &mut self,
-        rgb: &[u8],
-        (width, height): (usize, usize),
+        picture: &FrameOnCard<C>,
         steady: &mut SteadyOnCard<C>,
-        motion: Option<&Motion>,
     ) -> Result<C::Fetch, CardError> {
-        let mut plan = self.start(rgb, width, height)?;
-        steady.push(&plan.picture, &mut plan.painted, (width, height), motion)?;
-        let painted = self.card.fetch(&plan.painted, rgb.len())?;
+        let size = picture.size();
+        let mut plan = self.plan_for(size)?;
+        let address = self.card.address(&picture.room().picture);
+        self.start(&mut plan, address)?;
+        steady.push(picture, &mut plan.painted)?;
+        let painted = self.card.fetch(&plan.painted, 3 * size.0 * size.1)?;
         self.plan = Some(plan);
         Ok(painted)
     }
 
-    /// Starts to paint a picture; picture and painting lie on the card in what is returned.
-    fn start(&mut self, rgb: &[u8], width: usize, height: usize) -> Result<Plan<C>, CardError> {
+    /// The plan for pictures of a size, the one there is if it fits.
+    fn plan_for(&mut self, size: (usize, usize)) -> Result<Plan<C>, CardError> {
+        match self.plan.take() {
+            Some(plan) if (plan.width, plan.height) == size => Ok(plan),
+            _ => self.plan(size.0, size.1),
+        }
+    }
+
+    /// Starts to paint the picture at an address; the painting will lie in the plan.
+    fn start(&self, plan: &mut Plan<C>, picture: u64) -> Result<(), CardError> {
         assert!(self.current.is_some(), "a style is set before painting");
-        assert_eq!(rgb.len(), width * height * 3);
-        let mut plan = match self.plan.take() {
-            Some(plan) if (plan.width, plan.height) == (width, height) => plan,
-            _ => self.plan(width, height)?,
-        };
-        self.card.upload(rgb, &mut plan.picture)?;
+        if let Some(Launch {
+            parameters: Parameters::Convolution(first),
+            ..
+        }) = plan.launches.first_mut()
+        {
+            first.input = picture;
+        }
         for launch in &plan.launches {
-            // SAFETY: the addresses are those of the network and of the plan, which live as long as `self`.
+            // SAFETY: the addresses are those of the network and of the plan, which live as long as `self`, and that of a
+            // picture of the plan's size, which is kept or given back behind these launches.
             unsafe { self.card.launch(launch) }?;
         }
-        Ok(plan)
+        Ok(())
     }
 
     /// The launches that paint a picture of the size that was painted last.
@@ -443,7 +456,7 @@ impl<C: Card> Planner<'_, C> {
             grid: blocks.map(|count| count as u32),
             threads: (tile.rows * 32) as u32,
             shared: tile.shared as u32,
-            parameters: Parameters::Convolution(convolution),
+            parameters: convolution.into(),
             multiply_adds: pixels
                 * (own.kernel_outputs() * own.in_channels * own.kernel_size * own.kernel_size)
                     as u64,
@@ -475,7 +488,7 @@ impl<C: Card> Planner<'_, C> {
                 grid: [own.out_channels as u32, 1, 1],
                 threads: THREADS as u32,
                 shared: THREADS as u32 / 32 * 4,
-                parameters: Parameters::Normalisation(normalisation),
+                parameters: normalisation.into(),
                 multiply_adds: 0,
                 bytes: (blocks[0] * blocks[1] * layer.outputs * 8) as u64,
             });
@@ -498,7 +511,7 @@ impl<C: Card> Planner<'_, C> {
             grid: [pieces.div_ceil(THREADS) as u32, 1, 1],
             threads: THREADS as u32,
             shared: 0,
-            parameters: Parameters::Residual(Residual {
+            parameters: Residual {
                 trunk,
                 value: value.address,
                 scale: value.norm.0,
@@ -506,7 +519,8 @@ impl<C: Card> Planner<'_, C> {
                 pieces: pieces as i32,
                 pieces_per_pixel: (channels / 8) as i32,
                 begin: i32::from(begin),
-            }),
+            }
+            .into(),
             multiply_adds: 0,
             bytes: (pieces * 16 * if begin { 2 } else { 3 }) as u64,
         });
@@ -525,7 +539,7 @@ impl<C: Card> Planner<'_, C> {
             grid: [(width * height).div_ceil(4 * THREADS) as u32, 1, 1],
             threads: THREADS as u32,
             shared: 0,
-            parameters: Parameters::Finish(Finish {
+            parameters: Finish {
                 value: value.address,
                 scale: value.norm.0,
                 shift: value.norm.1,
@@ -533,7 +547,8 @@ impl<C: Card> Planner<'_, C> {
                 width: value.width as i32,
                 picture_width: width as i32,
                 picture_height: height as i32,
-            }),
+            }
+            .into(),
             multiply_adds: 0,
             bytes: (value.width * value.height * 8 + width * height * 3) as u64,
         });

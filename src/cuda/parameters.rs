@@ -199,27 +199,113 @@ pub struct Peak {
     pub(super) rounds: i32,
 }
 
-/// The argument of one launch.
-#[derive(Debug, Clone)]
-pub enum Parameters {
+/// Levels of the largest picture: `FLOW_LEVELS` of the kernels.
+pub(super) const FLOW_LEVELS: usize = 10;
+
+/// One size of the two pictures between which motion is looked for.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FlowLevel {
+    pub(super) image: [u64; 2],
+    pub(super) smooth: [u64; 2],
+    pub(super) width: i32,
+    pub(super) height: i32,
+}
+
+/// Everything that finding motion works with.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Flow {
+    pub(super) levels: [FlowLevel; FLOW_LEVELS],
+    pub(super) picture: u64,
+    pub(super) patches: u64,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) terms: u64,
+    pub(super) disagreement: u64,
+    pub(super) u: u64,
+    pub(super) v: u64,
+    pub(super) consistent: u64,
+    pub(super) samples: u64,
+    pub(super) counts: u64,
+    pub(super) width: i32,
+    pub(super) height: i32,
+    pub(super) now: i32,
+    pub(super) level: i32,
+    pub(super) coarser: i32,
+    pub(super) factor: i32,
+    pub(super) spacing: i32,
+    pub(super) columns: i32,
+    pub(super) rows: i32,
+    pub(super) steps: i32,
+    pub(super) sample_step: i32,
+    pub(super) brightness: f32,
+    pub(super) gradient: f32,
+    pub(super) smoothness: f32,
+}
+
+/// The kernels' arguments as one type.
+macro_rules! parameters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// The argument of one launch.
+        #[derive(Debug, Clone)]
+        pub enum Parameters {
+            $($(#[$doc])* $name(Box<$name>),)*
+        }
+
+        $(
+            impl From<$name> for Parameters {
+                fn from(own: $name) -> Self {
+                    Self::$name(Box::new(own))
+                }
+            }
+
+            // SAFETY: plain numbers, laid out as the kernels declare them.
+            #[cfg(feature = "cuda")]
+            unsafe impl cudarc::driver::DeviceRepr for $name {}
+        )*
+
+        impl Parameters {
+            /// Gives them to a kernel.
+            #[cfg(feature = "cuda")]
+            pub(super) fn pass<'a>(&'a self, to: &mut cudarc::driver::LaunchArgs<'a>) {
+                match self {
+                    $(Self::$name(own) => cudarc::driver::PushKernelArg::arg(to, &**own),)*
+                };
+            }
+
+            /// Their bytes.
+            #[cfg(test)]
+            pub(super) fn bytes(&self) -> (*const std::ffi::c_void, usize) {
+                match self {
+                    $(Self::$name(own) => (std::ptr::from_ref(&**own).cast(), size_of::<$name>()),)*
+                }
+            }
+        }
+    };
+}
+
+parameters! {
     /// Of `convolve_8` to `convolve_64`, and of `gradient_8` and `gradient_64`.
-    Convolution(Convolution),
+    Convolution,
     /// Of `normalise`.
-    Normalisation(Normalisation),
+    Normalisation,
     /// Of `residual`.
-    Residual(Residual),
+    Residual,
     /// Of `finish`.
-    Finish(Finish),
+    Finish,
     /// Of `product_peak`.
-    Peak(Peak),
+    Peak,
     /// Of `pool` and `unpool`.
-    Pool(Pool),
+    Pool,
     /// Of `gram`.
-    Gram(Gram),
+    Gram,
     /// Of `sum_parts`.
-    Sum(Sum),
+    Sum,
     /// Of `difference`.
-    Difference(Difference),
+    Difference,
     /// Of all that begin with `steady_`.
-    Steadying(Box<Steadying>),
+    Steadying,
+    /// Of all that begin with `flow_`.
+    Flow,
 }

@@ -3,15 +3,15 @@
 //! The same steps as [`Steady`](crate::temporal::steady::Steady) takes, with the same numbers. The processor takes them strip
 //! by strip, so that a strip stays in its cache; a card has more memory bandwidth and no such cache, so each step is one
 //! launch over the whole picture, and steps are joined where a pixel needs nothing of its neighbours in between. What is
-//! remembered from frame to frame stays on the card: for each frame the motion goes up (9 bytes a pixel) and, where it is
-//! not there yet, the input.
+//! remembered from frame to frame stays on the card, where input and motion are already ([`FlowOnCard`](super::FlowOnCard)).
 
 #[cfg(test)]
 mod tests;
 
 use super::{
-    Card, CardError, Launch, bytes_of,
-    parameters::{OCTAVES, Parameters, Steadying},
+    Card, CardError, FrameOnCard, Launch, bytes_of,
+    frames::Frames,
+    parameters::{OCTAVES, Steadying},
 };
 use crate::temporal::{
     flow::Motion,
@@ -33,6 +33,8 @@ pub struct SteadyOnCard<C: Card> {
     card: C,
     settings: SteadySettings,
     taps: C::Memory,
+    /// Inputs that come with their motion from the processor.
+    frames: Frames<C>,
     room: Option<Room<C>>,
     /// Whether there is a history.
     continued: bool,
@@ -45,15 +47,12 @@ struct Room<C: Card> {
     size: (usize, usize),
     /// Addresses; what is now and what was before change places in it.
     own: Steadying,
-    u: C::Memory,
-    v: C::Memory,
-    consistent: C::Memory,
-    /// Input and painting that come from the processor.
-    pictures: Option<[C::Memory; 2]>,
+    /// A painting that comes from the processor.
+    painting: Option<C::Memory>,
     _memory: Vec<C::Memory>,
 }
 
-impl<C: Card> SteadyOnCard<C> {
+impl<C: Card + Clone> SteadyOnCard<C> {
     /// A steadier without history.
     ///
     /// # Errors
@@ -63,6 +62,7 @@ impl<C: Card> SteadyOnCard<C> {
         let mut taps = card.reserve(weights.len())?;
         card.upload(weights, &mut taps)?;
         Ok(Self {
+            frames: Frames::new(card.clone()),
             card,
             settings,
             taps,
@@ -89,55 +89,48 @@ impl<C: Card> SteadyOnCard<C> {
         &self.launches
     }
 
-    /// Steadies the painting of `input`, both RGB on the card, in its place; `motion` is that from the input of the call
-    /// before to this one. Without motion (the first picture, a cut) the painting stays as it is and history starts with it.
+    /// Steadies the painting of `input`, RGB on the card, in its place, along the input's motion from that of the call before.
+    /// Without motion (the first picture, a cut) the painting stays as it is and history starts with it.
     ///
     /// # Errors
     /// When the card has no room for pictures of this size, or fails.
     ///
     /// # Panics
-    /// When the memory is smaller than a picture of this size.
+    /// When the memory is smaller than the input.
     pub fn push(
         &mut self,
-        input: &C::Memory,
+        input: &FrameOnCard<C>,
         painting: &mut C::Memory,
-        size: (usize, usize),
-        motion: Option<&Motion>,
     ) -> Result<(), CardError> {
-        let bytes = 3 * size.0 * size.1;
-        assert!(self.card.size(input) >= bytes && self.card.size(painting) >= bytes);
+        let size = input.size();
+        assert!(self.card.size(painting) >= 3 * size.0 * size.1);
         self.launches.clear();
         if size.0.min(size.1) < MIN_SIDE {
             self.reset();
             return Ok(());
         }
         let mut room = self.fit(size)?;
-        room.own.input = self.card.address(input);
+        let lies = input.room();
+        room.own.input = self.card.address(&lies.picture);
+        room.own.u = self.card.address(&lies.u);
+        room.own.v = self.card.address(&lies.v);
+        room.own.consistent = self.card.address(&lies.consistent);
         room.own.picture = self.card.address(painting);
         let share = self.settings.share();
         room.own.mix = 1.0 - share;
         room.own.firmness = self.settings.firmness();
         std::mem::swap(&mut room.own.current, &mut room.own.previous);
         self.launches.push(room.launch("steady_see"));
-        let motion =
-            motion.filter(|motion| (motion.backward.width, motion.backward.height) == size);
-        match motion {
-            // Without strength nothing is changed, colour included.
-            Some(motion) if self.continued && share > 0.0 => {
-                let (flow, card) = (&motion.backward, &self.card);
-                card.upload(bytes_of(&flow.u), &mut room.u)?;
-                card.upload(bytes_of(&flow.v), &mut room.v)?;
-                card.upload(&motion.consistent, &mut room.consistent)?;
-                room.steady(&mut self.launches);
-            }
-            _ => {
-                self.launches.push(room.launch("steady_start"));
-                room.own.known = 0;
-            }
+        // Without strength nothing is changed, colour included.
+        if input.consistency().is_some() && self.continued && share > 0.0 {
+            room.steady(&mut self.launches);
+        } else {
+            self.launches.push(room.launch("steady_start"));
+            room.own.known = 0;
         }
         for launch in &self.launches {
             // SAFETY: the addresses are those of the room, which lives as long as `self` or is given back behind these
-            // launches, and of the caller's pictures, which are as large as was asserted.
+            // launches, as the input is, and of the painting, which is as large as was asserted.
             unsafe { self.card.launch(launch) }?;
         }
         self.continued = true;
@@ -145,40 +138,53 @@ impl<C: Card> SteadyOnCard<C> {
         Ok(())
     }
 
-    /// The same for pictures that are not on the card.
+    /// The same for a painting that is not on the card.
     ///
     /// # Errors
     /// As [`SteadyOnCard::push`].
     ///
     /// # Panics
-    /// When a slice does not have the length that the size says.
-    pub fn push_pictures(
+    /// When the slice does not have the length that the size says.
+    pub fn push_painting(
         &mut self,
-        input: &[u8],
+        input: &FrameOnCard<C>,
         painting: &mut [u8],
-        size: (usize, usize),
-        motion: Option<&Motion>,
     ) -> Result<(), CardError> {
-        let bytes = 3 * size.0 * size.1;
-        assert!(input.len() == bytes && painting.len() == bytes);
+        let size = input.size();
+        assert_eq!(painting.len(), 3 * size.0 * size.1);
         if size.0.min(size.1) < MIN_SIDE {
             self.reset();
             return Ok(());
         }
         let mut room = self.fit(size)?;
-        let [mut before, mut own] = match room.pictures.take() {
-            Some(pictures) => pictures,
-            None => [self.card.reserve(bytes)?, self.card.reserve(bytes)?],
+        let mut own = match room.painting.take() {
+            Some(own) => own,
+            None => self.card.reserve(painting.len())?,
         };
         self.room = Some(room);
-        self.card.upload(input, &mut before)?;
         self.card.upload(painting, &mut own)?;
-        self.push(&before, &mut own, size, motion)?;
+        self.push(input, &mut own)?;
         self.card.download(&own, painting)?;
         if let Some(room) = &mut self.room {
-            room.pictures = Some([before, own]);
+            room.painting = Some(own);
         }
         Ok(())
+    }
+
+    /// Brings an input, RGB, whose motion the processor has found to the card.
+    ///
+    /// # Errors
+    /// As [`SteadyOnCard::push`].
+    ///
+    /// # Panics
+    /// When the slice does not have the length that the size says.
+    pub fn bring(
+        &mut self,
+        input: &[u8],
+        size: (usize, usize),
+        motion: Option<&Motion>,
+    ) -> Result<FrameOnCard<C>, CardError> {
+        self.frames.bring(input, size, motion)
     }
 
     /// The room for pictures of a size, the one there is if it fits.
@@ -252,17 +258,10 @@ impl<C: Card> Room<C> {
         card.upload(bytes_of(&turns), &mut ages)?;
         (own.lost, own.turns) = (card.address(&lost), card.address(&ages));
         memory.extend([lost, ages]);
-        let (u, v) = (card.reserve(4 * pixels)?, card.reserve(4 * pixels)?);
-        let consistent = card.reserve(pixels)?;
-        (own.u, own.v) = (card.address(&u), card.address(&v));
-        own.consistent = card.address(&consistent);
         Ok(Self {
             size,
             own,
-            u,
-            v,
-            consistent,
-            pictures: None,
+            painting: None,
             _memory: memory,
         })
     }
@@ -370,7 +369,7 @@ impl<C: Card> Room<C> {
             grid: grid.map(|blocks| blocks as u32),
             threads: THREADS as u32,
             shared: shared as u32,
-            parameters: Parameters::Steadying(Box::new(self.own)),
+            parameters: self.own.into(),
             multiply_adds: 0,
             bytes: bytes as u64,
         }

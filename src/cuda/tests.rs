@@ -120,9 +120,15 @@ fn a_card_is_trusted_when_it_paints_what_the_processor_paints() {
             steadying.mix += 0.1;
         }
     };
+    let moves_wrongly = |parameters: &mut Parameters| {
+        if let Parameters::Flow(flow) = parameters {
+            flow.smoothness *= 2.0;
+        }
+    };
     for (what, wrongly) in [
         ("painting", paints_wrongly as fn(&mut Parameters)),
         ("steadying", steadies_wrongly),
+        ("motion", moves_wrongly),
     ] {
         let error = paints_alike(Broken(card.clone(), wrongly)).unwrap_err();
         assert!(error.to_string().contains(what), "{error}");

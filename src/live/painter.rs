@@ -11,9 +11,12 @@ use crate::{
     media::scale::Scaler,
     source::Captured,
     style::StyleMix,
-    stylize::{Colors, Finish, Finisher, Region, StylizeError, Stylizer, upscale},
+    stylize::{
+        Along, Colors, Finish, Finisher, MotionFinder, Region, StylizeError, Stylizer,
+        motion_finder, upscale,
+    },
     temporal::{
-        flow::{FlowEstimator, FlowPreset, FlowScale, FlowSettings, Luma, Motion},
+        flow::{FlowPreset, FlowScale, FlowSettings, Luma},
         scene_cut::SceneCuts,
         steady::{Steady, SteadySettings},
     },
@@ -268,22 +271,18 @@ impl LivePainter {
         } else {
             wanted.steady
         };
-        let (luma, motion) = self
-            .steadier(steady)?
-            .map(|steadier| steadier.look(original))
-            .unzip();
-        let motion = motion.flatten();
+        let (along, luma) = match self.steadier(steady)? {
+            Some(steadier) => steadier.look(original)?,
+            None => (Along::nothing(), None),
+        };
         let mut painted = original.clone();
-        if let Some(pending) = self.stylizer.paint_along(&mut painted, motion.as_ref())? {
+        if let Some(pending) = self.stylizer.paint_along(&mut painted, &along)? {
             pending(&mut painted)?;
         }
-        if let (Some(steadier), Some(luma)) = (&mut self.steadier, luma) {
-            if let Some(steady) = &mut steadier.steady {
-                painted = steady.push(painted, &luma, motion.as_ref());
-            }
-            if let Some(motion) = motion {
-                steadier.flow.recycle(motion);
-            }
+        if let (Some(steadier), Some(luma)) = (&mut self.steadier, luma)
+            && let Some(steady) = &mut steadier.steady
+        {
+            painted = steady.push(painted, &luma, along.motion());
         }
         self.finisher.finish = wanted.finish;
         self.finisher.apply(original, &mut painted)?;
@@ -343,7 +342,17 @@ impl LivePainter {
                     true => None,
                     false => Some(Steady::new(settings)?),
                 };
-                *none = Some(Steadier::new(steady, strength, self.threads));
+                let flow = FlowSettings {
+                    preset: FlowPreset::Medium,
+                    scale: FlowScale::Half,
+                    threads: self.threads,
+                };
+                *none = Some(Steadier {
+                    flow: motion_finder(&mut *self.stylizer, flow)?,
+                    cuts: SceneCuts::default(),
+                    steady,
+                    strength,
+                });
             }
         }
         Ok(self.steadier.as_mut())
@@ -387,7 +396,7 @@ impl LivePainter {
 
 /// What keeps paintings steady.
 struct Steadier {
-    flow: FlowEstimator,
+    flow: Box<dyn MotionFinder>,
     cuts: SceneCuts,
     /// Nothing where the stylizer steadies.
     steady: Option<Steady>,
@@ -395,20 +404,6 @@ struct Steadier {
 }
 
 impl Steadier {
-    fn new(steady: Option<Steady>, strength: f32, threads: usize) -> Self {
-        Self {
-            flow: FlowEstimator::new(FlowSettings {
-                preset: FlowPreset::Medium,
-                scale: FlowScale::Half,
-                threads,
-            })
-            .backward_only(),
-            cuts: SceneCuts::default(),
-            steady,
-            strength,
-        }
-    }
-
     fn reset(&mut self) {
         self.flow.reset();
         self.cuts.reset();
@@ -418,12 +413,13 @@ impl Steadier {
     }
 
     /// Finds the motion to this picture from the one before, before painting.
-    fn look(&mut self, picture: &Picture) -> (Luma, Option<Motion>) {
-        let luma = Luma::from_rgb(picture);
-        let motion = self.flow.push(&luma);
-        // Without motion history begins anew.
-        let cut = self.cuts.push(picture, motion.as_ref());
-        (luma, motion.filter(|_| !cut))
+    fn look(&mut self, picture: &Picture) -> Result<(Along, Option<Luma>), StylizeError> {
+        let (mut along, luma) = self.flow.find(picture)?;
+        if self.cuts.push(picture, along.consistency()) {
+            // Without motion history begins anew.
+            along.begin_scene();
+        }
+        Ok((along, luma))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     frame::Packet,
     sink::{FrameSink, SinkError},
     source::{FrameSource, SourceError},
-    stylize::{StylizeError, Stylizer},
+    stylize::{Along, StylizeError, Stylizer},
     temporal::steady::SteadyError,
 };
 
@@ -129,13 +129,14 @@ where
     if let Some(steadying) = steadying {
         let (sender, receiver) = bounded(GUIDED_LINK_CAPACITY);
         let from_decode = std::mem::replace(&mut from_prepare, receiver);
-        let core = Prepare::new(&steadying);
-        let spare = core.spare();
+        let (settings, stylizer) = (steadying.flow, &mut *stylizer);
+        let again = steadying.passes > 1;
+        let steadier = Steadier::new(steadying, stylizer)?;
+        let core = Prepare::new(settings, again, stylizer)?;
         before_paint = Some((from_decode, core, sender));
         let (sender, receiver) = bounded(GUIDED_LINK_CAPACITY);
         let to_encode = std::mem::replace(&mut to_steady, sender);
-        let core = Steadier::new(steadying, spare, &mut *stylizer)?;
-        behind_paint = Some((receiver, core, to_encode));
+        behind_paint = Some((receiver, steadier, to_encode));
     }
     let (decoded, prepared, painted, steadied, encoded) = std::thread::scope(|scope| {
         // Closures own the channel ends, so a thread that could not be started closes them as one that failed does.
@@ -294,7 +295,7 @@ fn paint(
     next: Sender<Guided>,
 ) -> Outcome<StageStats, PipelineError> {
     let mut stats = StageStats::default();
-    let mut first = None;
+    let (nothing, mut first) = (Along::nothing(), None);
     for mut guided in &previous {
         let Guided {
             packet,
@@ -303,11 +304,11 @@ fn paint(
         } = &mut guided;
         match packet {
             Packet::Frame(frame) => {
-                let motion = guide.as_ref().and_then(|guide| guide.motion.as_ref());
+                let along = guide.as_ref().map_or(&nothing, |guide| &guide.along);
                 let since = frame.pts - *first.get_or_insert(frame.pts);
                 let painted = stats.time_frame(|| {
                     stylizer.set_time(since as f64 * time_base)?;
-                    let painted = stylizer.paint_along(&mut frame.picture, motion)?;
+                    let painted = stylizer.paint_along(&mut frame.picture, along)?;
                     match painted {
                         // No stage behind this one would wait for it.
                         Some(pending) if guide.is_none() => {

@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::{Outcome, PipelineError, StageStats};
 use crate::{
     frame::{Frame, Packet, Picture, ResetReason},
-    stylize::{Finisher, Pending, StylizeError, Stylizer},
+    stylize::{Along, Finisher, MotionFinder, Pending, StylizeError, Stylizer, motion_finder},
     temporal::{
-        flow::{FlowEstimator, FlowSettings, Found, Luma, Motion, SpareMotions},
+        flow::{FlowSettings, Found, Luma},
         measure::{Running, Tracks},
         scene_cut::SceneCuts,
         steady::{FurtherPasses, Steady, SteadySettings},
@@ -65,33 +65,33 @@ impl From<Packet> for Guided {
 /// What a frame was before it was painted.
 pub(super) struct Guide {
     original: Picture,
-    luma: Luma,
-    /// From the frame before to this one; none where another scene begins.
-    pub(super) motion: Option<Motion>,
+    luma: Option<Luma>,
+    /// The motion from the frame before to this one; none where another scene begins.
+    pub(super) along: Along,
     /// The same for further passes.
     found: Option<Found>,
 }
 
 /// What the stage `prepare` works with.
 pub(super) struct Prepare {
-    flow: FlowEstimator,
+    flow: Box<dyn MotionFinder>,
     cuts: SceneCuts,
     /// Whether the motion will be needed again.
     again: bool,
 }
 
 impl Prepare {
-    pub(super) fn new(steadying: &Steadying) -> Self {
-        Self {
-            flow: FlowEstimator::new(steadying.flow).backward_only(),
+    /// Prepares for `stylizer`, which knows already whether it steadies; whether the motion will be needed `again`.
+    pub(super) fn new(
+        settings: FlowSettings,
+        again: bool,
+        stylizer: &mut dyn Stylizer,
+    ) -> Result<Self, PipelineError> {
+        Ok(Self {
+            flow: motion_finder(stylizer, settings)?,
             cuts: SceneCuts::default(),
-            again: steadying.passes > 1,
-        }
-    }
-
-    /// Where the stage that uses the motions gives them back.
-    pub(super) fn spare(&self) -> SpareMotions {
-        self.flow.spare()
+            again,
+        })
     }
 
     fn reset(&mut self) {
@@ -100,20 +100,23 @@ impl Prepare {
     }
 
     /// The guide of a picture, and whether another scene starts with it.
-    fn guide(&mut self, picture: &Picture) -> (Guide, bool) {
-        let luma = Luma::from_rgb(picture);
-        let motion = self.flow.push(&luma);
-        let cut = self.cuts.push(picture, motion.as_ref());
-        let motion = motion.filter(|_| !cut);
-        let found = motion.as_ref().filter(|_| self.again);
-        let found = found.and_then(|_| self.flow.found());
+    fn guide(&mut self, picture: &Picture) -> Result<(Guide, bool), StylizeError> {
+        let (mut along, luma) = self.flow.find(picture)?;
+        let cut = self.cuts.push(picture, along.consistency());
+        if cut {
+            along.begin_scene();
+        }
+        let found = match self.again && along.continues() {
+            true => self.flow.found()?,
+            false => None,
+        };
         let guide = Guide {
             original: picture.clone(),
             luma,
-            motion,
+            along,
             found,
         };
-        (guide, cut)
+        Ok((guide, cut))
     }
 }
 
@@ -127,11 +130,13 @@ pub(super) fn prepare(
     for mut guided in &previous {
         let mut cut = false;
         match &guided.packet {
-            Packet::Frame(frame) => {
-                let (guide, starts) = stats.time_frame(|| core.guide(&frame.picture));
-                guided.guide = Some(Box::new(guide));
-                cut = starts;
-            }
+            Packet::Frame(frame) => match stats.time_frame(|| core.guide(&frame.picture)) {
+                Ok((guide, starts)) => {
+                    guided.guide = Some(Box::new(guide));
+                    cut = starts;
+                }
+                Err(error) => return Outcome::Failed(error.into()),
+            },
             Packet::Reset(_) => core.reset(),
             Packet::Track(_) | Packet::End => {}
         }
@@ -171,14 +176,12 @@ pub(super) struct Steadier {
     /// Of the input and of the result.
     measured: [Running; 2],
     cuts: u64,
-    spare: SpareMotions,
 }
 
 impl Steadier {
-    /// Steadies what `stylizer` paints, if that does not do it itself; motions go back to `spare`.
+    /// Steadies what `stylizer` paints, if that does not do it itself.
     pub(super) fn new(
         steadying: Steadying,
-        spare: SpareMotions,
         stylizer: &mut dyn Stylizer,
     ) -> Result<Self, PipelineError> {
         let Steadying {
@@ -198,7 +201,6 @@ impl Steadier {
             finish,
             measured: Default::default(),
             cuts: 0,
-            spare,
         })
     }
 
@@ -212,31 +214,30 @@ impl Steadier {
         let Guide {
             original,
             luma,
-            motion,
+            along,
             found,
         } = guide;
         if let Some(pending) = pending {
             pending(&mut frame.picture)?;
         }
         let painting = std::mem::replace(&mut frame.picture, Picture::black(0, 0));
-        let steadied = match &mut self.steady {
-            Some(steady) => steady.push(painting, &luma, motion.as_ref()),
-            None => painting,
+        let needed = self.steady.is_some() || self.further.is_some();
+        let luma = luma.or_else(|| needed.then(|| Luma::from_rgb(&original)));
+        let steadied = match (&mut self.steady, &luma) {
+            (Some(steady), Some(luma)) => steady.push(painting, luma, along.motion()),
+            _ => painting,
         };
-        let tracks = motion.map(|motion| {
-            let tracks = Tracks::some(&motion);
-            self.spare.give(motion);
-            tracks
-        });
+        let tracks = along.tracks();
+        drop(along);
         self.measured[0].push(&original, tracks.as_ref());
         let held = Held {
             frame,
             original: self.finish.needs_original().then_some(original),
             tracks,
         };
-        let done = match &mut self.further {
-            Some(further) => further.push(steadied, luma, found, held),
-            None => vec![(steadied, held)],
+        let done = match (&mut self.further, luma) {
+            (Some(further), Some(luma)) => further.push(steadied, luma, found, held),
+            _ => vec![(steadied, held)],
         };
         self.complete(done)
     }

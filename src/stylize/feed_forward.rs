@@ -4,15 +4,18 @@
 //! one that has none the painting is mixed with the picture instead); for the network that takes its style from a picture it is the style of the picture that is
 //! painted (Ghiasi et al. 2017). The latter is asked for seldom and followed slowly, or it would flicker.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 #[cfg(any(test, feature = "cuda"))]
-use super::Pending;
+use super::{Along, MotionFinder, Pending};
 use super::{Colors, Finish, MIN_SIDE, Palette, StylizeError, Stylizer};
 #[cfg(any(test, feature = "cuda"))]
-use crate::cuda::{Fetch, PaintCard, SteadyOnCard, TransformOnCard};
+use crate::cuda::{Fetch, FlowOnCard, PaintCard, SteadyOnCard, TransformOnCard};
 #[cfg(any(test, feature = "cuda"))]
-use crate::temporal::{flow::Motion, steady::SteadySettings};
+use crate::temporal::{flow::FlowSettings, steady::SteadySettings};
 use crate::{
     device::PaintDevice,
     frame::Picture,
@@ -183,10 +186,18 @@ impl FeedForward {
     fn paint_steady(
         &mut self,
         picture: &mut Picture,
-        motion: Option<&Motion>,
+        along: &Along,
         steadier: &mut SteadyOnCard<PaintCard>,
     ) -> Result<Option<Pending>, StylizeError> {
         let size = (picture.width(), picture.height());
+        let brought;
+        let frame = match along {
+            Along::Card(frame) if frame.size() == size => frame,
+            along => {
+                brought = steadier.bring(picture.rgb(), size, along.motion())?;
+                &brought
+            }
+        };
         let only = self
             .only_network()
             .filter(|_| size.0.min(size.1) >= MIN_SIDE);
@@ -195,14 +206,13 @@ impl FeedForward {
             && let Some(Network::Cuda(network)) = &mut self.networks[kind as usize]
         {
             network.set_style(&style)?;
-            let painted = network.paint_steady(picture.rgb(), size, steadier, motion)?;
+            let painted = network.paint_steady(frame, steadier)?;
             return Ok(Some(Box::new(move |picture: &mut Picture| {
                 Ok(painted.take(picture.rgb_mut())?)
             })));
         }
-        let original = picture.clone();
         self.paint(picture)?;
-        steadier.push_pictures(original.rgb(), picture.rgb_mut(), size, motion)?;
+        steadier.push_painting(frame, picture.rgb_mut())?;
         Ok(None)
     }
 
@@ -326,13 +336,13 @@ impl Stylizer for FeedForward {
     fn paint_along(
         &mut self,
         picture: &mut Picture,
-        motion: Option<&Motion>,
+        along: &Along,
     ) -> Result<Option<Pending>, StylizeError> {
         let Some(mut steadier) = self.steadier.take() else {
             self.paint(picture)?;
             return Ok(None);
         };
-        let painted = self.paint_steady(picture, motion, &mut steadier);
+        let painted = self.paint_steady(picture, along, &mut steadier);
         self.steadier = Some(steadier);
         painted
     }
@@ -348,6 +358,19 @@ impl Stylizer for FeedForward {
             (Some(settings), none) => *none = Some(SteadyOnCard::new(settings, card.clone())?),
         }
         Ok(settings.is_some())
+    }
+
+    #[cfg(any(test, feature = "cuda"))]
+    fn motion_finder(
+        &mut self,
+        settings: FlowSettings,
+    ) -> Result<Option<Box<dyn MotionFinder>>, StylizeError> {
+        Ok(match &self.settings.device {
+            PaintDevice::Cuda(card) if self.steadier.is_some() => {
+                Some(Box::new(FlowOnCard::new(settings, card.clone())))
+            }
+            _ => None,
+        })
     }
 
     fn reset(&mut self) {
@@ -413,166 +436,6 @@ fn restore_contrast(original: &[u8], painting: &mut [u8], share: f32) {
         });
         for value in painting.iter_mut().skip(channel).step_by(3) {
             *value = table[usize::from(*value)];
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use candle_core::Device;
-
-    use super::*;
-    #[cfg(not(feature = "cuda"))]
-    use crate::{
-        cuda::{compare, emulated::EmulatedCard},
-        temporal::{
-            flow::{FlowEstimator, FlowSettings, Luma},
-            steady::Steady,
-        },
-    };
-    use crate::{
-        models::ModelStore, picture_file::PictureFile, source::Sizing, style::StyleChoice,
-    };
-
-    fn gallery() -> Arc<Gallery> {
-        Arc::new(Gallery::new(ModelStore::embedded().unwrap(), Device::Cpu).unwrap())
-    }
-
-    fn sample(path: &str) -> Picture {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("samples")
-            .join(path);
-        PictureFile::read(&path, Sizing::MaxSide(192))
-            .unwrap()
-            .picture
-    }
-
-    fn picture() -> Picture {
-        sample("astronaut.jpg")
-    }
-
-    fn paint(gallery: &Arc<Gallery>, style: StyleMix) -> Vec<u8> {
-        let settings = FeedForwardSettings {
-            style,
-            match_colors: false,
-            device: PaintDevice::Cpu,
-            threads: 1,
-            precision: Precision::F32,
-        };
-        let mut picture = picture();
-        FeedForward::new(gallery.clone(), settings)
-            .unwrap()
-            .paint(&mut picture)
-            .unwrap();
-        picture.into_rgb()
-    }
-
-    fn distance(a: &[u8], b: &[u8]) -> f32 {
-        let sum: f32 = a
-            .iter()
-            .zip(b)
-            .map(|(a, b)| f32::from(a.abs_diff(*b)))
-            .sum();
-        sum / a.len() as f32
-    }
-
-    #[test]
-    fn weaker_styles_are_nearer_to_the_picture() {
-        let gallery = gallery();
-        let any = gallery.any_picture().unwrap();
-        let painting = sample("paintings/van_gogh_night_cafe.jpg");
-        let from_picture = any.parameters(&any.numbers(&painting).unwrap());
-        let pack = gallery.mix(&StyleChoice::single(19)).unwrap();
-        for (style, nearest) in [
-            (pack, 20.0),
-            (StyleMix::new(NetworkKind::AnyPicture, from_picture), 32.0),
-        ] {
-            let far = [1.0, 0.5, 0.0].map(|strength| {
-                let painted = paint(&gallery, style.clone().with_strength(strength));
-                distance(&painted, picture().rgb())
-            });
-            println!("{far:?}");
-            assert!(far[0] > 1.3 * far[1], "{far:?}");
-            assert!(far[2] < nearest && far[0] > 1.5 * far[2], "{far:?}");
-        }
-    }
-
-    #[test]
-    fn between_networks_the_paintings_are_mixed() {
-        let gallery = gallery();
-        let any = gallery.any_picture().unwrap();
-        let flat = Picture::new(64, 64, [20, 160, 200].repeat(64 * 64)).unwrap();
-        let any = any.parameters(&any.numbers(&flat).unwrap());
-        let any = StyleMix::new(NetworkKind::AnyPicture, any);
-        let pack = gallery.mix(&StyleChoice::single(3)).unwrap();
-        let blend = StyleMix::blend([(&pack, 0.25), (&any, 0.75)]).unwrap();
-        let (a, b, c) = (
-            paint(&gallery, pack),
-            paint(&gallery, any),
-            paint(&gallery, blend),
-        );
-        for ((a, b), c) in a.iter().zip(&b).zip(&c) {
-            let expected = 0.25 * f32::from(*a) + 0.75 * f32::from(*b);
-            assert!((f32::from(*c) - expected).abs() <= 1.5, "{a} {b} {c}");
-        }
-    }
-
-    /// Paintings that nothing is done to are steadied before they leave the card, others are brought there again; both are
-    /// what the processor's steadying makes of them.
-    #[cfg(not(feature = "cuda"))]
-    #[test]
-    fn films_are_steadied_on_the_card_that_paints_them() {
-        let gallery = gallery();
-        let style = gallery.mix(&StyleChoice::single(19)).unwrap();
-        let (width, height) = (40, 36);
-        let whole = sample("astronaut.jpg");
-        let frame = |t: usize| {
-            let rows =
-                (20..20 + height).map(|y| &whole.rgb()[3 * (y * whole.width() + 30 + 2 * t)..]);
-            let rgb = rows.flat_map(|row| row[..3 * width].to_vec()).collect();
-            Picture::new(width, height, rgb).unwrap()
-        };
-        for strength in [1.0, 0.5] {
-            let settings = FeedForwardSettings {
-                style: style.clone().with_strength(strength),
-                match_colors: false,
-                device: PaintDevice::Cuda(EmulatedCard::new()),
-                threads: 1,
-                precision: Precision::F32,
-            };
-            let steadiness = SteadySettings::new(1.0, 1).unwrap();
-            let mut plain = FeedForward::new(gallery.clone(), settings.clone()).unwrap();
-            let mut film = FeedForward::new(gallery.clone(), settings).unwrap();
-            assert!(film.steady(Some(steadiness)).unwrap());
-            assert_eq!(film.only_network().is_some(), strength == 1.0);
-            let mut processor = Steady::new(steadiness).unwrap();
-            let mut flow = FlowEstimator::new(FlowSettings::default()).backward_only();
-            for t in 0..3 {
-                let luma = Luma::from_rgb(&frame(t));
-                let motion = flow.push(&luma);
-                let (mut painted, mut steady) = (frame(t), frame(t));
-                plain.paint_along(&mut painted, motion.as_ref()).unwrap();
-                let pending = film.paint_along(&mut steady, motion.as_ref()).unwrap();
-                assert_eq!(pending.is_some(), strength == 1.0);
-                if let Some(pending) = pending {
-                    pending(&mut steady).unwrap();
-                }
-                let expected = processor.push(painted.clone(), &luma, motion.as_ref());
-                let (mean, most) = compare(steady.rgb(), expected.rgb());
-                println!("strength {strength}, frame {t}: mean {mean}, at most {most}");
-                assert!(mean < 0.02 && most <= 2, "frame {t}: {mean}, {most}");
-                assert_eq!(t == 0, steady == painted, "frame {t}");
-            }
-            film.reset();
-            let (mut painted, mut steady) = (frame(9), frame(9));
-            plain.paint(&mut painted).unwrap();
-            let motion = flow.push(&Luma::from_rgb(&frame(9)));
-            if let Some(pending) = film.paint_along(&mut steady, motion.as_ref()).unwrap() {
-                pending(&mut steady).unwrap();
-            }
-            assert!(steady == painted, "history goes on behind a reset");
         }
     }
 }

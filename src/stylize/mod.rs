@@ -1,5 +1,6 @@
 //! Painting: a [`Stylizer`] turns a picture into a painting of it.
 
+mod along;
 mod brush;
 mod feed_forward;
 mod finish;
@@ -13,6 +14,7 @@ mod upscale;
 
 pub mod optimize;
 
+pub use along::{Along, LentMotion, MotionFinder, motion_finder};
 pub use brush::{BRUSHES, Brush};
 pub use feed_forward::{FeedForward, FeedForwardSettings};
 pub use finish::{Colors, Finish, InvalidFinish, UnknownColors};
@@ -27,7 +29,7 @@ pub use upscale::upscale;
 use crate::{
     frame::Picture,
     style::StyleMix,
-    temporal::{flow::Motion, steady::SteadySettings},
+    temporal::{flow::FlowSettings, steady::SteadySettings},
 };
 
 /// Puts a painting that is still on its way from where it was painted in the place of its picture, waiting for it if need be.
@@ -41,8 +43,8 @@ pub trait Stylizer: Send {
     /// When the picture cannot be painted (too small, the device is out of memory).
     fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError>;
 
-    /// As [`Stylizer::paint`], the next picture of a film; `motion` is that from the picture before to this one, without which
-    /// another scene begins. Only who steadies its own paintings ([`Stylizer::steady`]) looks at it. A painting that can be
+    /// As [`Stylizer::paint`], the next picture of a film, along its motion from the one before, without which another scene
+    /// begins. Only who steadies its own paintings ([`Stylizer::steady`]) looks at it. A painting that can be
     /// waited for elsewhere, while the next one is painted, is handed out as what fetches it.
     ///
     /// # Errors
@@ -50,7 +52,7 @@ pub trait Stylizer: Send {
     fn paint_along(
         &mut self,
         picture: &mut Picture,
-        _motion: Option<&Motion>,
+        _along: &Along,
     ) -> Result<Option<Pending>, StylizeError> {
         self.paint(picture)?;
         Ok(None)
@@ -63,6 +65,18 @@ pub trait Stylizer: Send {
     /// When the device has no memory left.
     fn steady(&mut self, _settings: Option<SteadySettings>) -> Result<bool, StylizeError> {
         Ok(false)
+    }
+
+    /// Who finds the motion that this stylizer steadies its paintings along, where that is done on its device; else the processor
+    /// does.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    fn motion_finder(
+        &mut self,
+        _settings: FlowSettings,
+    ) -> Result<Option<Box<dyn MotionFinder>>, StylizeError> {
+        Ok(None)
     }
 
     /// The next picture does not continue the last one.

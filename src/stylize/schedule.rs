@@ -1,10 +1,10 @@
 //! Styles that change over the length of a film.
 
-use super::{Finish, Pending, StylizeError, Stylizer};
+use super::{Along, Finish, MotionFinder, Pending, StylizeError, Stylizer};
 use crate::{
     frame::Picture,
     style::StyleMix,
-    temporal::{flow::Motion, steady::SteadySettings},
+    temporal::{flow::FlowSettings, steady::SteadySettings},
 };
 
 /// How long one style takes to become the next, in seconds.
@@ -57,13 +57,20 @@ impl Stylizer for Schedule {
     fn paint_along(
         &mut self,
         picture: &mut Picture,
-        motion: Option<&Motion>,
+        along: &Along,
     ) -> Result<Option<Pending>, StylizeError> {
-        self.inner.paint_along(picture, motion)
+        self.inner.paint_along(picture, along)
     }
 
     fn steady(&mut self, settings: Option<SteadySettings>) -> Result<bool, StylizeError> {
         self.inner.steady(settings)
+    }
+
+    fn motion_finder(
+        &mut self,
+        settings: FlowSettings,
+    ) -> Result<Option<Box<dyn MotionFinder>>, StylizeError> {
+        self.inner.motion_finder(settings)
     }
 
     fn reset(&mut self) {

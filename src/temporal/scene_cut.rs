@@ -6,7 +6,6 @@
 //! mostly follows it; a pan too fast for flow keeps its colours; a fade does neither from one frame to the next. *Layout*:
 //! where a flash is so bright that flow fails too, light and dark still lie where they lay. A cut fails all three.
 
-use super::flow::Motion;
 use crate::frame::Picture;
 
 /// Bins of each of R, G and B.
@@ -68,13 +67,15 @@ type Histogram = Box<[f32; BINS * BINS * BINS]>;
 type Layout = [f32; CELLS[0] * CELLS[1]];
 
 impl SceneCuts {
-    /// Whether `picture` starts another scene, `motion` being that from the picture of the call before.
-    pub fn push(&mut self, picture: &Picture, motion: Option<&Motion>) -> bool {
-        self.cues(picture, motion).is_some_and(|cues| cues.is_cut())
+    /// Whether `picture` starts another scene; `consistency` is the share of its pixels, 0..1, whose motion from the picture of
+    /// the call before is consistent, if there is a motion.
+    pub fn push(&mut self, picture: &Picture, consistency: Option<f32>) -> bool {
+        self.cues(picture, consistency)
+            .is_some_and(|cues| cues.is_cut())
     }
 
     /// What [`SceneCuts::push`] decides by; `None` for a first picture.
-    pub fn cues(&mut self, picture: &Picture, motion: Option<&Motion>) -> Option<Cues> {
+    pub fn cues(&mut self, picture: &Picture, consistency: Option<f32>) -> Option<Cues> {
         let (before, layout_before) = self.before.replace((histogram(picture), layout(picture)))?;
         let (now, layout_now) = self.before.as_ref()?;
         let recoloured = 0.5
@@ -84,7 +85,7 @@ impl SceneCuts {
                 .map(|(a, b)| (a - b).abs())
                 .sum::<f32>();
         let cues = Cues {
-            consistency: motion?.consistency(),
+            consistency: consistency?,
             recoloured,
             usual: self.usual,
             alike: correlation(&layout_before, layout_now),
@@ -169,7 +170,7 @@ fn correlation(a: &Layout, b: &Layout) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::temporal::flow::{FlowEstimator, FlowPreset, FlowScale, FlowSettings, Luma};
+    use crate::temporal::flow::{FlowEstimator, FlowPreset, FlowScale, FlowSettings, Luma, Motion};
 
     const SIZE: (usize, usize) = (192, 128);
 
@@ -241,7 +242,7 @@ mod tests {
         };
         let mut cuts = SceneCuts::default();
         for (t, picture) in pictures.iter().enumerate() {
-            let cues = cuts.cues(picture, Some(&motion));
+            let cues = cuts.cues(picture, Some(motion.consistency()));
             assert!(cues.is_none_or(|cues| !cues.is_cut()), "{t}: {cues:?}");
             assert!(t != 1 || cues.is_some_and(|cues| cues.recoloured > 0.3));
         }
@@ -262,7 +263,10 @@ mod tests {
             let mut found = SceneCuts::default();
             let seen: Vec<Option<Cues>> = frames
                 .iter()
-                .map(|picture| found.cues(picture, flow.push(&Luma::from_rgb(picture)).as_ref()))
+                .map(|picture| {
+                    let motion = flow.push(&Luma::from_rgb(picture));
+                    found.cues(picture, motion.map(|motion| motion.consistency()))
+                })
                 .collect();
             for (t, cues) in seen.iter().enumerate() {
                 let Some(cues) = cues else { continue };

@@ -272,7 +272,7 @@ int cuLaunchKernel(void* function, unsigned x, unsigned y, unsigned z, unsigned 
                    void* stream, void** arguments, void**) {
   BEGIN;
   const std::string name = static_cast<const char*>(function);
-  const size_t bytes = emulator::parameter_sizes()[name];
+  const size_t bytes = parameter_size(name.c_str());
   const unsigned char* const first = static_cast<const unsigned char*>(arguments[0]);
   const auto parameters = std::make_shared<std::vector<unsigned char>>(first, first + bytes);
   const auto run = [=] { require(emulate(name.c_str(), x, y, z, threads, shared, parameters->data()) == 0, "a kernel that hangs"); };

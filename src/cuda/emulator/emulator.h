@@ -197,6 +197,16 @@ DEVICE float exchange(float value, int distance) {
   return other;
 }
 
+DEVICE bool warp_has(bool holds) {
+  emulator::Warp& warp = emulator::warp();
+  warp.value[emulator::current % 32] = holds;
+  emulator::wait_for_warp();
+  bool one = false;
+  for (const float value : warp.value) one = one || value != 0;
+  emulator::wait_for_warp();
+  return one;
+}
+
 DEVICE unsigned pack(float first, float second) {
   return emulator::float_to_half(first) | emulator::float_to_half(second) << 16;
 }
@@ -224,6 +234,12 @@ DEVICE void multiply_add(float (&sum)[4], const unsigned (&a)[4], uint2 b) {
     sum[place] += total;
   }
   emulator::wait_for_warp();
+}
+
+// Bytes of a kernel's argument; 0: no such kernel.
+extern "C" size_t parameter_size(const char* name) {
+  const auto size = emulator::parameter_sizes().find(name);
+  return size == emulator::parameter_sizes().end() ? 0 : size->second;
 }
 
 // 0: done, 1: no such kernel, 2: threads that wait for ever.

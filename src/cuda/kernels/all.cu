@@ -3,3 +3,5 @@
 #include "loss.cu"
 #include "steady.cu"
 #include "octaves.cu"
+#include "flow.cu"
+#include "refine.cu"

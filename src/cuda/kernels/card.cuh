@@ -14,6 +14,9 @@
 
 DEVICE void wait_for_block() { __syncthreads(); }
 
+// Whether it holds for any thread of the warp.
+DEVICE bool warp_has(bool holds) { return __any_sync(0xffffffffu, holds); }
+
 DEVICE float exchange(float value, int distance) { return __shfl_xor_sync(0xffffffffu, value, distance); }
 
 // Two halves in one word, the first in the lower bits.

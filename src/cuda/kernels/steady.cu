@@ -4,9 +4,6 @@
 // planes cross the memory bus once for what is found along the motion, once for the trust, once for the blend.
 #include "steady.cuh"
 
-// Two inputs, as `Luma` of the processor has them: 0.2126, 0.7152 and 0.0722 in units of 1/65536.
-DEVICE int input_luma(const unsigned char* rgb) { return (13933 * rgb[0] + 46871 * rgb[1] + 4732 * rgb[2] + 0x8000) >> 16; }
-
 // The input's luma at half size; a thread makes a pixel of a tile of 32 x 8.
 KERNEL(steady_see, Steadying) {
   const int x = blockIdx.x * 32 + threadIdx.x % 32, y = blockIdx.y * 8 + threadIdx.x / 32;

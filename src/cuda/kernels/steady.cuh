@@ -3,7 +3,7 @@
 // All kernels take the same argument. The numbers that decide (how much of a difference costs trust, how long a stroke
 // stays) are those of src/temporal/steady, which says why; the test that compares the two fails where they differ.
 #pragma once
-#include "convolution.cuh"
+#include "picture.cuh"
 
 // Side of a cell, in pixels of its octave; octaves whose texture is paid back.
 #define CELL 16
@@ -72,9 +72,6 @@ struct Steadying {
 };
 
 DEVICE int cells(int pixels) { return (pixels + CELL - 1) / CELL; }
-DEVICE int half_of(int pixels) { return (pixels + 1) / 2; }
-DEVICE int inside(int at, int size) { return at < 0 ? 0 : at < size ? at : size - 1; }
-DEVICE float within(float value, float least, float most) { return fminf(fmaxf(value, least), most); }
 
 // Luma of BT.709.
 DEVICE float luma_of(float red, float green, float blue) { return 0.2126f * red + 0.7152f * green + 0.0722f * blue; }
@@ -126,19 +123,3 @@ struct Doubled {
     return {mix(mix(a.x, b.x), mix(c.x, d.x)), mix(mix(a.y, b.y), mix(c.y, d.y))};
   }
 };
-
-// Sums of three numbers over all threads of a block, for its first thread; `space` has room for three numbers a warp.
-DEVICE void block_sums(float (&values)[3], float* space) {
-#pragma unroll
-  for (int k = 0; k < 3; k++) {
-    for (int distance = 1; distance < 32; distance *= 2) values[k] += exchange(values[k], distance);
-    if (threadIdx.x % 32 == 0) space[threadIdx.x / 32 * 3 + k] = values[k];
-  }
-  wait_for_block();
-  if (threadIdx.x != 0) return;
-#pragma unroll
-  for (int k = 0; k < 3; k++) {
-    values[k] = 0;
-    for (int warp = 0; warp < int(blockDim.x) / 32; warp++) values[k] += space[warp * 3 + k];
-  }
-}

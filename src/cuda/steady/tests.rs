@@ -74,6 +74,17 @@ fn estimator() -> FlowEstimator {
     .backward_only()
 }
 
+fn push(
+    card: &mut SteadyOnCard<EmulatedCard>,
+    input: &Picture,
+    painting: &mut Picture,
+    motion: Option<&Motion>,
+) {
+    let size = (input.width(), input.height());
+    let frame = card.bring(input.rgb(), size, motion).unwrap();
+    card.push_painting(&frame, painting.rgb_mut()).unwrap();
+}
+
 fn strength(strength: f32) -> SteadySettings {
     SteadySettings::new(strength, 1).unwrap()
 }
@@ -114,8 +125,7 @@ fn a_film_steadied_on_the_card_is_the_processors() {
             let motion = motion.filter(|_| t != 4);
             let painting = painting(size, t, 0);
             let mut steady = painting.clone();
-            card.push_pictures(input.rgb(), steady.rgb_mut(), size, motion.as_ref())
-                .unwrap();
+            push(&mut card, &input, &mut steady, motion.as_ref());
             let expected = processor.push(painting.clone(), &luma, motion.as_ref());
             let (mean, most) = compare(steady.rgb(), expected.rgb());
             println!("{width}x{height} frame {t}: mean {mean}, at most {most}");
@@ -148,8 +158,7 @@ fn strokes_are_replaced_on_the_card_as_on_the_processor() {
         let motion = flow.push(&luma);
         let painting = painting(size, t, rest);
         let mut steady = painting.clone();
-        card.push_pictures(input.rgb(), steady.rgb_mut(), size, motion.as_ref())
-            .unwrap();
+        push(&mut card, &input, &mut steady, motion.as_ref());
         let expected = processor.push(painting, &luma, motion.as_ref());
         let (mean, most) = compare(steady.rgb(), expected.rgb());
         worst = (worst.0.max(mean), worst.1.max(most));
@@ -178,10 +187,8 @@ fn what_the_card_paints_is_steadied_there() {
             .unwrap();
         let expected = processor.push(painted.clone(), &luma, motion.as_ref());
         let mut result = input.clone();
-        let size = (width, height);
-        let fetched = network
-            .paint_steady(input.rgb(), size, &mut steady, motion.as_ref())
-            .unwrap();
+        let frame = (steady.bring(input.rgb(), (width, height), motion.as_ref())).unwrap();
+        let fetched = network.paint_steady(&frame, &mut steady).unwrap();
         fetched.take(result.rgb_mut()).unwrap();
         let (mean, most) = compare(result.rgb(), expected.rgb());
         println!("frame {t}: mean {mean}, at most {most}");
@@ -199,8 +206,7 @@ fn small_pictures_pass_as_they_are() {
         let motion = flow.push(&Luma::from_rgb(&input));
         let mut painting = painting((40, 20), t, 0);
         let before = painting.clone();
-        card.push_pictures(input.rgb(), painting.rgb_mut(), (40, 20), motion.as_ref())
-            .unwrap();
+        push(&mut card, &input, &mut painting, motion.as_ref());
         assert_eq!(painting, before);
     }
 }

@@ -80,7 +80,7 @@ impl Film {
             let Some(motion) = self.flow.push(&luma) else {
                 break;
             };
-            if back == 1 && self.cuts.push(picture, Some(&motion)) {
+            if back == 1 && self.cuts.push(picture, Some(motion.consistency())) {
                 self.past.clear();
                 break;
             }

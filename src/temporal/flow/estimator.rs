@@ -5,56 +5,19 @@ mod found;
 pub use found::Found;
 
 use super::{
-    Flow, FlowPreset, FlowSettings, Luma, Motion,
+    Flow, FlowSettings, Luma, Motion,
     densify::Densify,
     mask::{Further, Masks, Ratios},
+    plan::FlowPlan,
     pyramid::{Pyramid, each_stripe},
-    refine::{Effort, Field, Refiner, Weights, refine},
+    refine::{Field, Refiner, refine},
     resample::{Enlarge, MOST, Source},
-    search::{Grid, PATCH, Patch, STRIPES, Search},
+    search::{Grid, Patch, STRIPES, Search},
     simd::enter,
     threads::{Rows, STRIPE, Threads, slice_rows, stripe},
 };
 use crate::kernels::InstructionSet;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// What a preset means, level by level.
-#[derive(Debug, Clone, Copy)]
-struct Config {
-    /// Halvings of the finest level below the picture (before [`super::FlowScale`]).
-    halvings: usize,
-    /// Pixels between patches.
-    spacing: usize,
-    /// Gauss–Newton steps at most, in each of two sweeps.
-    steps: usize,
-    /// The refinement at every level.
-    effort: Effort,
-}
-
-impl Config {
-    fn new(preset: FlowPreset) -> Self {
-        let (halvings, spacing, warps, outer) = match preset {
-            FlowPreset::UltraFast => (2, 4, 1, 1),
-            FlowPreset::Fast => (2, 4, 2, 3),
-            FlowPreset::Medium => (1, 3, 2, 3),
-        };
-        Self {
-            halvings,
-            spacing,
-            steps: 4,
-            effort: Effort {
-                warps,
-                outer,
-                sweeps: 5,
-                weights: Weights {
-                    brightness: 8.0,
-                    gradient: 10.0,
-                    smoothness: 20.0,
-                },
-            },
-        }
-    }
-}
 
 /// One direction of flow: its field at the present level, and room to find it in.
 #[derive(Default)]
@@ -75,9 +38,7 @@ struct Direction {
 
 /// Finds the motion from picture to picture of a film.
 pub struct FlowEstimator {
-    config: Config,
-    /// Halvings of the finest level below the picture.
-    halvings: usize,
+    plan: FlowPlan,
     set: InstructionSet,
     threads: Threads,
     /// Pyramids of the current and the previous picture.
@@ -121,10 +82,8 @@ impl FlowEstimator {
     /// As [`FlowEstimator::new`], with the instructions of one family; those of a missing family are not used.
     #[must_use]
     pub fn with_instruction_set(settings: FlowSettings, set: InstructionSet) -> Self {
-        let config = Config::new(settings.preset);
         Self {
-            config,
-            halvings: config.halvings + settings.scale.halvings(),
+            plan: FlowPlan::new(settings),
             set,
             threads: Threads::new(settings.threads),
             current: Pyramid::default(),
@@ -158,7 +117,7 @@ impl FlowEstimator {
         let size = (luma.width, luma.height);
         let follows = self.size.replace(size) == Some(size);
         std::mem::swap(&mut self.current, &mut self.previous);
-        let (halvings, levels) = self.plan(size);
+        let (halvings, levels) = self.plan.levels(size);
         self.current
             .build(luma, halvings, levels, self.set, &mut self.threads);
         follows.then(|| {
@@ -199,7 +158,7 @@ impl FlowEstimator {
             return None;
         }
         self.reset();
-        let (halvings, levels) = self.plan(size);
+        let (halvings, levels) = self.plan.levels(size);
         let (set, threads) = (self.set, &mut self.threads);
         self.current.build(template, halvings, levels, set, threads);
         self.previous.build(target, halvings, levels, set, threads);
@@ -211,22 +170,6 @@ impl FlowEstimator {
         self.estimate(1);
         self.hand_out(size, &mut [&mut flow]);
         Some(flow)
-    }
-
-    /// Halvings of the finest level for pictures of this size, and levels from there to the coarsest;
-    /// no levels for a picture smaller than a patch.
-    fn plan(&self, (width, height): (usize, usize)) -> (usize, usize) {
-        if width.min(height) < PATCH {
-            return (0, 0);
-        }
-        let (long, short) = (width.max(height) as f32, width.min(height) as f32);
-        // Kroeger et al.: at the coarsest level motion of a quarter of the long side is within a patch's reach; no
-        // level is smaller than a patch.
-        let reach = (long / (4 * PATCH) as f32).log2() + 0.5;
-        let smallest = (short / PATCH as f32).log2();
-        let coarsest = reach.min(smallest).max(0.0) as usize;
-        let halvings = self.halvings.min(coarsest);
-        (halvings, coarsest - halvings + 1)
     }
 
     /// Finds the field of the first `count` directions at the finest level.
@@ -280,8 +223,8 @@ impl FlowEstimator {
 
     fn search(&mut self, level: usize, count: usize) {
         let pair = [&self.current.levels[level], &self.previous.levels[level]];
-        let grid = Grid::new(pair[0].width, pair[0].height, self.config.spacing);
-        let (set, steps) = (self.set, self.config.steps);
+        let grid = Grid::new(pair[0].width, pair[0].height, self.plan.spacing);
+        let (set, steps) = (self.set, self.plan.steps);
         for direction in &mut self.directions[..count] {
             direction
                 .patches
@@ -316,7 +259,7 @@ impl FlowEstimator {
     fn densify(&mut self, level: usize, count: usize) {
         let pair = [&self.current.levels[level], &self.previous.levels[level]];
         let (width, height) = (pair[0].width, pair[0].height);
-        let grid = Grid::new(width, height, self.config.spacing);
+        let grid = Grid::new(width, height, self.plan.spacing);
         let set = self.set;
         let outputs = self.directions.each_mut().map(|direction| {
             [&mut direction.u, &mut direction.v, &mut direction.weights].map(|plane| {
@@ -350,11 +293,7 @@ impl FlowEstimator {
 
     fn refine(&mut self, level: usize, count: usize) {
         let pair = [&self.current.levels[level], &self.previous.levels[level]];
-        let mut effort = self.config.effort;
-        if level > 0 {
-            // What the finest level finds by looking again, the coarser ones leave to the next finer.
-            effort.warps = 1;
-        }
+        let effort = self.plan.effort(level);
         let [first, second] = &mut self.directions;
         let mut fields = [first, second].map(|direction| {
             if direction.refiners.len() <= level {
@@ -377,7 +316,7 @@ impl FlowEstimator {
 
     /// Brings the finest level's fields to the size of the picture.
     fn hand_out(&mut self, size: (usize, usize), flows: &mut [&mut Flow]) {
-        let factor = 1 << self.plan(size).0;
+        let factor = 1 << self.plan.levels(size).0;
         let mut jobs = Vec::with_capacity(2 * flows.len());
         for (flow, direction) in flows.iter_mut().zip(&self.directions) {
             (flow.width, flow.height) = size;
@@ -399,7 +338,7 @@ impl FlowEstimator {
     /// Fills the masks of a motion from its flow and the finest level's fields.
     fn mask(&mut self, motion: &mut Motion) {
         let size = (motion.backward.width, motion.backward.height);
-        let factor = 1 << self.plan(size).0;
+        let factor = 1 << self.plan.levels(size).0;
         let [first, second] = &mut self.directions;
         let (width, height) = (first.width, first.height);
         let flows = [&first.u[..], &first.v, &second.u, &second.v];

@@ -4,7 +4,7 @@ use super::{Flow, Luma};
 use std::path::Path;
 
 /// A grey picture that can be read between its pixels.
-pub(super) struct Texture {
+pub(crate) struct Texture {
     width: usize,
     height: usize,
     values: Vec<f32>,
@@ -12,7 +12,7 @@ pub(super) struct Texture {
 
 impl Texture {
     /// A picture of the `samples` folder, made `scale` times larger.
-    pub(super) fn sample(name: &str, scale: f32) -> Self {
+    pub(crate) fn sample(name: &str, scale: f32) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("samples")
             .join(name);
@@ -42,7 +42,7 @@ impl Texture {
     }
 
     /// The value at a position by Catmull–Rom interpolation; mirrored at the edges.
-    pub(super) fn at(&self, x: f64, y: f64) -> f32 {
+    pub(crate) fn at(&self, x: f64, y: f64) -> f32 {
         let mirror = |i: i64, side: usize| {
             let period = 2 * (side as i64 - 1);
             let i = i.rem_euclid(period);
@@ -71,12 +71,12 @@ impl Texture {
 }
 
 /// Two pictures and the motion from the first to the second.
-pub(super) struct Pair {
-    pub(super) first: Luma,
-    pub(super) second: Luma,
-    pub(super) flow: Flow,
+pub(crate) struct Pair {
+    pub(crate) first: Luma,
+    pub(crate) second: Luma,
+    pub(crate) flow: Flow,
     /// Where a pixel of the first is seen in the second.
-    pub(super) visible: Vec<bool>,
+    pub(crate) visible: Vec<bool>,
 }
 
 fn luma(width: usize, height: usize, value: impl Fn(f64, f64) -> f32) -> Luma {
@@ -91,14 +91,14 @@ fn luma(width: usize, height: usize, value: impl Fn(f64, f64) -> f32) -> Luma {
 
 /// A turn by `degrees` and a zoom about the picture's centre, then a shift.
 #[derive(Clone, Copy)]
-pub(super) struct Move {
-    pub(super) degrees: f64,
-    pub(super) zoom: f64,
-    pub(super) shift: (f64, f64),
+pub(crate) struct Move {
+    pub(crate) degrees: f64,
+    pub(crate) zoom: f64,
+    pub(crate) shift: (f64, f64),
 }
 
 impl Move {
-    pub(super) fn shift(x: f64, y: f64) -> Self {
+    pub(crate) fn shift(x: f64, y: f64) -> Self {
         Self {
             degrees: 0.0,
             zoom: 1.0,
@@ -126,11 +126,11 @@ impl Move {
 
 /// A disc that moves over the background.
 #[derive(Clone, Copy)]
-pub(super) struct Disc {
+pub(crate) struct Disc {
     /// Relative to the picture's centre, pixels.
-    pub(super) centre: (f64, f64),
-    pub(super) radius: f64,
-    pub(super) shift: (f64, f64),
+    pub(crate) centre: (f64, f64),
+    pub(crate) radius: f64,
+    pub(crate) shift: (f64, f64),
 }
 
 impl Disc {
@@ -140,7 +140,7 @@ impl Disc {
 }
 
 /// A background that moves by `motion`, under discs with a texture of their own.
-pub(super) fn pair(
+pub(crate) fn pair(
     (width, height): (usize, usize),
     background: &Texture,
     motion: Move,
@@ -206,7 +206,7 @@ pub(super) fn pair(
 }
 
 /// Mean length of the difference of two fields where `judged`, in pixels.
-pub(super) fn endpoint_error(found: &Flow, truth: &Flow, judged: &[bool]) -> f32 {
+pub(crate) fn endpoint_error(found: &Flow, truth: &Flow, judged: &[bool]) -> f32 {
     let mut sum = 0.0;
     let mut count = 0;
     for (i, _) in judged.iter().enumerate().filter(|(_, judged)| **judged) {

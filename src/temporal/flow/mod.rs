@@ -16,6 +16,7 @@ mod densify;
 mod estimator;
 mod luma;
 mod mask;
+mod plan;
 mod pyramid;
 mod refine;
 mod resample;
@@ -24,12 +25,14 @@ mod simd;
 mod threads;
 
 #[cfg(test)]
-mod known_motion;
+pub(crate) mod known_motion;
 #[cfg(test)]
 mod tests;
 
 pub use estimator::{FlowEstimator, Found, SpareMotions};
 pub use luma::Luma;
+#[cfg(any(test, feature = "cuda"))]
+pub(crate) use plan::{FlowPlan, grid};
 
 /// Motion of every pixel, in pixels of the picture it belongs to; rows packed, top row first.
 ///

@@ -29,7 +29,7 @@ struct Pair {
 }
 
 /// Where pixels of a picture were in the picture before: some of them, or all.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Tracks {
     /// Pixels of the picture.
     size: (usize, usize),
@@ -41,29 +41,63 @@ impl Tracks {
     /// Every `step`-th pixel of every `step`-th row, as far as it can be tracked.
     fn every(step: usize, motion: &Motion) -> Self {
         let flow = &motion.backward;
-        let mut tracks = Vec::new();
-        for y in (step / 2..flow.height).step_by(step) {
-            for x in (step / 2..flow.width).step_by(step) {
+        let size = (flow.width, flow.height);
+        Self::at(
+            size,
+            step,
+            samples(size, step).map(|(x, y)| {
                 let at = y * flow.width + x;
-                if motion.consistent[at] != 0 {
-                    let place = [x as f32 + flow.u[at], y as f32 + flow.v[at]];
-                    tracks.push((at as u32, place));
+                match motion.consistent[at] {
+                    0 => [f32::NAN; 2],
+                    _ => [x as f32 + flow.u[at], y as f32 + flow.v[at]],
                 }
-            }
-        }
-        Self {
-            size: (flow.width, flow.height),
-            tracks,
-        }
+            }),
+        )
     }
 
     /// Some 14,400 pixels, spread evenly, as far as they can be tracked.
     #[must_use]
     pub fn some(motion: &Motion) -> Self {
-        let pixels = motion.consistent.len() as f64;
-        let step = (pixels / SAMPLES as f64).sqrt().round().max(1.0);
-        Self::every(step as usize, motion)
+        let size = (motion.backward.width, motion.backward.height);
+        Self::every(Self::step(size), motion)
     }
+
+    /// From one to the next of the pixels that [`Tracks::some`] looks at, along each axis.
+    pub(crate) fn step((width, height): (usize, usize)) -> usize {
+        let step = ((width * height) as f64 / SAMPLES as f64).sqrt();
+        step.round().max(1.0) as usize
+    }
+
+    /// How many they are, `step` apart.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(crate) fn count(size: (usize, usize), step: usize) -> usize {
+        let [columns, rows] = [size.0, size.1].map(|side| (step / 2..side).step_by(step).len());
+        columns * rows
+    }
+
+    /// From the `places` in the picture before of pixels `step` apart, row by row; those that cannot be tracked have no
+    /// number.
+    pub(crate) fn at(
+        size: (usize, usize),
+        step: usize,
+        places: impl Iterator<Item = [f32; 2]>,
+    ) -> Self {
+        let known = samples(size, step)
+            .zip(places)
+            .filter(|(_, place)| !place[0].is_nan());
+        Self {
+            size,
+            tracks: known
+                .map(|((x, y), place)| ((y * size.0 + x) as u32, place))
+                .collect(),
+        }
+    }
+}
+
+/// The pixels `step` apart, row by row.
+fn samples((width, height): (usize, usize), step: usize) -> impl Iterator<Item = (usize, usize)> {
+    let rows = (step / 2..height).step_by(step);
+    rows.flat_map(move |y| (step / 2..width).step_by(step).map(move |x| (x, y)))
 }
 
 /// Error between `before` and `now`, pictures of the size of the tracks.

@@ -17,6 +17,20 @@ pub struct Found {
     fields: [[Vec<f32>; 2]; 2],
 }
 
+impl Found {
+    /// Of fields of pairs (u, v), the second direction's behind the first's; sizes are of the pictures and of the fields.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(crate) fn from_pairs(size: (usize, usize), level: (usize, usize), pairs: &[f32]) -> Self {
+        let (first, second) = pairs.split_at(2 * level.0 * level.1);
+        let plane = |pairs: &[f32], at: usize| pairs.iter().skip(at).step_by(2).copied().collect();
+        Self {
+            size,
+            level,
+            fields: [first, second].map(|pairs| [plane(pairs, 0), plane(pairs, 1)]),
+        }
+    }
+}
+
 impl FlowEstimator {
     /// What is behind the motion that was handed out last; `None` when there was none, or none was looked for.
     #[must_use]
@@ -24,7 +38,7 @@ impl FlowEstimator {
         let size = self.size?;
         let [first, second] = &self.directions;
         let known = first.width > 0 && (first.width, first.height) == (second.width, second.height);
-        (known && self.plan(size).1 > 0).then(|| Found {
+        (known && self.plan.levels(size).1 > 0).then(|| Found {
             size,
             level: (first.width, first.height),
             fields: [first, second].map(|direction| [direction.u.clone(), direction.v.clone()]),
@@ -38,7 +52,7 @@ impl FlowEstimator {
     /// When the settings are others.
     pub fn again(&mut self, found: &Found, reversed: bool) -> Motion {
         self.reset();
-        let factor = 1 << self.plan(found.size).0;
+        let factor = 1 << self.plan.levels(found.size).0;
         let (width, height) = found.level;
         assert_eq!(
             (width, height),

@@ -26,26 +26,26 @@ use std::ops::Range;
 
 /// How much is refined.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Effort {
+pub(crate) struct Effort {
     /// Times that the target is warped anew.
-    pub(super) warps: usize,
+    pub(crate) warps: usize,
     /// Times that the robust weights are renewed for each warp.
-    pub(super) outer: usize,
+    pub(crate) outer: usize,
     /// Sweeps of the relaxation for each.
-    pub(super) sweeps: usize,
+    pub(crate) sweeps: usize,
     /// Weights of the terms.
-    pub(super) weights: Weights,
+    pub(crate) weights: Weights,
 }
 
 /// Weight of constant brightness (δ), of constant gradients (γ) and of smoothness (α), for grey levels 0..255.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Weights {
+pub(crate) struct Weights {
     /// δ.
-    pub(super) brightness: f32,
+    pub(crate) brightness: f32,
     /// γ.
-    pub(super) gradient: f32,
+    pub(crate) gradient: f32,
     /// α.
-    pub(super) smoothness: f32,
+    pub(crate) smoothness: f32,
 }
 
 /// Values left and right of each half row, and rows above and below.
