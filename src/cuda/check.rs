@@ -19,7 +19,7 @@ pub const BOUNDS: (f64, u8) = (1.0, 8);
 const STEADY_BOUNDS: (f64, u8) = (0.1, 8);
 
 /// The bounds of motion: mean difference in pixels, and the share of pixels that only one of both finds consistent.
-const FLOW_BOUNDS: [f64; 2] = [0.05, 0.02];
+const FLOW_BOUNDS: [f64; 2] = [0.01, 0.005];
 
 /// Size of the pictures that are made to find out; no multiple of anything that the kernels like.
 const SIZE: (usize, usize) = (90, 70);
@@ -70,6 +70,19 @@ fn picture(frame: usize) -> Picture {
         let x = x + 1.25 * frame as f32;
         let wave = (0.21 * x + c as f32).sin() + (0.17 * y + 0.05 * x).cos();
         *value = (128.0 + 50.0 * wave + 20.0 * (x * y * 0.003).sin()) as u8;
+    }
+    picture
+}
+
+/// The same with a square in front of it that moves to the right by two pixels.
+fn layers(frame: usize) -> Picture {
+    let (mut picture, width) = (picture(frame), SIZE.0);
+    let (left, top, side) = (25 + 2 * frame, 20, 30);
+    for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
+        let (a, b) = (x as f32, y as f32);
+        let value = 120.0 + 60.0 * (0.5 * a).sin() + 50.0 * (0.4 * b + 0.1 * a).cos();
+        let at = 3 * ((top + y) * width + left + x);
+        picture.rgb_mut()[at..at + 3].fill(value as u8);
     }
     picture
 }
@@ -143,7 +156,7 @@ fn moved<C: Card + Clone>(card: C) -> Result<[f64; 2], CardError> {
     };
     let mut processor = FlowEstimator::new(settings).backward_only();
     let mut flow = FlowOnCard::new(settings, card);
-    let [before, now] = [picture(0), picture(2)];
+    let [before, now] = [layers(0), layers(1)];
     processor.push(&Luma::from_rgb(&before));
     let expected = processor.push(&Luma::from_rgb(&now)).unwrap_or_default();
     flow.push(before.rgb(), SIZE)?;

@@ -149,7 +149,7 @@ fn films_are_steadied_on_the_card_that_paints_them() {
             println!(
                 "strength {strength}, card {card_finds}, frame {t}: mean {mean}, at most {most}"
             );
-            let bounds = if card_finds { (0.05, 8) } else { (0.02, 2) };
+            let bounds = if card_finds { (0.1, 12) } else { (0.02, 2) };
             assert!(
                 mean < bounds.0 && most <= bounds.1,
                 "frame {t}: {mean}, {most}"
