@@ -5,22 +5,21 @@
 //! Gradients are stored scaled by a power of two that the number of pixels gives: a loss is a mean over pixels, so its
 //! gradient by one of them would be too small for half precision.
 
+mod work;
+
 use half::f16;
 
 use super::{
     Card, CardError, Launch, bytes_of,
-    parameters::{Convolution, Difference, Gram, Parameters, Pool, Sum, TENSOR, ZERO},
-    weights::{chunks, fragments},
+    parameters::{Convolution, Difference, Gram, Pool, Sum},
+    weights::fragments,
 };
 use crate::{
     kernels::{ConvolutionWeights, Pooling},
     nn::vgg::VggWeights,
 };
+use work::{Room, THREADS, flat, plain, stored, tiled};
 
-/// Threads of a block.
-const THREADS: usize = 256;
-/// Rows and columns of a convolution's tile.
-const TILE: (usize, usize) = (8, 32);
 /// Channels that lie in shared memory together.
 const SLICE: usize = 32;
 /// Channels along a side of a tile of a Gram matrix, and bytes of shared memory it takes.
@@ -53,50 +52,6 @@ struct Layer<C: Card> {
     in_channels: usize,
     out_channels: usize,
     pooled: bool,
-}
-
-/// Memory that grows.
-struct Room<C: Card> {
-    memory: Option<C::Memory>,
-    bytes: usize,
-}
-
-impl<C: Card> Default for Room<C> {
-    fn default() -> Self {
-        Self {
-            memory: None,
-            bytes: 0,
-        }
-    }
-}
-
-impl<C: Card> Room<C> {
-    /// The address of `bytes` bytes at least.
-    fn of(&mut self, card: &C, bytes: usize) -> Result<u64, CardError> {
-        match &self.memory {
-            Some(memory) if self.bytes >= bytes => Ok(card.address(memory)),
-            _ => {
-                self.memory = None;
-                let memory = self.memory.insert(card.reserve(bytes)?);
-                self.bytes = bytes;
-                Ok(card.address(memory))
-            }
-        }
-    }
-
-    fn upload(&mut self, card: &C, bytes: &[u8]) -> Result<u64, CardError> {
-        let address = self.of(card, bytes.len())?;
-        if let Some(memory) = &mut self.memory {
-            card.upload(bytes, memory)?;
-        }
-        Ok(address)
-    }
-
-    fn address(&self, card: &C) -> u64 {
-        self.memory
-            .as_ref()
-            .map_or(0, |memory| card.address(memory))
-    }
 }
 
 /// One term of a loss on the features of a layer.
@@ -520,62 +475,5 @@ impl<C: Card> LossOnCard<C> {
     fn pixels(&self, layer: usize) -> usize {
         let (height, width) = self.sizes[layer];
         height * width
-    }
-}
-
-/// Channels of a tensor as it lies on the card.
-fn stored(channels: usize) -> usize {
-    channels.next_multiple_of(4)
-}
-
-/// A convolution over a tensor of one size with zeros around it, and nothing else.
-fn plain((height, width): (usize, usize), kernel: usize) -> Convolution {
-    Convolution {
-        width: width as i32,
-        height: height as i32,
-        out_width: width as i32,
-        out_height: height as i32,
-        kernel: kernel as i32,
-        stride: 1,
-        border: ZERO,
-        source: TENSOR,
-        factor: 1.0,
-        ..Convolution::default()
-    }
-}
-
-fn tiled(kernel: &'static str, groups: usize, mut convolution: Convolution) -> Launch {
-    let (side, slice) = (convolution.kernel as usize, convolution.slice as usize);
-    let count = chunks(side, slice);
-    convolution.chunks = count as i32;
-    let pitch = if slice < 16 { slice } else { slice + 8 };
-    let patch = (TILE.0 + side - 1) * (TILE.1 + side - 1) * pitch * 2;
-    let grid = [
-        (convolution.out_width as usize).div_ceil(TILE.1) as u32,
-        (convolution.out_height as usize).div_ceil(TILE.0) as u32,
-        groups as u32,
-    ];
-    Launch {
-        grid,
-        ..flat(
-            kernel,
-            0,
-            (count * 32 + slice * 8 + patch) as u32,
-            convolution.into(),
-        )
-    }
-}
-
-/// A kernel with a thread for each of `count` things.
-fn flat(kernel: &'static str, count: usize, shared: u32, parameters: Parameters) -> Launch {
-    Launch {
-        name: kernel.into(),
-        kernel,
-        grid: [count.div_ceil(THREADS) as u32, 1, 1],
-        threads: THREADS as u32,
-        shared,
-        parameters,
-        multiply_adds: 0,
-        bytes: 0,
     }
 }

@@ -1,0 +1,117 @@
+//! What the loss network works with on a card: memory that is kept from pass to pass, and launches of its kernels.
+
+use crate::cuda::{
+    Card, CardError, Launch, Parameters,
+    parameters::{Convolution, TENSOR, ZERO},
+    weights::chunks,
+};
+
+/// Threads of a block.
+pub(super) const THREADS: usize = 256;
+/// Rows and columns of a convolution's tile.
+const TILE: (usize, usize) = (8, 32);
+/// Memory that grows.
+pub(super) struct Room<C: Card> {
+    pub(super) memory: Option<C::Memory>,
+    bytes: usize,
+}
+
+impl<C: Card> Default for Room<C> {
+    fn default() -> Self {
+        Self {
+            memory: None,
+            bytes: 0,
+        }
+    }
+}
+
+impl<C: Card> Room<C> {
+    /// The address of `bytes` bytes at least.
+    pub(super) fn of(&mut self, card: &C, bytes: usize) -> Result<u64, CardError> {
+        match &self.memory {
+            Some(memory) if self.bytes >= bytes => Ok(card.address(memory)),
+            _ => {
+                self.memory = None;
+                let memory = self.memory.insert(card.reserve(bytes)?);
+                self.bytes = bytes;
+                Ok(card.address(memory))
+            }
+        }
+    }
+
+    pub(super) fn upload(&mut self, card: &C, bytes: &[u8]) -> Result<u64, CardError> {
+        let address = self.of(card, bytes.len())?;
+        if let Some(memory) = &mut self.memory {
+            card.upload(bytes, memory)?;
+        }
+        Ok(address)
+    }
+
+    pub(super) fn address(&self, card: &C) -> u64 {
+        self.memory
+            .as_ref()
+            .map_or(0, |memory| card.address(memory))
+    }
+}
+
+/// Channels of a tensor as it lies on the card.
+pub(super) fn stored(channels: usize) -> usize {
+    channels.next_multiple_of(4)
+}
+
+/// A convolution over a tensor of one size with zeros around it, and nothing else.
+pub(super) fn plain((height, width): (usize, usize), kernel: usize) -> Convolution {
+    Convolution {
+        width: width as i32,
+        height: height as i32,
+        out_width: width as i32,
+        out_height: height as i32,
+        kernel: kernel as i32,
+        stride: 1,
+        border: ZERO,
+        source: TENSOR,
+        factor: 1.0,
+        ..Convolution::default()
+    }
+}
+
+pub(super) fn tiled(kernel: &'static str, groups: usize, mut convolution: Convolution) -> Launch {
+    let (side, slice) = (convolution.kernel as usize, convolution.slice as usize);
+    let count = chunks(side, slice);
+    convolution.chunks = count as i32;
+    let pitch = if slice < 16 { slice } else { slice + 8 };
+    let patch = (TILE.0 + side - 1) * (TILE.1 + side - 1) * pitch * 2;
+    let grid = [
+        (convolution.out_width as usize).div_ceil(TILE.1) as u32,
+        (convolution.out_height as usize).div_ceil(TILE.0) as u32,
+        groups as u32,
+    ];
+    Launch {
+        grid,
+        ..flat(
+            kernel,
+            0,
+            (count * 32 + slice * 8 + patch) as u32,
+            convolution.into(),
+        )
+    }
+}
+
+/// A kernel with a thread for each of `count` things.
+pub(super) fn flat(
+    kernel: &'static str,
+    count: usize,
+    shared: u32,
+    parameters: Parameters,
+) -> Launch {
+    Launch {
+        name: kernel.into(),
+        kernel,
+        grid: [count.div_ceil(THREADS) as u32, 1, 1],
+        threads: THREADS as u32,
+        shared,
+        parameters,
+        multiply_adds: 0,
+        bytes: 0,
+    }
+}
