@@ -180,7 +180,7 @@ def compare(folder: Path, size: int, args) -> None:
 def lbfgs(folder: Path, threads: int) -> None:
     square(ROOT / "samples" / "astronaut.jpg", 192).save(folder / "content.png")
     adam = run([EXAMPLE, folder / "content.png", PAINTING, 300, "usual", "adam", 4], threads)
-    coarse = run([EXAMPLE, folder / "content.png", PAINTING, 50, "usual", "coarse"], threads)
+    coarse = run([EXAMPLE, folder / "content.png", PAINTING, 70, "usual", "coarse"], threads)
     goal, reached = adam["losses"][-1], coarse["losses"]
     enough = next((i for i, loss in enumerate(reached) if loss <= goal), len(reached) - 1)
     times = {}

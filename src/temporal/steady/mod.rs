@@ -117,9 +117,10 @@ impl SteadySettings {
         })
     }
 
-    /// The share of the history where it is fully trusted: equal steps of strength multiply the painting's own share.
+    /// The share of the history where it is fully trusted. Most of the flicker goes with the first half of the share, as
+    /// texture is paid back; the exponent makes equal steps of strength about equal steps of flicker.
     pub(crate) fn share(&self) -> f32 {
-        1.0 - (1.0 - LARGEST_SHARE).powf(self.strength)
+        LARGEST_SHARE * self.strength.powf(1.5)
     }
 
     /// How much of the painting's own share is withheld where the history shows other strokes.

@@ -357,6 +357,38 @@ fn strength_out_of_range_names_the_option() {
     assert!((SteadySettings::new(1.0, 1).unwrap().share() - LARGEST_SHARE).abs() < 1e-6);
 }
 
+/// Each quarter of the option takes its share of what changes with every frame.
+#[test]
+fn every_part_of_the_option_counts() {
+    let still = motion(0.0, 0.0, |_, _| true);
+    let flicker = |strength: f32| {
+        let mut steady = steady(strength);
+        let painting = |t: u64| {
+            picture(|x, y| {
+                128.0
+                    + 50.0 * (noise(x / 2, y / 2, 1) - 0.5)
+                    + 70.0 * (noise(x / 2, y / 2, 9 + t) - 0.5)
+            })
+        };
+        let mut last = steady.push(painting(0), &grey(80.0), None);
+        let mut sum = 0.0;
+        for t in 1..40 {
+            let next = steady.push(painting(t), &grey(80.0), Some(&still));
+            sum += if t > 10 {
+                mean_difference(&last, &next)
+            } else {
+                0.0
+            };
+            last = next;
+        }
+        sum
+    };
+    let found = [0.0, 0.25, 0.5, 0.75, 1.0].map(flicker);
+    for pair in found.windows(2) {
+        assert!(pair[1] < pair[0] - 0.08 * found[0], "{found:?}");
+    }
+}
+
 /// A gain for strong strokes must not make anything of what is flat beside them.
 #[test]
 fn flat_areas_beside_strong_strokes_stay_flat() {
