@@ -1,19 +1,21 @@
 //! The student's training: what one step sees, and what it makes of it.
 
+mod unit;
+
 use super::adam::State;
 use super::checkpoint::student;
-use super::loss::{Comparison, OCTAVES, Terms, Weights, compare_pair};
-use super::network::{Convolutions, Shape, Tape};
-use super::photos::{Photos, Views};
+use super::loss::{OCTAVES, Terms, Weights, compare_pair};
+use super::network::{Convolutions, Shape};
+use super::overlap::overlap;
+use super::photos::Photos;
 use super::plan::Plan;
 use super::random::Random;
-use super::start::{Start, hint_loss, inherit, random_weights};
-use crate::kernels::{
-    KernelError, Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights,
-};
+use super::start::{Start, inherit, random_weights};
+use crate::kernels::{KernelError, StyleParameters, TransformEngine, TransformWeights};
 use rayon::prelude::*;
 use serde_json::Value;
 use std::time::Duration;
+use unit::{CONFIG, Unit};
 
 /// The network that is learned from.
 #[derive(Clone, Debug)]
@@ -77,13 +79,6 @@ const STYLE_RATE: f32 = 5.0;
 /// Learning rate, from then on, of what came from the teacher, as a part of the others'.
 const INHERITED_RATE: f32 = 0.5;
 
-/// How a piece is painted: each on a thread of its own.
-const CONFIG: TransformConfig = TransformConfig {
-    threads: 1,
-    precision: Precision::Auto,
-    instruction_set: None,
-};
-
 /// What one step found, before it changed the weights; means over its batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Report {
@@ -106,18 +101,6 @@ pub struct Judgement {
     pub detail: [f32; OCTAVES],
     /// Root of the mean square by which two views' paintings differ, as a part of the teacher's.
     pub flicker: f32,
-}
-
-/// What works on one piece at a time.
-struct Unit {
-    engine: TransformEngine,
-    tapes: [Tape; 2],
-    comparison: Comparison,
-    painted: Vec<f32>,
-    /// The teacher's trunk before and behind its blocks.
-    planes: [Vec<f32>; 2],
-    gradient: Vec<f32>,
-    report: Report,
 }
 
 /// A training on its way.
@@ -150,17 +133,7 @@ impl Distillation {
     ) -> Result<Self, KernelError> {
         assert_eq!(shape.styles, teacher.styles.len());
         assert!(!photos.is_empty());
-        let units = (0..settings.batch).map(|_| {
-            Ok(Unit {
-                engine: TransformEngine::new(&teacher.network, CONFIG)?,
-                tapes: [Tape::new(&shape), Tape::new(&shape)],
-                comparison: Comparison::default(),
-                painted: Vec::new(),
-                planes: [Vec::new(), Vec::new()],
-                gradient: Vec::new(),
-                report: Report::default(),
-            })
-        });
+        let units = (0..settings.batch).map(|_| Unit::new(&teacher, &shape));
         let units = units.collect::<Result<_, KernelError>>()?;
         let mut weights = random_weights(&shape, settings.seed);
         let inherited = match settings.start {
@@ -387,121 +360,6 @@ impl Report {
     }
 }
 
-impl Unit {
-    /// The target of the first view, to `painted`.
-    fn paint(
-        &mut self,
-        teacher: &Teacher,
-        style: &[(usize, f32)],
-        views: &Views,
-        side: usize,
-    ) -> Result<(), KernelError> {
-        self.paint_rgb(teacher, style, &views.clean, side)
-    }
-
-    fn paint_rgb(
-        &mut self,
-        teacher: &Teacher,
-        style: &[(usize, f32)],
-        rgb: &[u8],
-        side: usize,
-    ) -> Result<(), KernelError> {
-        self.engine.set_style(&blend(teacher, style))?;
-        self.painted.resize(rgb.len(), 0.0);
-        self.engine.paint_f32(rgb, side, side, &mut self.painted)
-    }
-
-    /// The gradient of one piece by the plane after so many residual blocks, none or all of them.
-    fn learn_trunk(
-        &mut self,
-        teacher: &Teacher,
-        convolutions: &Convolutions,
-        style: &[(usize, f32)],
-        views: &Views,
-        side: usize,
-        blocks: usize,
-    ) -> Result<(), KernelError> {
-        self.engine.set_style(&blend(teacher, style))?;
-        let [before, behind] = &mut self.planes;
-        self.engine
-            .trunk(&views.clean, side, side, [before, behind])?;
-        let target = if blocks == 0 { before } else { behind };
-        let tape = &mut self.tapes[0];
-        let mut plane = tape
-            .trunk(convolutions, style, &views.seen[0], (side, side), blocks)
-            .to_vec();
-        let hint = hint_loss(&mut plane, target, teacher.network.shape().trunk());
-        tape.trunk_backward(convolutions, &plane, blocks, &mut self.gradient);
-        self.report = Report {
-            hint,
-            ..Report::default()
-        };
-        Ok(())
-    }
-
-    /// The gradient of one piece.
-    fn learn(
-        &mut self,
-        convolutions: &Convolutions,
-        style: &[(usize, f32)],
-        views: &Views,
-        pair: bool,
-        settings: &Settings,
-    ) {
-        let (side, size) = (settings.crop, (settings.crop, settings.crop));
-        let seen = &views.seen[..if pair { 2 } else { 1 }];
-        for (tape, view) in self.tapes.iter_mut().zip(seen) {
-            tape.forward(convolutions, style, view, size);
-        }
-        let [first, second] = [self.tapes[0].output(), self.tapes[1].output()];
-        let mut gradient = vec![0.0; first.len()];
-        let weights = &settings.weights;
-        let terms = self
-            .comparison
-            .compare(first, &self.painted, size, weights, &mut gradient);
-        if !pair {
-            self.tapes[0].backward(convolutions, &gradient, &mut self.gradient);
-            self.report = Report {
-                terms,
-                ..Report::default()
-            };
-            return;
-        }
-        // Where both views show the same, the second has the same target, and the first as another.
-        let [a, b] = overlap(first, second, views.moved, side);
-        let [target, _] = overlap(&self.painted, second, views.moved, side);
-        let common = overlap_size(views.moved, side);
-        let (mut gradient_a, mut gradient_b) = (vec![0.0; a.len()], vec![0.0; b.len()]);
-        let moved_terms = self
-            .comparison
-            .compare(&b, &target, common, weights, &mut gradient_b);
-        let flicker = compare_pair(
-            (&a, &mut gradient_a),
-            (&b, &mut gradient_b),
-            settings.steadiness,
-        );
-        let mut second_gradient = vec![0.0; gradient.len()];
-        let (row, column) = views.moved;
-        add_rectangle(
-            &gradient_a,
-            common.1,
-            (row.max(0), column.max(0)),
-            side,
-            &mut gradient,
-        );
-        let corner = ((-row).max(0), (-column).max(0));
-        add_rectangle(&gradient_b, common.1, corner, side, &mut second_gradient);
-        self.tapes[0].backward(convolutions, &gradient, &mut self.gradient);
-        self.tapes[1].backward(convolutions, &second_gradient, &mut self.gradient);
-        self.report = Report {
-            terms,
-            flicker,
-            ..Report::default()
-        };
-        self.report.terms.total += moved_terms.total + settings.steadiness * flicker;
-    }
-}
-
 fn bytes(values: &[f32]) -> Vec<u8> {
     values
         .iter()
@@ -551,39 +409,4 @@ fn shares(shape: &Shape, inherited: &[bool]) -> Vec<f32> {
         }
     }
     shares
-}
-
-pub(super) fn overlap_size((row, column): (isize, isize), side: usize) -> (usize, usize) {
-    (side - row.unsigned_abs(), side - column.unsigned_abs())
-}
-
-/// What two pictures of `[side][side][3]` both show, where the second begins at a pixel of the first.
-pub(super) fn overlap(a: &[f32], b: &[f32], moved: (isize, isize), side: usize) -> [Vec<f32>; 2] {
-    let (height, width) = overlap_size(moved, side);
-    let cut = |picture: &[f32], row: isize, column: isize| {
-        let (top, left) = (row.max(0) as usize, column.max(0) as usize);
-        let mut part = Vec::with_capacity(3 * height * width);
-        for y in top..top + height {
-            part.extend_from_slice(&picture[3 * (y * side + left)..][..3 * width]);
-        }
-        part
-    };
-    [cut(a, moved.0, moved.1), cut(b, -moved.0, -moved.1)]
-}
-
-/// Adds a part that [`overlap`] cut out at that corner.
-pub(super) fn add_rectangle(
-    part: &[f32],
-    width: usize,
-    (top, left): (isize, isize),
-    side: usize,
-    picture: &mut [f32],
-) {
-    let (top, left) = (top as usize, left as usize);
-    for (y, row) in part.chunks_exact(3 * width).enumerate() {
-        let start = 3 * ((top + y) * side + left);
-        for (sum, value) in picture[start..start + 3 * width].iter_mut().zip(row) {
-            *sum += value;
-        }
-    }
 }

@@ -5,8 +5,8 @@
 //! with noise; nothing steadies them), as a part of what the network of 26 styles makes of the same views, in the mean of
 //! its styles: 1 flickers as that does, 0.5 half as much.
 
-use super::distil::overlap;
 use super::loss::compare_pair;
+use super::overlap::overlap;
 use super::photos::{Photos, Views};
 use super::random::Random;
 use crate::kernels::{

@@ -20,6 +20,7 @@ mod loss;
 mod measured;
 mod network;
 mod normalise;
+mod overlap;
 mod painting;
 mod photos;
 mod plan;

@@ -9,6 +9,7 @@ mod canvas;
 mod features;
 mod film;
 mod kept;
+mod memory;
 mod objective;
 mod passes;
 mod recolour;
@@ -40,10 +41,10 @@ use canvas::{Canvas, Size};
 use features::{Features, OnProcessor};
 use film::Film;
 use kept::KeptPaintings;
+use memory::MemoryPlan;
 use objective::{Anchor, Objective, Part};
 use style::{Guide, Look, StyleTarget};
 use styles::Styles;
-use tiles::Tiles;
 
 /// Sizes that are painted one after the other, with the iterations of each in those of full size.
 const LEVELS: [(f64, f64); 3] = [(0.25, 2.0), (0.5, 1.0), (1.0, 1.0)];
@@ -57,43 +58,6 @@ const LEAST_LEVEL_SIDE: f64 = 80.0;
 
 /// Share of the canvas under which a part has no style of its own.
 const SMALLEST_PART: f32 = 0.01;
-
-/// Steps that L-BFGS remembers at most, and at least where memory is scarce.
-const HISTORY: (usize, usize) = (4, 10);
-/// Bytes that features and their gradient take for each pixel worked on at once.
-const FEATURE_BYTES: usize = 1400;
-/// Bytes that everything else takes for each pixel of the canvas, without the steps that L-BFGS remembers.
-const CANVAS_BYTES: usize = 256;
-/// Bytes of a remembered step for each pixel: two pictures.
-const STEP_BYTES: usize = 24;
-/// Bytes of the loss network and the program.
-const FIXED_BYTES: usize = 200 << 20;
-
-/// How memory is shared out.
-#[derive(Clone, Copy)]
-struct MemoryPlan {
-    /// Bytes for everything.
-    memory: usize,
-    /// How far, in pixels, the features look that are compared.
-    reach: usize,
-}
-
-impl MemoryPlan {
-    /// Steps that L-BFGS remembers for so many pixels.
-    fn history(self, pixels: usize) -> usize {
-        let fits = self.memory / 8 / (STEP_BYTES * pixels.max(1));
-        fits.clamp(HISTORY.0, HISTORY.1)
-    }
-
-    /// The tiles of a canvas that fit in memory.
-    fn tiles(self, size: Size) -> Tiles {
-        let (height, width) = size.pair();
-        let pixels = height * width;
-        let others = CANVAS_BYTES + STEP_BYTES * self.history(pixels);
-        let room = self.memory.saturating_sub(FIXED_BYTES + others * pixels);
-        Tiles::new((height, width), self.reach, room / FEATURE_BYTES)
-    }
-}
 
 /// One step of the optimiser, to be watched.
 pub struct Step<'a> {

@@ -1,7 +1,7 @@
 //! The painter on a small loss network, so that a painting takes milliseconds.
 
 use super::features::OnCard;
-use super::*;
+use super::{tiles::Tiles, *};
 use crate::cuda::emulated::EmulatedCard;
 use crate::kernels::Pooling;
 use crate::nn::vgg::tests::small;

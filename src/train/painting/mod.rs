@@ -15,9 +15,9 @@ use rayon::prelude::*;
 use std::time::Duration;
 
 use super::adam::{SQUARE_DECAY, State};
-use super::distil::{add_rectangle, overlap, overlap_size};
 use super::frozen::{FrozenNetwork, FrozenTape};
 use super::loss::compare_pair;
+use super::overlap::{add_rectangle, overlap, overlap_size};
 use super::photos::{Photos, Views};
 use super::plan::Plan;
 use super::random::Random;
