@@ -15,13 +15,13 @@
 mod tests;
 
 use super::{
-    Card, CardError, Fetch, FrameOnCard, Launch,
+    Card, CardError, Fetch, FrameOnCard, Launch, bytes_of,
     frames::{Frames, Known},
     parameters::{FLOW_LEVELS, Flow, FlowLevel},
 };
 use crate::temporal::{
     self,
-    flow::{FlowPlan, FlowSettings, Found, Motion, grid},
+    flow::{FlowPlan, FlowSettings, Found, Luma, Motion, grid},
     measure::Tracks,
 };
 
@@ -110,35 +110,79 @@ impl<C: Card> FlowOnCard<C> {
             self.continued = false;
             return Ok(frame);
         }
-        let mut room = match self.room.take() {
-            Some(room) if room.size == size => room,
-            _ => {
-                self.continued = false;
-                Room::new(&self.card, self.plan, size)?
-            }
-        };
-        let own = frame.room();
-        room.own.picture = self.card.address(&own.picture);
-        room.own.u = self.card.address(&own.u);
-        room.own.v = self.card.address(&own.v);
-        room.own.consistent = self.card.address(&own.consistent);
+        let mut room = self.fit(size)?;
+        room.give(&self.card, &frame);
         room.own.now = 1 - room.own.now;
         room.see(&mut self.launches);
         let follows = std::mem::replace(&mut self.continued, true);
         if follows {
             room.estimate(&self.card, self.plan, &mut self.launches);
         }
-        for launch in &self.launches {
-            // SAFETY: the addresses are those of the room and of the frame, which live as long as `self` and `frame` or are
-            // given back behind these launches.
-            unsafe { self.card.launch(launch) }?;
-        }
+        self.start()?;
         if follows {
-            frame.set_motion(room.known(&self.card)?);
+            frame.set_motion(Some(room.known(&self.card)?));
             self.moved = true;
         }
         self.room = Some(room);
         Ok(frame)
+    }
+
+    /// The luma of a picture on the card with the motion that was kept of it, or `reversed` that of the same two pictures in a
+    /// film played in reverse (see [`FlowEstimator::again`](crate::temporal::flow::FlowEstimator::again)). Forgets the picture
+    /// before.
+    ///
+    /// # Errors
+    /// As [`FlowOnCard::push`].
+    ///
+    /// # Panics
+    /// When the motion is of other pictures, or was found with other settings.
+    pub(super) fn again(
+        &mut self,
+        luma: &Luma,
+        found: Option<&Found>,
+        reversed: bool,
+    ) -> Result<FrameOnCard<C>, CardError> {
+        let mut frame = self.frames.bring_luma(luma)?;
+        (self.continued, self.moved) = (false, false);
+        self.launches.clear();
+        let Some(found) = found else {
+            return Ok(frame);
+        };
+        let size = frame.size();
+        let mut room = self.fit(size)?;
+        let level = &room.own.levels[0];
+        let (width, height) = (level.width as usize, level.height as usize);
+        let fields = found.pairs(size, (width, height), reversed);
+        self.card.upload(bytes_of(&fields), &mut room.fields[0])?;
+        room.give(&self.card, &frame);
+        room.address(&self.card);
+        self.launches.push(room.launch("flow_disagreement"));
+        self.launches.push(room.launch("flow_hand_out"));
+        self.start()?;
+        frame.set_motion(None);
+        self.room = Some(room);
+        Ok(frame)
+    }
+
+    /// The room for pictures of a size, the one there is if it fits.
+    fn fit(&mut self, size: (usize, usize)) -> Result<Room<C>, CardError> {
+        match self.room.take() {
+            Some(room) if room.size == size => Ok(room),
+            _ => {
+                self.continued = false;
+                Room::new(&self.card, self.plan, size)
+            }
+        }
+    }
+
+    /// Starts the launches, which work on a room and a frame that the caller holds.
+    fn start(&self) -> Result<(), CardError> {
+        for launch in &self.launches {
+            // SAFETY: the addresses are those of the room and of the frame, which the caller holds and keeps or gives back behind
+            // these launches.
+            unsafe { self.card.launch(launch) }?;
+        }
+        Ok(())
     }
 
     /// The motion of a frame, as [`FlowEstimator::backward_only`](crate::temporal::flow::FlowEstimator::backward_only) gives it.
@@ -246,6 +290,15 @@ impl<C: Card> Room<C> {
             report_bytes,
             _memory: memory,
         })
+    }
+
+    /// What is made goes to a frame.
+    fn give(&mut self, card: &C, frame: &FrameOnCard<C>) {
+        let to = frame.room();
+        self.own.picture = card.address(&to.picture);
+        self.own.u = card.address(&to.u);
+        self.own.v = card.address(&to.v);
+        self.own.consistent = card.address(&to.consistent);
     }
 
     /// The launches that make the pyramid of the present picture.

@@ -7,13 +7,20 @@
 use std::sync::Arc;
 
 use super::{Card, CardError, bytes_of};
-use crate::temporal::{flow::Motion, measure::Tracks};
+use crate::temporal::{
+    flow::{Luma, Motion},
+    measure::Tracks,
+};
 
 /// A picture of a film on a card.
 pub struct FrameOnCard<C: Card> {
     size: (usize, usize),
     room: Arc<Room<C>>,
-    motion: Option<Known>,
+    /// Whether there is luma alone in place of RGB.
+    grey: bool,
+    /// Whether there is a motion, and what is known of it.
+    moved: bool,
+    known: Option<Known>,
 }
 
 /// What the processor knows of a motion on the card.
@@ -42,29 +49,40 @@ impl<C: Card> FrameOnCard<C> {
         self.size
     }
 
+    /// Whether there is a motion from the picture before.
+    #[must_use]
+    pub fn continues(&self) -> bool {
+        self.moved
+    }
+
     /// The share of pixels whose motion from the picture before is consistent, 0..1, if there is a motion.
     #[must_use]
     pub fn consistency(&self) -> Option<f32> {
-        self.motion.as_ref().map(|known| known.consistency)
+        self.known.as_ref().map(|known| known.consistency)
     }
 
     /// Where some pixels were in the picture before, if there is a motion.
     #[must_use]
     pub fn tracks(&self) -> Option<&Tracks> {
-        self.motion.as_ref().map(|known| &known.tracks)
+        self.known.as_ref().map(|known| &known.tracks)
     }
 
     /// The picture does not continue the one before.
     pub fn begin_scene(&mut self) {
-        self.motion = None;
+        (self.moved, self.known) = (false, None);
+    }
+
+    pub(super) fn is_grey(&self) -> bool {
+        self.grey
     }
 
     pub(super) fn room(&self) -> &Room<C> {
         &self.room
     }
 
-    pub(super) fn set_motion(&mut self, known: Known) {
-        self.motion = Some(known);
+    /// There is a motion, of which nothing or something is known.
+    pub(super) fn set_motion(&mut self, known: Option<Known>) {
+        (self.moved, self.known) = (true, known);
     }
 }
 
@@ -91,30 +109,57 @@ impl<C: Card> Frames<C> {
         motion: Option<&Motion>,
     ) -> Result<FrameOnCard<C>, CardError> {
         assert_eq!(rgb.len(), 3 * size.0 * size.1);
+        let motion =
+            motion.filter(|motion| (motion.backward.width, motion.backward.height) == size);
+        let mut frame = self.fill(size, |card, room| {
+            card.upload(rgb, &mut room.picture)?;
+            if let Some(motion) = motion {
+                card.upload(bytes_of(&motion.backward.u), &mut room.u)?;
+                card.upload(bytes_of(&motion.backward.v), &mut room.v)?;
+                card.upload(&motion.consistent, &mut room.consistent)?;
+            }
+            Ok(())
+        })?;
+        if let Some(motion) = motion {
+            frame.set_motion(Some(Known {
+                consistency: motion.consistency(),
+                tracks: Tracks::some(motion),
+            }));
+        }
+        Ok(frame)
+    }
+
+    /// The luma of a picture that is not painted.
+    pub(super) fn bring_luma(&mut self, luma: &Luma) -> Result<FrameOnCard<C>, CardError> {
+        let mut frame = self.fill((luma.width, luma.height), |card, room| {
+            card.upload(&luma.pixels, &mut room.picture)
+        })?;
+        frame.grey = true;
+        Ok(frame)
+    }
+
+    /// A frame in memory that nobody holds.
+    fn fill(
+        &mut self,
+        size: (usize, usize),
+        fill: impl FnOnce(&C, &mut Room<C>) -> Result<(), CardError>,
+    ) -> Result<FrameOnCard<C>, CardError> {
         self.rooms.retain(|room| room.size == size);
         let idle = (self.rooms.iter_mut()).position(|room| Arc::get_mut(room).is_some());
         let mut room = match idle {
             Some(idle) => self.rooms.swap_remove(idle),
             None => Arc::new(Room::new(&self.card, size)?),
         };
-        let motion =
-            motion.filter(|motion| (motion.backward.width, motion.backward.height) == size);
         if let Some(own) = Arc::get_mut(&mut room) {
-            self.card.upload(rgb, &mut own.picture)?;
-            if let Some(motion) = motion {
-                self.card.upload(bytes_of(&motion.backward.u), &mut own.u)?;
-                self.card.upload(bytes_of(&motion.backward.v), &mut own.v)?;
-                self.card.upload(&motion.consistent, &mut own.consistent)?;
-            }
+            fill(&self.card, own)?;
         }
         self.rooms.push(Arc::clone(&room));
         Ok(FrameOnCard {
             size,
             room,
-            motion: motion.map(|motion| Known {
-                consistency: motion.consistency(),
-                tracks: Tracks::some(motion),
-            }),
+            grey: false,
+            moved: false,
+            known: None,
         })
     }
 }

@@ -6,6 +6,7 @@
 //! program with the feature `cuda` needs nothing but the driver at run time, and starts without one. A [`Card`] runs them:
 //! the driver's (`Device`), or, in tests, the same source compiled for the processor (`emulator`).
 
+mod again;
 mod check;
 #[cfg(feature = "cuda")]
 mod copies;
@@ -23,6 +24,7 @@ mod steady;
 mod tests;
 mod weights;
 
+pub use again::PassOnCard;
 pub use check::{BOUNDS, compare, paints_alike};
 #[cfg(feature = "cuda")]
 pub use device::Device;

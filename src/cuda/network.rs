@@ -149,12 +149,13 @@ impl<C: Card> TransformOnCard<C> {
     /// As [`TransformOnCard::paint`].
     ///
     /// # Panics
-    /// When no style was set.
+    /// When no style was set, or the picture is luma alone.
     pub fn paint_steady(
         &mut self,
         picture: &FrameOnCard<C>,
         steady: &mut SteadyOnCard<C>,
     ) -> Result<C::Fetch, CardError> {
+        assert!(!picture.is_grey(), "a picture to paint has colours");
         let size = picture.size();
         let mut plan = self.plan_for(size)?;
         let address = self.card.address(&picture.room().picture);

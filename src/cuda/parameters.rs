@@ -187,6 +187,7 @@ pub struct Steadying {
     pub(super) height: i32,
     pub(super) octave: i32,
     pub(super) known: i32,
+    pub(super) grey: i32,
     pub(super) mix: f32,
     pub(super) firmness: f32,
 }

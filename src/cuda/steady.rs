@@ -112,6 +112,7 @@ impl<C: Card> SteadyOnCard<C> {
         let mut room = self.fit(size)?;
         let lies = input.room();
         room.own.input = self.card.address(&lies.picture);
+        room.own.grey = i32::from(input.is_grey());
         room.own.u = self.card.address(&lies.u);
         room.own.v = self.card.address(&lies.v);
         room.own.consistent = self.card.address(&lies.consistent);
@@ -122,7 +123,7 @@ impl<C: Card> SteadyOnCard<C> {
         std::mem::swap(&mut room.own.current, &mut room.own.previous);
         self.launches.push(room.launch("steady_see"));
         // Without strength nothing is changed, colour included.
-        if input.consistency().is_some() && self.continued && share > 0.0 {
+        if input.continues() && self.continued && share > 0.0 {
             room.steady(&mut self.launches);
         } else {
             self.launches.push(room.launch("steady_start"));

@@ -16,7 +16,7 @@ use crate::{
         flow::{FlowSettings, Found, Luma},
         measure::{Running, Tracks},
         scene_cut::SceneCuts,
-        steady::{FurtherPasses, Steady, SteadySettings},
+        steady::{FurtherPasses, Pass, PassOnProcessor, Steady, SteadySettings},
     },
 };
 
@@ -190,11 +190,17 @@ impl Steadier {
             passes,
             finish,
         } = steadying;
-        let further = (passes > 1).then(|| FurtherPasses::new(passes, settings, flow));
         let steady = match stylizer.steady(Some(settings))? {
             true => None,
             false => Some(Steady::new(settings)?),
         };
+        let mut pass = || -> Result<Box<dyn Pass>, PipelineError> {
+            Ok(match stylizer.further_pass(settings, flow)? {
+                Some(pass) => pass,
+                None => Box::new(PassOnProcessor::new(settings, flow)?),
+            })
+        };
+        let further = (passes > 1).then(|| FurtherPasses::new(passes, &mut pass));
         Ok(Self {
             steady,
             further: further.transpose()?,
@@ -236,7 +242,7 @@ impl Steadier {
             tracks,
         };
         let done = match (&mut self.further, luma) {
-            (Some(further), Some(luma)) => further.push(steadied, luma, found, held),
+            (Some(further), Some(luma)) => further.push(steadied, luma, found, held)?,
             _ => vec![(steadied, held)],
         };
         self.complete(done)
@@ -244,8 +250,11 @@ impl Steadier {
 
     /// The scene ends: gives out all that is left of it.
     fn end_scene(&mut self) -> Result<Vec<Frame>, StylizeError> {
-        let done = self.further.as_mut().map(FurtherPasses::finish);
-        self.complete(done.unwrap_or_default())
+        let done = match &mut self.further {
+            Some(further) => further.finish()?,
+            None => Vec::new(),
+        };
+        self.complete(done)
     }
 
     fn complete(&mut self, done: Vec<(Picture, Held)>) -> Result<Vec<Frame>, StylizeError> {

@@ -47,7 +47,7 @@ impl Along {
         match self {
             Self::Processor(motion) => motion.is_some(),
             #[cfg(any(test, feature = "cuda"))]
-            Self::Card(frame) => frame.consistency().is_some(),
+            Self::Card(frame) => frame.continues(),
         }
     }
 

@@ -13,9 +13,12 @@ use std::sync::Arc;
 use super::{Along, MotionFinder, Pending};
 use super::{Colors, Finish, MIN_SIDE, Palette, StylizeError, Stylizer};
 #[cfg(any(test, feature = "cuda"))]
-use crate::cuda::{Fetch, FlowOnCard, PaintCard, SteadyOnCard, TransformOnCard};
+use crate::cuda::{Fetch, FlowOnCard, PaintCard, PassOnCard, SteadyOnCard, TransformOnCard};
 #[cfg(any(test, feature = "cuda"))]
-use crate::temporal::{flow::FlowSettings, steady::SteadySettings};
+use crate::temporal::{
+    flow::FlowSettings,
+    steady::{Pass, SteadySettings},
+};
 use crate::{
     device::PaintDevice,
     frame::Picture,
@@ -368,6 +371,20 @@ impl Stylizer for FeedForward {
         Ok(match &self.settings.device {
             PaintDevice::Cuda(card) if self.steadier.is_some() => {
                 Some(Box::new(FlowOnCard::new(settings, card.clone())))
+            }
+            _ => None,
+        })
+    }
+
+    #[cfg(any(test, feature = "cuda"))]
+    fn further_pass(
+        &mut self,
+        steadying: SteadySettings,
+        flow: FlowSettings,
+    ) -> Result<Option<Box<dyn Pass>>, StylizeError> {
+        Ok(match &self.settings.device {
+            PaintDevice::Cuda(card) if self.steadier.is_some() => {
+                Some(Box::new(PassOnCard::new(steadying, flow, card.clone())?))
             }
             _ => None,
         })

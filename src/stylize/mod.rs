@@ -29,7 +29,10 @@ pub use upscale::upscale;
 use crate::{
     frame::Picture,
     style::StyleMix,
-    temporal::{flow::FlowSettings, steady::SteadySettings},
+    temporal::{
+        flow::FlowSettings,
+        steady::{Pass, SteadySettings},
+    },
 };
 
 /// Puts a painting that is still on its way from where it was painted in the place of its picture, waiting for it if need be.
@@ -76,6 +79,19 @@ pub trait Stylizer: Send {
         &mut self,
         _settings: FlowSettings,
     ) -> Result<Option<Box<dyn MotionFinder>>, StylizeError> {
+        Ok(None)
+    }
+
+    /// What goes once more over paintings that this stylizer has steadied ([`Stylizer::steady`]), along motion found with the settings
+    /// `flow`, where that is done on its device; else the processor does.
+    ///
+    /// # Errors
+    /// When the device refuses.
+    fn further_pass(
+        &mut self,
+        _steadying: SteadySettings,
+        _flow: FlowSettings,
+    ) -> Result<Option<Box<dyn Pass>>, StylizeError> {
         Ok(None)
     }
 

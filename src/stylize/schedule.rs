@@ -4,7 +4,10 @@ use super::{Along, Finish, MotionFinder, Pending, StylizeError, Stylizer};
 use crate::{
     frame::Picture,
     style::StyleMix,
-    temporal::{flow::FlowSettings, steady::SteadySettings},
+    temporal::{
+        flow::FlowSettings,
+        steady::{Pass, SteadySettings},
+    },
 };
 
 /// How long one style takes to become the next, in seconds.
@@ -71,6 +74,14 @@ impl Stylizer for Schedule {
         settings: FlowSettings,
     ) -> Result<Option<Box<dyn MotionFinder>>, StylizeError> {
         self.inner.motion_finder(settings)
+    }
+
+    fn further_pass(
+        &mut self,
+        steadying: SteadySettings,
+        flow: FlowSettings,
+    ) -> Result<Option<Box<dyn Pass>>, StylizeError> {
+        self.inner.further_pass(steadying, flow)
     }
 
     fn reset(&mut self) {

@@ -12,8 +12,8 @@ KERNEL(steady_see, Steadying) {
   int sum = 0;
 #pragma unroll
   for (int k = 0; k < 4; k++) {
-    const int column = inside(2 * x + k % 2, p.width), row = inside(2 * y + k / 2, p.height);
-    sum += input_luma(p.input + 3 * (size_t(row) * p.width + column));
+    const size_t at = size_t(inside(2 * y + k / 2, p.height)) * p.width + inside(2 * x + k % 2, p.width);
+    sum += p.grey ? p.input[at] : input_luma(p.input + 3 * at);
   }
   p.current[size_t(y) * width + x] = 0.25f * float(sum);
 }

@@ -35,7 +35,7 @@ struct Turn {
 
 struct Steadying {
   Level levels[OCTAVES + 1];
-  // The input and its painting as RGB; the latter becomes the steady picture.
+  // The input as RGB or its luma, and its painting as RGB, which becomes the steady picture.
   const unsigned char* input;
   unsigned char* picture;
   // The steady picture before.
@@ -65,8 +65,8 @@ struct Steadying {
   // Lanczos' weights of eight pixels for every 64th of a pixel.
   const float* taps;
   int width, height;
-  // The octave that a launch works on, and whether there is a usual energy.
-  int octave, known;
+  // The octave that a launch works on, whether there is a usual energy, and whether the input is luma alone.
+  int octave, known, grey;
   // Share of the painting where the history is trusted and shows the same; what of it is withheld where not.
   float mix, firmness;
 };

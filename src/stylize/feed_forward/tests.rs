@@ -123,8 +123,10 @@ fn films_are_steadied_on_the_card_that_paints_them() {
         let mut plain = FeedForward::new(gallery.clone(), settings.clone()).unwrap();
         let mut film = FeedForward::new(gallery.clone(), settings).unwrap();
         assert!(film.motion_finder(flow).unwrap().is_none());
+        assert!(film.further_pass(steadiness, flow).unwrap().is_none());
         assert!(film.steady(Some(steadiness)).unwrap());
         assert_eq!(film.only_network().is_some(), strength == 1.0);
+        assert!(film.further_pass(steadiness, flow).unwrap().is_some());
         let mut processor = Steady::new(steadiness).unwrap();
         let mut processors = motion_finder(&mut Passthrough, flow).unwrap();
         let mut finder = motion_finder(&mut film, flow).unwrap();

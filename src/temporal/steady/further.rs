@@ -40,38 +40,67 @@ struct Waiting<T> {
 }
 
 /// A steadier that is told the motion as it was found.
-struct Pass {
-    flow: FlowEstimator,
-    steady: Steady,
-}
-
-impl Pass {
-    fn new(settings: SteadySettings, flow: FlowSettings) -> Result<Self, SteadyError> {
-        Ok(Self {
-            flow: FlowEstimator::new(flow).backward_only(),
-            steady: Steady::new(settings)?,
-        })
-    }
-
+pub trait Pass: Send {
+    /// The next picture, steadied; `found` is the motion between the pictures before and this one's `input`, without which a
+    /// scene begins, `reversed` in a film played in reverse.
+    ///
+    /// # Errors
+    /// When the device fails.
     fn push(
         &mut self,
         picture: Picture,
         input: &Luma,
         found: Option<&Found>,
         reversed: bool,
-    ) -> Picture {
+    ) -> Result<Picture, SteadyError>;
+
+    /// Forgets the pictures before.
+    fn reset(&mut self);
+}
+
+/// A pass on the processor.
+pub struct PassOnProcessor {
+    flow: FlowEstimator,
+    steady: Steady,
+}
+
+impl PassOnProcessor {
+    /// A pass over motion that an estimator of the settings `flow` has found.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn new(settings: SteadySettings, flow: FlowSettings) -> Result<Self, SteadyError> {
+        Ok(Self {
+            flow: FlowEstimator::new(flow).backward_only(),
+            steady: Steady::new(settings)?,
+        })
+    }
+}
+
+impl Pass for PassOnProcessor {
+    fn push(
+        &mut self,
+        picture: Picture,
+        input: &Luma,
+        found: Option<&Found>,
+        reversed: bool,
+    ) -> Result<Picture, SteadyError> {
         let motion = found.map(|found| self.flow.again(found, reversed));
         let picture = self.steady.push(picture, input, motion.as_ref());
         if let Some(motion) = motion {
             self.flow.recycle(motion);
         }
-        picture
+        Ok(picture)
+    }
+
+    fn reset(&mut self) {
+        self.steady.reset();
     }
 }
 
 /// The passes after the first. Pictures come and go in order, each with something of the caller's.
 pub struct FurtherPasses<T> {
-    backwards: Pass,
+    backwards: Box<dyn Pass>,
     /// What the present run goes back over; it has still to reach the first `ahead` of them.
     run: Vec<Waiting<T>>,
     ahead: usize,
@@ -79,22 +108,22 @@ pub struct FurtherPasses<T> {
     shared: usize,
     /// What has come since the run began.
     since: Vec<Waiting<T>>,
-    forwards: Option<Pass>,
+    forwards: Option<Box<dyn Pass>>,
 }
 
 impl<T> FurtherPasses<T> {
-    /// So many `passes` in all, the first one counted: 2 or [`MOST_PASSES`].
+    /// So many `passes` in all, the first one counted: 2 or [`MOST_PASSES`]; the others come from `pass`.
     ///
     /// # Errors
-    /// When the system gives no threads.
-    pub fn new(
+    /// When `pass` fails.
+    pub fn new<E>(
         passes: usize,
-        settings: SteadySettings,
-        flow: FlowSettings,
-    ) -> Result<Self, SteadyError> {
-        let forwards = (passes > 2).then(|| Pass::new(settings, flow));
+        mut pass: impl FnMut() -> Result<Box<dyn Pass>, E>,
+    ) -> Result<Self, E> {
+        let backwards = pass()?;
+        let forwards = (passes > 2).then(pass);
         Ok(Self {
-            backwards: Pass::new(settings, flow)?,
+            backwards,
             run: Vec::new(),
             ahead: 0,
             shared: 0,
@@ -106,13 +135,16 @@ impl<T> FurtherPasses<T> {
     /// Takes the next steady picture of a scene with the luma of its input and, but for the first, the motion from the
     /// picture before; gives out what is done: mostly nothing, then many pictures at once. Every call does an equal part of
     /// the work.
+    ///
+    /// # Errors
+    /// When a pass fails.
     pub fn push(
         &mut self,
         steadied: Picture,
         input: Luma,
         found: Option<Found>,
         rest: T,
-    ) -> Vec<(Picture, T)> {
+    ) -> Result<Vec<(Picture, T)>, SteadyError> {
         let [least, most] = RUN;
         let length = (RUN_PIXELS / (input.width * input.height).max(1)).clamp(least, most);
         self.since.push(Waiting {
@@ -126,13 +158,13 @@ impl<T> FurtherPasses<T> {
             if self.since.len() >= length {
                 self.begin();
             }
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let done = length - length / OVERLAP;
         let reached = self.run.len() * self.since.len() / done;
-        self.go_back(self.run.len().saturating_sub(reached), done);
+        self.go_back(self.run.len().saturating_sub(reached), done)?;
         if self.ahead > 0 {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let pictures = self.take(done);
         self.begin();
@@ -140,21 +172,24 @@ impl<T> FurtherPasses<T> {
     }
 
     /// The scene ends here: gives out all that waits.
-    pub fn finish(&mut self) -> Vec<(Picture, T)> {
+    ///
+    /// # Errors
+    /// When a pass fails.
+    pub fn finish(&mut self) -> Result<Vec<(Picture, T)>, SteadyError> {
         let mut pictures = Vec::new();
         if !self.since.is_empty() {
             let done = self.run.len() - self.run.len() / OVERLAP;
-            self.go_back(0, done);
-            pictures = self.take(done);
+            self.go_back(0, done)?;
+            pictures = self.take(done)?;
             self.begin();
         }
         let done = self.run.len();
-        self.go_back(0, done);
-        pictures.extend(self.take(done));
+        self.go_back(0, done)?;
+        pictures.extend(self.take(done)?);
         if let Some(forwards) = &mut self.forwards {
-            forwards.steady.reset();
+            forwards.reset();
         }
-        pictures
+        Ok(pictures)
     }
 
     /// Begins a run over what is left of the last one and what has come since.
@@ -162,11 +197,11 @@ impl<T> FurtherPasses<T> {
         self.shared = self.run.len();
         self.run.append(&mut self.since);
         self.ahead = self.run.len();
-        self.backwards.steady.reset();
+        self.backwards.reset();
     }
 
     /// Goes on with the run until only the first `ahead` are left; only the first `done` are given out behind it.
-    fn go_back(&mut self, ahead: usize, done: usize) {
+    fn go_back(&mut self, ahead: usize, done: usize) -> Result<(), SteadyError> {
         while self.ahead > ahead {
             self.ahead -= 1;
             let (here, behind) = self.run.split_at_mut(self.ahead + 1);
@@ -178,25 +213,26 @@ impl<T> FurtherPasses<T> {
             } else {
                 waiting.steadied.clone()
             };
-            let mut settled = self.backwards.push(steadied, &waiting.input, found, true);
+            let mut settled = self.backwards.push(steadied, &waiting.input, found, true)?;
             if let Some(earlier) = &waiting.earlier {
                 let share = (self.ahead + 1) as f32 / (self.shared + 1) as f32;
                 mix(&mut settled, earlier, share);
             }
             waiting.earlier = Some(settled);
         }
+        Ok(())
     }
 
     /// Takes the first `done` out of a run that is through, and lets the last pass go over them.
-    fn take(&mut self, done: usize) -> Vec<(Picture, T)> {
+    fn take(&mut self, done: usize) -> Result<Vec<(Picture, T)>, SteadyError> {
         let forwards = &mut self.forwards;
         let taken = self.run.drain(..done).map(|waiting| {
             let picture = waiting.earlier.expect("the run has gone over it");
             let picture = match forwards {
-                Some(pass) => pass.push(picture, &waiting.input, waiting.found.as_ref(), false),
+                Some(pass) => pass.push(picture, &waiting.input, waiting.found.as_ref(), false)?,
                 None => picture,
             };
-            (picture, waiting.rest)
+            Ok((picture, waiting.rest))
         });
         taken.collect()
     }
@@ -237,24 +273,38 @@ mod tests {
         })
     }
 
+    fn processor(
+        settings: SteadySettings,
+        flow: FlowSettings,
+    ) -> impl FnMut() -> Result<Box<dyn Pass>, SteadyError> {
+        move || Ok(Box::new(PassOnProcessor::new(settings, flow)?))
+    }
+
     /// A film after so many passes.
     fn film(length: usize, passes: usize) -> Vec<Picture> {
         let settings = SteadySettings::new(1.0, 1).unwrap();
         let flow = FlowSettings::default();
         let mut first = Steady::new(settings).unwrap();
         let mut estimator = FlowEstimator::new(flow);
-        let mut further = (passes > 1).then(|| FurtherPasses::new(passes, settings, flow).unwrap());
+        let mut further =
+            (passes > 1).then(|| FurtherPasses::new(passes, processor(settings, flow)).unwrap());
         let mut pictures = Vec::new();
         for t in 0..length {
             let motion = estimator.push(&input(t));
             let found = motion.as_ref().and_then(|_| estimator.found());
             let picture = first.push(painting(t), &input(t), motion.as_ref());
             match &mut further {
-                Some(further) => pictures.extend(further.push(picture, input(t), found, t)),
+                Some(further) => {
+                    pictures.extend(further.push(picture, input(t), found, t).unwrap())
+                }
                 None => pictures.push((picture, t)),
             }
         }
-        pictures.extend(further.iter_mut().flat_map(FurtherPasses::finish));
+        pictures.extend(
+            further
+                .iter_mut()
+                .flat_map(|further| further.finish().unwrap()),
+        );
         let times: Vec<_> = pictures.iter().map(|&(_, t)| t).collect();
         assert_eq!(times, (0..length).collect::<Vec<_>>(), "{passes} passes");
         pictures.into_iter().map(|(picture, _)| picture).collect()
@@ -310,16 +360,17 @@ mod tests {
     #[test]
     fn a_scene_knows_nothing_of_the_one_before() {
         let settings = SteadySettings::new(1.0, 1).unwrap();
-        let mut further = FurtherPasses::new(3, settings, FlowSettings::default()).unwrap();
+        let mut further =
+            FurtherPasses::new(3, processor(settings, FlowSettings::default())).unwrap();
         let mut scene = || {
             let mut pictures = Vec::new();
             let mut estimator = FlowEstimator::new(FlowSettings::default());
             for t in 0..40 {
                 let motion = estimator.push(&input(t));
                 let found = motion.and_then(|_| estimator.found());
-                pictures.extend(further.push(painting(t), input(t), found, ()));
+                pictures.extend(further.push(painting(t), input(t), found, ()).unwrap());
             }
-            pictures.extend(further.finish());
+            pictures.extend(further.finish().unwrap());
             pictures
         };
         let (first, second) = (scene(), scene());

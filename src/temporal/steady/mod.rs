@@ -32,7 +32,7 @@ mod trust;
 
 use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
-pub use further::{FurtherPasses, MOST_PASSES};
+pub use further::{FurtherPasses, MOST_PASSES, Pass, PassOnProcessor};
 
 use super::flow::{Luma, Motion};
 use crate::frame::Picture;
@@ -100,6 +100,9 @@ pub enum SteadyError {
     /// The system gave no threads.
     #[error("the system gives no threads to steady the pictures with")]
     Threads(#[from] rayon::ThreadPoolBuildError),
+    /// The device that steadies failed.
+    #[error("the pictures cannot be steadied on this device")]
+    Device(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl SteadySettings {

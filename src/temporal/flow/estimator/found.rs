@@ -29,6 +29,28 @@ impl Found {
             fields: [first, second].map(|pairs| [plane(pairs, 0), plane(pairs, 1)]),
         }
     }
+
+    /// The fields as such pairs, for pictures and a level of these sizes; `reversed` the second direction's before the first's.
+    ///
+    /// # Panics
+    /// When the sizes are others.
+    #[cfg(any(test, feature = "cuda"))]
+    pub(crate) fn pairs(
+        &self,
+        size: (usize, usize),
+        level: (usize, usize),
+        reversed: bool,
+    ) -> Vec<f32> {
+        assert!(
+            self.size == size && self.level == level,
+            "found with other settings"
+        );
+        let order = if reversed { [1, 0] } else { [0, 1] };
+        let fields = order.iter().map(|&at| &self.fields[at]);
+        fields
+            .flat_map(|[u, v]| u.iter().zip(v).flat_map(|(&u, &v)| [u, v]))
+            .collect()
+    }
 }
 
 impl FlowEstimator {
