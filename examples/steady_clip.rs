@@ -15,7 +15,7 @@ use allaprima::{
     source::{FrameSource, Sizing, VideoFileSource, VideoSourceSettings},
     temporal::{
         flow::{FlowEstimator, FlowPreset, FlowScale, FlowSettings, Luma},
-        steady::{FurtherPasses, Steady, SteadySettings},
+        steady::{FurtherPasses, Pass, PassOnProcessor, Steady, SteadySettings},
     },
 };
 use anyhow::{Result, anyhow};
@@ -69,9 +69,13 @@ fn main() -> Result<()> {
     let steady_settings = SteadySettings::new(option(0, "1").parse()?, threads)?;
     let mut steady = Steady::new(steady_settings)?;
     let passes = option(3, "1").parse()?;
+    let pass = || -> Result<Box<dyn Pass>> {
+        let pass = PassOnProcessor::new(steady_settings, flow_settings)?;
+        Ok(Box::new(pass))
+    };
     let mut further = match passes {
         1 => None,
-        _ => Some(FurtherPasses::new(passes, steady_settings, flow_settings)?),
+        _ => Some(FurtherPasses::new(passes, pass)?),
     };
     let write = |sink: &mut VideoFileSink, pictures: Vec<(Picture, Frame)>| {
         pictures.into_iter().try_for_each(|(picture, mut frame)| {
@@ -101,13 +105,13 @@ fn main() -> Result<()> {
         };
         let started = Instant::now();
         let picture = std::mem::replace(&mut painting.picture, Picture::black(0, 0));
-        let done = further.push(picture, luma, found, painting);
+        let done = further.push(picture, luma, found, painting)?;
         further_time += started.elapsed().as_secs_f64();
         write(&mut sink, done)?;
     }
     if let Some(further) = &mut further {
         let started = Instant::now();
-        let done = further.finish();
+        let done = further.finish()?;
         further_time += started.elapsed().as_secs_f64();
         write(&mut sink, done)?;
     }
