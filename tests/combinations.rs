@@ -310,6 +310,35 @@ fn a_film_whose_painting_was_killed_is_taken_up() {
 }
 
 #[test]
+fn a_loss_that_falls_no_further_ends_the_picture() {
+    let folder = folder();
+    let steps = |settled: &str| {
+        let log = folder.path().join(format!("{settled}.csv"));
+        let options = ["--style-image", "style.png", "--iterations", "60"];
+        let painted = Command::new(env!("CARGO_BIN_EXE_allaprima"))
+            .current_dir(folder.path())
+            .args([
+                "image",
+                "photo.png",
+                "-o",
+                "out.png",
+                "--overwrite",
+                "--quiet",
+            ])
+            .args(["--engine", "optimize", "--settled", settled, "--loss-log"])
+            .arg(&log)
+            .args(options)
+            .output()
+            .unwrap();
+        assert!(painted.status.success(), "{painted:?}");
+        fs::read_to_string(log).unwrap().lines().count() - 1
+    };
+    assert_eq!(steps("0"), 60);
+    let fewer = steps("20");
+    assert!((11..60).contains(&fewer), "{fewer}");
+}
+
+#[test]
 fn a_film_in_several_passes_is_taken_up_in_the_second() {
     let folder = folder();
     let frames = folder.path().join("out.mkv.frames");

@@ -67,6 +67,10 @@ pub struct OptimizeArgs {
     #[arg(long, value_name = "TIME", value_parser = settings::parse_duration)]
     pub time_limit: Option<f64>,
 
+    /// Be content with a size when its loss falls by less than this many percent in ten steps; 0: never
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = parse_settled)]
+    pub settled: f64,
+
     /// Write the loss of every step to FILE (comma-separated: frame, size, step, seconds, and the terms of the loss)
     #[arg(long, value_name = "FILE")]
     pub loss_log: Option<PathBuf>,
@@ -81,6 +85,13 @@ pub fn parse_weight(text: &str) -> Result<f32, String> {
         .ok()
         .filter(|factor| (0.01..=100.0).contains(factor))
         .ok_or_else(|| "write a number from 0.01 to 100".into())
+}
+
+fn parse_settled(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|percent| (0.0..=50.0).contains(percent))
+        .ok_or_else(|| "write a number from 0 to 50".into())
 }
 
 /// Pictures with their weights.
@@ -241,6 +252,7 @@ impl OptimizeArgs {
             iterations,
             next_iterations: iterations.div_ceil(5),
             budget: self.time_limit.map(Duration::from_secs_f64),
+            settled: self.settled / 100.0,
             method: self.adam.map_or(usual.method, |rate| Method::Adam { rate }),
             threads: settings::threads(paint.threads),
             ..usual
