@@ -118,7 +118,7 @@ def plot(clip: Path, args, folder: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.6))
     common = ["--engine", "optimize", "--style-image", STYLE, "--quiet", "--overwrite"]
     log = folder / "image.csv"
     for quality in ("draft", "good", "best"):
@@ -128,8 +128,10 @@ def plot(clip: Path, args, folder: Path) -> None:
         (line,) = left.plot(range(1, len(steps) + 1), [s["loss"] for s in steps], label=f"--quality {quality}", lw=1.2)
         first = next(i for i, s in enumerate(steps, start=1) if s["size"] == 1.0)
         left.plot(first, steps[first - 1]["loss"], "o", color=line.get_color(), ms=4)
+        middle.plot([s["seconds"] for s in steps], [s["loss"] for s in steps], label=f"--quality {quality}", lw=1.2)
     left.set(xlabel="step (dot: the first at full size)", ylabel="loss", yscale="log", title="a portrait, 256x256")
     left.legend()
+    middle.set(xlabel="seconds", yscale="log", title="the same")
     log = folder / "loss.csv"
     if not log.exists():
         run(PROGRAM, "video", clip, "-o", folder / "painted.mkv", "--start", args.start, "--duration", args.frames / rate(clip),
@@ -141,7 +143,7 @@ def plot(clip: Path, args, folder: Path) -> None:
     right.set(xlabel="picture of the film", ylabel="terms of the loss after the last step", title=f"{clip.stem}, 320x180")
     right.set_ylim(0, None)
     right.legend()
-    for axis in (left, right):
+    for axis in (left, middle, right):
         axis.grid(alpha=0.3)
     figure.tight_layout()
     figure.savefig(ROOT / "benches" / "optimize.png", dpi=80)
