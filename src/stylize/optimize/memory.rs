@@ -6,7 +6,7 @@ use super::{canvas::Size, tiles::Tiles};
 /// Steps that L-BFGS remembers at most, and at least where memory is scarce.
 const HISTORY: (usize, usize) = (4, 10);
 /// Bytes that features and their gradient take for each pixel worked on at once.
-const FEATURE_BYTES: usize = 1400;
+const FEATURE_BYTES: usize = 1350;
 /// Bytes that everything else takes for each pixel of the canvas, without the steps that L-BFGS remembers.
 const CANVAS_BYTES: usize = 256;
 /// Bytes of a remembered step for each pixel: two pictures.
