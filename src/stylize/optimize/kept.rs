@@ -30,7 +30,7 @@ impl KeptPaintings {
     /// Keeps paintings made with `settings` in `folder`, which is made when the first is.
     pub(super) fn new(folder: PathBuf, settings: &OptimizeSettings) -> Self {
         let mut digest = Sha256::new();
-        digest.update(format!("1 {settings:?}"));
+        digest.update(format!("2 {settings:?}"));
         for (picture, _) in settings.styles.iter().chain(&settings.background) {
             digest.update(picture.rgb());
         }

@@ -512,6 +512,24 @@ fn a_picture_that_goes_on_is_begun_small_as_one_of_its_own() {
 }
 
 #[test]
+fn the_smaller_sizes_take_so_many_steps_at_most() {
+    let (sender, steps) = std::sync::mpsc::sync_channel(10_000);
+    let watch = Box::new(move |step: &Step<'_>| sender.send(step.scale).is_ok());
+    let settings = OptimizeSettings {
+        iterations: ENOUGH_COARSE + 5,
+        ..settings()
+    };
+    let mut painter = Optimize::new(&weights(), settings).watched(watch);
+    painter.paint(&mut large_picture()).unwrap();
+    drop(painter);
+    let (coarse, full): (Vec<f64>, Vec<f64>) = steps.iter().partition(|scale| *scale < 1.0);
+    assert_eq!(
+        [coarse.len(), full.len()],
+        [ENOUGH_COARSE, ENOUGH_COARSE + 5]
+    );
+}
+
+#[test]
 fn large_pictures_are_begun_small_and_small_ones_are_not() {
     let (sender, steps) = std::sync::mpsc::sync_channel(10_000);
     let watch = Box::new(move |step: &Step<'_>| sender.send(step.scale).is_ok());
