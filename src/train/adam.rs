@@ -7,7 +7,7 @@
 use crate::kernels::vectorised;
 
 const MEAN_DECAY: f32 = 0.9;
-pub(super) const SQUARE_DECAY: f32 = 0.999;
+const SQUARE_DECAY: f32 = 0.999;
 const EPSILON: f32 = 1e-8;
 /// Of the running average, once it is long.
 const AVERAGE_DECAY: f32 = 0.999;
@@ -62,6 +62,35 @@ impl State {
     }
 }
 
+/// Brings a gradient that is far longer than usual back to [`LONGEST`] times that, and one without a length to nothing.
+/// A piece with next to no contrast is magnified by every normalisation on the way back: one such would outweigh all that
+/// was learned.
+pub(super) fn limit(gradient: &mut [f32], squares: &[f32], steps: u64) {
+    let length = gradient
+        .iter()
+        .map(|g| f64::from(*g).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    if !length.is_finite() {
+        gradient.fill(0.0);
+        return;
+    }
+    if steps < SETTLED {
+        return;
+    }
+    let made = 1.0 - f64::from(SQUARE_DECAY).powf(steps as f64);
+    let usual = (squares.iter().map(|s| f64::from(*s)).sum::<f64>() / made).sqrt();
+    if length > LONGEST * usual && usual > 0.0 {
+        let share = (LONGEST * usual / length) as f32;
+        gradient.iter_mut().for_each(|g| *g *= share);
+    }
+}
+
+/// Steps after which it is known how long a gradient usually is.
+const SETTLED: u64 = 10;
+/// Longest gradient, as a part of the usual one.
+pub(super) const LONGEST: f64 = 3.0;
+
 vectorised! {
     fn update(
         gradient: &[f32],
@@ -83,6 +112,33 @@ vectorised! {
             *square = keep_square * *square + (1.0 - keep_square) * gradient * gradient;
             *parameter -= moved * *mean / (square.sqrt() / root + EPSILON);
             *average = keep * *average + (1.0 - keep) * *parameter;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gradient_out_of_the_ordinary_is_held() {
+        // Usual squares of 0.01 each, so a length of 1.
+        let squares = vec![0.01 * (1.0 - SQUARE_DECAY.powi(50)); 100];
+        let length = |gradient: &[f32]| gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
+        let mut long = vec![5.0; 100];
+        limit(&mut long, &squares, 50);
+        assert!(
+            (length(&long) - LONGEST as f32).abs() < 1e-2,
+            "{}",
+            length(&long)
+        );
+        let mut usual = vec![0.15; 100];
+        limit(&mut usual, &squares, 50);
+        assert_eq!(usual, [0.15; 100]);
+        for broken in [f32::NAN, f32::INFINITY] {
+            let mut gradient = vec![0.1, broken, 0.1];
+            limit(&mut gradient, &[0.01; 3], 0);
+            assert_eq!(gradient, [0.0; 3]);
         }
     }
 }

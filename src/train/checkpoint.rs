@@ -66,6 +66,32 @@ const CHECKPOINT: &str = "allaprima-training-1";
 const TENSORS: [&str; 4] = ["parameters", "average", "mean", "square"];
 
 impl State {
+    /// A state before the first step, of the student in a file.
+    ///
+    /// # Panics
+    /// When the file has another shape, or other tensors than it says.
+    pub fn of_student(shape: &Shape, file: &StudentFile) -> Self {
+        assert_eq!(
+            (shape.config, shape.styles),
+            (file.config, file.styles.len())
+        );
+        let (layers, length) = shape.layers();
+        let mut values = vec![0.0; length];
+        for layer in layers {
+            let of = |kind: &str| &file.tensors[&format!("{}.{kind}", layer.name)];
+            let (inputs, taps, normed) = (layer.channels.0, layer.taps, layer.normed);
+            for (at, value) in of("weight").iter().enumerate() {
+                let (output, input, tap) = (at / taps / inputs, at / taps % inputs, at % taps);
+                values[layer.weight(output, input, tap)] = *value;
+            }
+            for (at, (scale, shift)) in of("scale").iter().zip(of("shift")).enumerate() {
+                let own = layer.norm(at / normed, at % normed);
+                (values[own.0], values[own.1]) = (*scale, *shift);
+            }
+        }
+        Self::new(values)
+    }
+
     /// Writes the state and the `seed` of a training: under another name first, then renamed, so that there is always a
     /// whole file. `config` says what is trained, `start` what it was started from.
     ///
@@ -180,6 +206,7 @@ impl Checkpoint {
             seed,
             start: match start.as_str() {
                 "teacher" => Start::Teacher,
+                "student" => Start::Student,
                 _ => Start::Random,
             },
             state,

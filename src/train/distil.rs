@@ -1,8 +1,9 @@
 //! The student's training: what one step sees, and what it makes of it.
 
+mod strokes;
 mod unit;
 
-use super::adam::State;
+use super::adam::{State, limit};
 use super::checkpoint::student;
 use super::loss::{OCTAVES, Terms, Weights, compare_pair};
 use super::network::{Convolutions, Shape};
@@ -12,9 +13,11 @@ use super::plan::Plan;
 use super::random::Random;
 use super::start::{Start, inherit, random_weights};
 use crate::kernels::{KernelError, StyleParameters, TransformEngine, TransformWeights};
+use crate::nn::vgg::VggWeights;
 use rayon::prelude::*;
 use serde_json::Value;
 use std::time::Duration;
+use strokes::Eye;
 use unit::{CONFIG, Unit};
 
 /// The network that is learned from.
@@ -43,6 +46,9 @@ pub struct Settings {
     pub steadiness: f32,
     /// How much each other difference counts.
     pub weights: Weights,
+    /// How much the distance of Gram matrices from those of the teacher's painting counts, where paintings are looked at by
+    /// the loss network.
+    pub style: f32,
     /// Where the weights come from.
     pub start: Start,
 }
@@ -59,8 +65,31 @@ impl Default for Settings {
                 colors: 1.0,
                 octaves: [0.6, 0.4, 0.3],
                 amount: [0.06; OCTAVES],
+                rest: 0.0,
             },
+            style: 0.0,
             start: Start::Random,
+        }
+    }
+}
+
+impl Settings {
+    /// For a student that goes on with what its paintings look like ([`Start::Student`]).
+    #[must_use]
+    pub fn of_strokes() -> Self {
+        Self {
+            batch: 2,
+            rate: 1.5e-3,
+            steadiness: 150.0,
+            weights: Weights {
+                colors: 0.0,
+                octaves: [0.0; OCTAVES],
+                amount: [0.17; OCTAVES],
+                rest: 2.0,
+            },
+            style: 30.0,
+            start: Start::Student,
+            ..Self::default()
         }
     }
 }
@@ -90,6 +119,8 @@ pub struct Report {
     pub rate: f32,
     /// Mean square error of the trunk in parts of its variance, where that is learned.
     pub hint: f32,
+    /// Distance of Gram matrices from those of the teacher's painting, in parts of their norms, where that is learned.
+    pub style: f32,
 }
 
 /// How good the averaged weights are on photos that are not trained with.
@@ -111,6 +142,8 @@ pub struct Distillation {
     photos: Photos,
     state: State,
     units: Vec<Unit>,
+    /// What looks at paintings, where they are learned from a student on.
+    eye: Option<Eye>,
     convolutions: Convolutions,
     /// Each parameter's learning rate as a part of the step's.
     shares: Vec<f32>,
@@ -123,7 +156,7 @@ impl Distillation {
     /// When the teacher's weights do not fit together.
     ///
     /// # Panics
-    /// When the state is of another shape, or there are no photos.
+    /// When the state is of another shape, there are no photos, or a training that begins with a student has no state.
     pub fn new(
         shape: Shape,
         settings: Settings,
@@ -137,9 +170,10 @@ impl Distillation {
         let units = units.collect::<Result<_, KernelError>>()?;
         let mut weights = random_weights(&shape, settings.seed);
         let inherited = match settings.start {
-            Start::Random => vec![false; weights.len()],
+            Start::Random | Start::Student => vec![false; weights.len()],
             Start::Teacher => inherit(&shape, &teacher, &mut weights),
         };
+        assert!(settings.start != Start::Student || state.is_some());
         let state = state.unwrap_or_else(|| State::new(weights));
         assert_eq!(state.parameters.len(), shape.layers().1);
         Ok(Self {
@@ -149,9 +183,19 @@ impl Distillation {
             photos,
             state,
             units,
+            eye: None,
             convolutions: Convolutions::default(),
             shares: shares(&shape, &inherited),
         })
+    }
+
+    /// Looks at paintings by this loss network, which a training that begins with a student needs.
+    ///
+    /// # Errors
+    /// A sentence, when a layer of the teacher's end is not normalised by the style.
+    pub fn look_by(&mut self, network: &VggWeights) -> Result<(), String> {
+        self.eye = Some(Eye::new(&self.teacher, network, self.settings.style)?);
+        Ok(())
     }
 
     /// The weights and what the optimizer remembers.
@@ -188,11 +232,17 @@ impl Distillation {
     ///
     /// # Errors
     /// When the teacher cannot paint.
+    ///
+    /// # Panics
+    /// When the training begins with a student and has no loss network ([`Distillation::look_by`]).
     pub fn step(&mut self, plan: Plan) -> Result<Report, KernelError> {
         let (settings, steps) = (self.settings, self.state.steps);
         // Early on the cheapest detail is a pattern; later it is what the teacher paints.
         let mut settings = settings;
-        let late = self.done(plan).powi(2);
+        let late = match settings.start {
+            Start::Student => 1.0,
+            _ => self.done(plan).powi(2),
+        };
         settings
             .weights
             .amount
@@ -210,7 +260,9 @@ impl Distillation {
         self.convolutions
             .update(&self.shape, &self.state.parameters);
         let (length, convolutions) = (self.state.parameters.len(), &self.convolutions);
-        let (photos, teacher) = (&self.photos, &self.teacher);
+        let (photos, teacher, eye) = (&self.photos, &self.teacher, self.eye.as_ref());
+        assert!(settings.start != Start::Student || eye.is_some());
+        let pairs = pairs || eye.is_some();
         self.units
             .par_iter_mut()
             .enumerate()
@@ -221,6 +273,16 @@ impl Distillation {
                 let views = photos.views(&mut random, settings.crop, pairs);
                 unit.gradient.clear();
                 unit.gradient.resize(length, 0.0);
+                if let Some(eye) = eye {
+                    return unit.learn_strokes(
+                        teacher,
+                        eye,
+                        convolutions,
+                        &style,
+                        &views,
+                        &settings,
+                    );
+                }
                 if let Some(blocks) = hints {
                     return unit.learn_trunk(
                         teacher,
@@ -251,6 +313,9 @@ impl Distillation {
                 .for_each(|(sum, value)| *sum += value);
         }
         gradient.iter_mut().for_each(|value| *value *= share);
+        if eye.is_some() {
+            limit(gradient, &self.state.square, steps);
+        }
         self.state.step(gradient, &self.shares, rate);
         report.flicker = report.flicker.sqrt();
         Ok(report)
@@ -357,6 +422,7 @@ impl Report {
         }
         self.flicker += share * other.flicker;
         self.hint += share * other.hint;
+        self.style += share * other.style;
     }
 }
 

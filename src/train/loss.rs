@@ -21,6 +21,8 @@ pub struct Weights {
     pub octaves: [f32; OCTAVES],
     /// Squared logarithm of how much more detail of an octave there is, place by place.
     pub amount: [f32; OCTAVES],
+    /// Difference of what is left without these octaves.
+    pub rest: f32,
 }
 
 /// The terms before they are weighted.
@@ -53,6 +55,8 @@ pub struct Comparison {
 #[derive(Default)]
 struct Octaves {
     bands: [Vec<f32>; OCTAVES],
+    /// The picture without them.
+    rest: Vec<f32>,
     amounts: [Vec<f32>; OCTAVES],
     totals: [f32; OCTAVES],
 }
@@ -110,17 +114,34 @@ impl Comparison {
         // From the last octave to the first: what an octave's smoothing passed on comes back through the same smoothing.
         let [mut back, mut next] = self.room.planes.each_mut();
         let line = &mut self.room.line;
+        back.fill(0.0);
+        let mut difference = 0.0;
+        difference_pass(
+            &self.student.rest,
+            &self.target.rest,
+            weights.rest / count,
+            back,
+            &mut difference,
+        );
+        terms.total += weights.rest * difference / count;
         for octave in (0..OCTAVES).rev() {
-            let band = &self.student.bands[octave];
-            match octave + 1 == OCTAVES {
-                true => split_pass(band, size, 1 << octave, line, back, next, &mut []),
-                false => back_pass(back, band, size, 1 << octave, line, next),
-            }
+            back_pass(
+                back,
+                &self.student.bands[octave],
+                size,
+                1 << octave,
+                line,
+                next,
+            );
             std::mem::swap(&mut back, &mut next);
         }
         let mut difference = 0.0;
         let weight = weights.colors / count;
-        last_pass(student, target, back, weight, gradient, &mut difference);
+        gradient
+            .iter_mut()
+            .zip(&*back)
+            .for_each(|(sum, value)| *sum += value);
+        difference_pass(student, target, weight, gradient, &mut difference);
         terms.colors = difference / count;
         terms.total += weights.colors * terms.colors;
         terms
@@ -155,6 +176,7 @@ impl Octaves {
             }
             std::mem::swap(&mut from, &mut next);
         }
+        self.rest.clone_from(from);
     }
 }
 
@@ -187,8 +209,7 @@ fn signed(weight: f32, value: f32) -> f32 {
 }
 
 vectorised! {
-    /// Smooths `from` to `next`, and writes what was lost to `band`; adds the band's magnitudes to the sums of the squares,
-    /// if there are any.
+    /// Smooths `from` to `next`, and writes what was lost to `band`; adds the band's magnitudes to the sums of the squares.
     fn split_pass(
         from: &[f32],
         size: (usize, usize),
@@ -212,11 +233,9 @@ vectorised! {
             for ((band, from), next) in band.iter_mut().zip(row).zip(&*next) {
                 *band = from - next;
             }
-            if !amounts.is_empty() {
-                let squares = &mut amounts[y / SQUARE * across..][..across];
-                for (part, square) in band.chunks(3 * SQUARE).zip(squares) {
-                    *square += sum_of(part, part, |value, _| value.abs());
-                }
+            let squares = &mut amounts[y / SQUARE * across..][..across];
+            for (part, square) in band.chunks(3 * SQUARE).zip(squares) {
+                *square += sum_of(part, part, |value, _| value.abs());
             }
         }
     }
@@ -272,19 +291,16 @@ vectorised! {
         }
     }
 
-    /// Adds `back` and the gradient of the difference of the colours; adds up the difference.
-    fn last_pass(
+    /// Adds the gradient of `weight` times the difference; adds up the difference.
+    fn difference_pass(
         student: &[f32],
         target: &[f32],
-        back: &[f32],
         weight: f32,
         gradient: &mut [f32],
         difference: &mut f32,
     ) {
-        for (((student, target), back), gradient) in
-            student.iter().zip(target).zip(back).zip(gradient)
-        {
-            *gradient += back + signed(weight, student - target);
+        for ((student, target), gradient) in student.iter().zip(target).zip(gradient) {
+            *gradient += signed(weight, student - target);
         }
         // In parts, so that a sum of many small numbers loses none of them.
         for (student, target) in student.chunks(4096).zip(target.chunks(4096)) {
@@ -383,16 +399,25 @@ mod tests {
                 colors: 1.0,
                 octaves: [0.0; OCTAVES],
                 amount: [0.0; OCTAVES],
+                rest: 0.0,
             },
             Weights {
                 colors: 0.0,
                 octaves: [0.7, 0.5, 0.3],
                 amount: [0.0; OCTAVES],
+                rest: 0.0,
             },
             Weights {
                 colors: 0.0,
                 octaves: [0.0; OCTAVES],
                 amount: [2.0, 1.0, 3.0],
+                rest: 0.0,
+            },
+            Weights {
+                colors: 0.0,
+                octaves: [0.0; OCTAVES],
+                amount: [0.0; OCTAVES],
+                rest: 1.0,
             },
         ] {
             let mut comparison = Comparison::default();
@@ -433,6 +458,7 @@ mod tests {
             colors: 1.0,
             octaves: [1.0; OCTAVES],
             amount: [0.0; OCTAVES],
+            rest: 0.0,
         };
         let terms =
             Comparison::default().compare(&student, &target, (32, 32), &weights, &mut gradient);

@@ -19,19 +19,22 @@ pub(super) fn overlap(a: &[f32], b: &[f32], moved: (isize, isize), side: usize) 
     [cut(a, moved.0, moved.1), cut(b, -moved.0, -moved.1)]
 }
 
-/// Adds a part that [`overlap`] cut out at that corner.
-pub(super) fn add_rectangle(
-    part: &[f32],
-    width: usize,
-    (top, left): (isize, isize),
+/// Adds what belongs to the parts that [`overlap`] cut out to the pictures that they are of.
+pub(super) fn add_overlap(
+    parts: [&[f32]; 2],
+    moved: (isize, isize),
     side: usize,
-    picture: &mut [f32],
+    pictures: [&mut Vec<f32>; 2],
 ) {
-    let (top, left) = (top as usize, left as usize);
-    for (y, row) in part.chunks_exact(3 * width).enumerate() {
-        let start = 3 * ((top + y) * side + left);
-        for (sum, value) in picture[start..start + 3 * width].iter_mut().zip(row) {
-            *sum += value;
+    let (_, width) = overlap_size(moved, side);
+    let corners = [moved, (-moved.0, -moved.1)];
+    for ((part, (row, column)), picture) in parts.into_iter().zip(corners).zip(pictures) {
+        let (top, left) = (row.max(0) as usize, column.max(0) as usize);
+        for (y, row) in part.chunks_exact(3 * width).enumerate() {
+            let start = 3 * ((top + y) * side + left);
+            for (sum, value) in picture[start..start + 3 * width].iter_mut().zip(row) {
+                *sum += value;
+            }
         }
     }
 }

@@ -19,6 +19,8 @@ pub enum Start {
     Random,
     /// With the teacher's layers where the student has such.
     Teacher,
+    /// With a student that has learned the trunk's planes: it goes on with what its paintings look like.
+    Student,
 }
 
 impl Start {
@@ -33,7 +35,7 @@ impl Start {
                 "a student that begins at random has no last convolution: add --refine 0".into(),
             ),
             // The end is taken over and never trained.
-            Self::Teacher
+            Self::Teacher | Self::Student
                 if (config.width, config.detail, config.refine) != (32, 8, Some(9))
                     || config.upsampling != [Upsampling::Nearest; 2] =>
             {
@@ -50,6 +52,7 @@ impl Start {
         match self {
             Self::Random => "random",
             Self::Teacher => "teacher",
+            Self::Student => "student",
         }
     }
 }

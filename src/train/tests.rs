@@ -4,10 +4,12 @@ use super::photos::{Photos, Views};
 use super::random::Random;
 use super::*;
 use crate::frame::Picture;
-use crate::models::ModelStore;
+use crate::models::{LOSS_NETWORK, ModelStore, SWIFT_PACK};
 use crate::nn::student_file::StudentFile;
 use crate::nn::student_net::StudentConfig;
+use crate::nn::vgg::VggWeights;
 use crate::style::{StyleChoice, StylePack};
+use safetensors::SafeTensors;
 
 const SHAPE: Shape = Shape {
     config: StudentConfig {
@@ -68,6 +70,11 @@ fn training(state: Option<State>) -> Distillation {
         styles: styles.to_vec(),
     };
     Distillation::new(SHAPE, SETTINGS(), teacher, photos(), state).unwrap()
+}
+
+/// A teacher of two styles, and photos.
+pub(super) fn teacher_and_photos() -> (Teacher, Photos) {
+    (training(None).teacher().clone(), photos())
 }
 
 fn make(training: &mut Distillation, steps: usize, plan: Plan) {
@@ -157,6 +164,82 @@ fn a_student_that_begins_with_the_teachers_layers_follows_its_trunk() {
         after.difference < 0.8 * before.difference,
         "{before:?} {after:?}"
     );
+}
+
+/// The shipped student, for two of its styles.
+fn student() -> (Shape, StudentFile, Teacher) {
+    let store = ModelStore::embedded().unwrap();
+    let whole = StudentFile::parse(&store.read(SWIFT_PACK).unwrap()).unwrap();
+    let pack = StylePack::load(&store).unwrap();
+    let rows = [3, 9];
+    let names = rows.map(|row| whole.styles[row].clone()).to_vec();
+    let mut file = whole.clone();
+    file.styles.clone_from(&names);
+    for (name, values) in &mut file.tensors {
+        if !name.ends_with(".weight") {
+            let channels = values.len() / whole.styles.len();
+            let of = |row: usize| values[row * channels..][..channels].to_vec();
+            *values = rows.map(of).concat();
+        }
+    }
+    let styles = rows.map(|row| pack.parameters(&StyleChoice::single(row)));
+    let shape = Shape {
+        config: file.config,
+        styles: 2,
+    };
+    let teacher = Teacher {
+        network: pack.network().clone(),
+        names,
+        styles: styles.to_vec(),
+    };
+    (shape, file, teacher)
+}
+
+#[test]
+fn a_student_in_a_file_is_where_a_training_begins() {
+    let (shape, file, _) = student();
+    let state = State::of_student(&shape, &file);
+    let again = checkpoint::student(&shape, &state.parameters, &file.styles, &file.training);
+    assert_eq!(again, file);
+}
+
+/// By the real loss network, on one piece of a photo again and again: what it learns by falls, flicker too, and the end is
+/// the teacher's as before.
+#[test]
+fn a_student_learns_how_its_paintings_look() {
+    let (shape, file, teacher) = student();
+    let store = ModelStore::open(None).unwrap();
+    let bytes = store.read(LOSS_NETWORK).unwrap();
+    let network = VggWeights::load(&SafeTensors::deserialize(&bytes).unwrap()).unwrap();
+    let settings = Settings {
+        crop: 64,
+        batch: 1,
+        ..Settings::of_strokes()
+    };
+    let state = Some(State::of_student(&shape, &file));
+    let mut training = Distillation::new(shape, settings, teacher, photos(), state).unwrap();
+    training.look_by(&network).unwrap();
+    let mut sums = [[0.0; 2]; 2];
+    for step in 0..120 {
+        let report = training.step(Plan::Steps(120)).unwrap();
+        if !(30..90).contains(&step) {
+            let sum = &mut sums[usize::from(step >= 90)];
+            sum[0] += report.terms.total;
+            sum[1] += report.flicker;
+        }
+    }
+    let [before, after] = sums;
+    assert!(
+        after[0] < 0.9 * before[0] && after[1] < before[1],
+        "{before:?} {after:?}"
+    );
+    let (state, begun) = (training.state(), State::of_student(&shape, &file));
+    for layer in shape.layers().0 {
+        let at = layer.weight(0, 0, 0);
+        let moved = state.parameters[at] != begun.parameters[at];
+        let is_end = layer.name.starts_with("expand") || layer.name == "refine";
+        assert_eq!(moved, !is_end, "{}", layer.name);
+    }
 }
 
 #[test]

@@ -222,6 +222,23 @@ fn what_cannot_be_trained_is_told() {
         "--width",
     );
     refused(&["--data", "photos"], 2, "--distil");
+    let student = ["--data", "photos", "--distil", "--from"];
+    refused(&[&student[..], &["reference"]].concat(), 2, "--from");
+    refused(
+        &[&student[..], &["none.safetensors"]].concat(),
+        1,
+        "none.safetensors",
+    );
+    refused(
+        &[&student[..], &["fine", "--styles", "comic"]].concat(),
+        2,
+        "--styles",
+    );
+    refused(
+        &[&student[..], &["fine", "--blocks", "3"]].concat(),
+        2,
+        "--blocks",
+    );
     refused(
         &["--data", "photos", "--distil", "--name", "a"],
         2,

@@ -48,17 +48,13 @@ pub struct TrainArgs {
     pub resume: bool,
 
     /// Where it begins: teacher (with the layers that the network of 26 styles has too) or random
-    #[arg(long, value_name = "FROM", default_value = "teacher", value_parser = parse_start, conflicts_with = "style")]
+    #[arg(long, value_name = "FROM", default_value = "teacher", value_parser = parse_start, conflicts_with_all = ["style", "from"])]
     pub start: Start,
 
-    /// Network that the style is for: a style pack's file, or swift, fine or reference [default: the first that there is
-    /// of fine, swift, reference]
-    #[arg(
-        long,
-        value_name = "PACK",
-        requires = "style",
-        help_heading = "Styles of pictures"
-    )]
+    /// With --style, the network that the style is for: a style pack's file, or swift, fine or reference [default: the first
+    /// that there is of fine, swift, reference]. With --distil, a student (a file, swift or fine) that goes on learning, by
+    /// how its paintings look: as much texture as its teacher's, and steadier
+    #[arg(long, value_name = "PACK")]
     pub from: Option<String>,
 
     /// What the style is called, once for each --style [default: the picture's file name]
@@ -83,34 +79,40 @@ pub struct TrainArgs {
     pub style_weight: f32,
 
     /// Channels at a quarter of the picture's size: 16 or 32
-    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.width, conflicts_with = "style", help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.width, conflicts_with_all = ["style", "from"], help_heading = "Network")]
     pub width: usize,
 
     /// Convolutions in front of the residual blocks: 1 or 2
-    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.entry as u8, conflicts_with = "style", value_parser = value_parser!(u8).range(1..=2), help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.entry as u8, conflicts_with_all = ["style", "from"], value_parser = value_parser!(u8).range(1..=2), help_heading = "Network")]
     pub entry: u8,
 
     /// Side of a last convolution at full size, 5 or 9; 0 for none
-    #[arg(long, value_name = "N", default_value_t = 9, help_heading = "Network")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 9,
+        conflicts_with = "from",
+        help_heading = "Network"
+    )]
     pub refine: usize,
 
     /// Residual blocks
-    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.blocks as u8, conflicts_with = "style", value_parser = value_parser!(u8).range(1..=16), help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.blocks as u8, conflicts_with_all = ["style", "from"], value_parser = value_parser!(u8).range(1..=16), help_heading = "Network")]
     pub blocks: u8,
 
     /// Channels at half the picture's size: 8 or 16
-    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.detail, conflicts_with = "style", help_heading = "Network")]
+    #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.detail, conflicts_with_all = ["style", "from"], help_heading = "Network")]
     pub detail: usize,
 
     /// How half and full size are reached: nearest or shuffle, with a comma between if not both are the same
-    #[arg(long, value_name = "HOW", default_value = "nearest", conflicts_with = "style", value_parser = parse_upsampling, help_heading = "Network")]
+    #[arg(long, value_name = "HOW", default_value = "nearest", conflicts_with_all = ["style", "from"], value_parser = parse_upsampling, help_heading = "Network")]
     pub upsampling: [Upsampling; 2],
 
-    /// Largest learning rate [default: 0.002; 0.02 with --style]
+    /// Largest learning rate [default: 0.002; 0.02 with --style; 0.0015 with --distil --from]
     #[arg(long, value_name = "RATE", help_heading = "Training")]
     pub learning_rate: Option<f32>,
 
-    /// Pieces of photos per step [default: 4; 2 with --style]
+    /// Pieces of photos per step [default: 4; 2 with --style or --from]
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..=64), help_heading = "Training")]
     pub batch: Option<u8>,
 
@@ -118,7 +120,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "PIXELS", default_value_t = 192, value_parser = parse_crop, help_heading = "Training")]
     pub crop: usize,
 
-    /// How much it counts that two frames of the same thing are painted alike [default: 10; 20 with --style]
+    /// How much it counts that two frames of the same thing are painted alike [default: 10; 20 with --style; 150 with --distil --from]
     #[arg(long, value_name = "WEIGHT", help_heading = "Training")]
     pub steadiness: Option<f32>,
 

@@ -4,21 +4,25 @@ use std::time::Duration;
 
 use allaprima::{
     frame::Picture,
+    models::{FINE_PACK, SWIFT_PACK},
     nn::{
         student_file::{NEUTRAL, StudentFile},
         student_net::StudentConfig,
     },
     style::{StyleChoice, StylePack},
-    train::{Checkpoint, Distillation, Judgement, Photos, Plan, Report, Settings, Shape, Teacher},
+    train::{
+        Checkpoint, Distillation, Judgement, Photos, Plan, Report, Settings, Shape, Start, State,
+        Teacher,
+    },
 };
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
 
 use super::{
     Job, read_photos,
     session::{Session, Trainee, measured, middles},
 };
-use crate::cli::{sheet, usage};
+use crate::cli::{optimize::loss_network, sheet, usage};
 
 /// Pictures and styles of the preview.
 const PREVIEW: (usize, usize) = (3, 4);
@@ -26,7 +30,12 @@ const PREVIEW: (usize, usize) = (3, 4);
 pub fn run(job: &Job<'_>) -> Result<()> {
     let args = job.args;
     let teacher = teacher(&StylePack::load(&job.store)?, &args.styles)?;
-    let shape = Shape {
+    let student = args
+        .from
+        .as_deref()
+        .map(|from| student(job, from, &teacher));
+    let student = student.transpose()?;
+    let asked = Shape {
         config: StudentConfig {
             width: args.width,
             blocks: usize::from(args.blocks),
@@ -37,15 +46,34 @@ pub fn run(job: &Job<'_>) -> Result<()> {
         },
         styles: teacher.styles.len(),
     };
+    let shape = student.as_ref().map_or(asked, |student| Shape {
+        config: student.config,
+        ..asked
+    });
     shape.check().map_err(|reason| usage(anyhow!(reason)))?;
     let checkpoint = args
         .resume
         .then(|| Checkpoint::load(&job.files.checkpoint, &shape))
         .transpose()?;
-    let usual = Settings::default();
+    let usual = match student {
+        Some(_) => Settings::of_strokes(),
+        None => Settings {
+            start: args.start,
+            ..Settings::default()
+        },
+    };
+    if let Some(from) = &checkpoint
+        && (from.start == Start::Student) != student.is_some()
+    {
+        let what = if student.is_some() { "without" } else { "with" };
+        return Err(usage(anyhow!(
+            "{} belongs to a training {what} --from: give the same options again",
+            job.files.checkpoint.display()
+        )));
+    }
     let settings = Settings {
         seed: checkpoint.as_ref().map_or(args.seed, |from| from.seed),
-        start: checkpoint.as_ref().map_or(args.start, |from| from.start),
+        start: checkpoint.as_ref().map_or(usual.start, |from| from.start),
         batch: args.batch.map_or(usual.batch, usize::from),
         crop: args.crop,
         rate: args.learning_rate.unwrap_or(usual.rate),
@@ -67,9 +95,18 @@ pub fn run(job: &Job<'_>) -> Result<()> {
         job.threads
     ));
     let plan = job.plan(60.0);
-    let state = checkpoint.map(|checkpoint| checkpoint.state);
+    let state = checkpoint
+        .map(|checkpoint| checkpoint.state)
+        .or_else(|| student.as_ref().map(|file| State::of_student(&shape, file)));
+    let mut distillation = Distillation::new(shape, settings, teacher, Photos::new(photos), state)?;
+    if student.is_some() {
+        let network = loss_network(&job.store)?;
+        distillation
+            .look_by(&network)
+            .map_err(|reason| anyhow!(reason))?;
+    }
     let mut training = Training {
-        distillation: Distillation::new(shape, settings, teacher, Photos::new(photos), state)?,
+        distillation,
         judges: Photos::new(aside.iter().cloned()),
         aside,
         recent: Recent::default(),
@@ -104,6 +141,30 @@ fn teacher(pack: &StylePack, only: &[String]) -> Result<Teacher> {
     })
 }
 
+/// The student that goes on learning: of all the teacher's styles, in their order.
+fn student(job: &Job<'_>, from: &str, teacher: &Teacher) -> Result<StudentFile> {
+    let bytes = match from {
+        "reference" => {
+            return Err(usage(anyhow!(
+                "--from reference: with --distil it is a student that goes on learning: swift, fine or a file"
+            )));
+        }
+        "fine" => job.store.read(FINE_PACK)?.into_owned(),
+        "swift" => job.store.read(SWIFT_PACK)?.into_owned(),
+        file => std::fs::read(file).with_context(|| format!("{file} cannot be read"))?,
+    };
+    let student = StudentFile::parse(&bytes)
+        .map_err(|reason| anyhow!("--from {from} names no student: {reason}"))?;
+    if student.styles != teacher.names {
+        return Err(usage(anyhow!(
+            "--from {from}: its styles ({}) are not those that it is to learn ({}): name the same with --styles",
+            student.styles.join(", "),
+            teacher.names.join(", ")
+        )));
+    }
+    Ok(student)
+}
+
 struct Training<'a> {
     job: &'a Job<'a>,
     distillation: Distillation,
@@ -120,6 +181,7 @@ struct Recent {
     colors: f64,
     flicker: f64,
     hint: f64,
+    style: f64,
     rate: f32,
 }
 
@@ -130,6 +192,7 @@ impl Recent {
         self.colors += f64::from(report.terms.colors);
         self.flicker += f64::from(report.flicker);
         self.hint += f64::from(report.hint);
+        self.style += f64::from(report.style);
         self.rate = report.rate;
     }
 }
@@ -164,10 +227,16 @@ impl Trainee for Training<'_> {
             "difference": difference,
             "flicker": flicker,
             "hint": recent.hint / steps,
+            "style": recent.style / steps,
             "rate": recent.rate,
         });
         let text = if recent.hint > 0.0 {
             format!("trunk {:.4} off", recent.hint / steps)
+        } else if recent.style > 0.0 {
+            format!(
+                "loss {loss:.4}, style {:.4}, flicker {flicker:.4}",
+                recent.style / steps
+            )
         } else {
             format!("loss {loss:.4}, difference {difference:.4}, flicker {flicker:.4}")
         };

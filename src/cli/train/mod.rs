@@ -51,7 +51,6 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         // `requires` says nothing about an option whose need is at odds with another that is given.
         let needless = [
             ("--name", !args.name.is_empty()),
-            ("--from", args.from.is_some()),
             ("--keep-styles", args.keep_styles),
         ];
         if let Some((option, _)) = needless.iter().find(|(_, given)| *given) {

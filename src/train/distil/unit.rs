@@ -1,10 +1,12 @@
 //! What one thread learns from one piece of a photo.
 
 use super::{Report, Settings, Teacher, blend};
+use crate::kernels::Tape as Looked;
 use crate::kernels::{KernelError, Precision, TransformConfig, TransformEngine};
+use crate::train::frozen::FrozenTape;
 use crate::train::loss::{Comparison, compare_pair};
 use crate::train::network::{Convolutions, Shape, Tape};
-use crate::train::overlap::{add_rectangle, overlap, overlap_size};
+use crate::train::overlap::{add_overlap, overlap, overlap_size};
 use crate::train::photos::Views;
 use crate::train::start::hint_loss;
 
@@ -18,11 +20,16 @@ pub(super) const CONFIG: TransformConfig = TransformConfig {
 /// What works on one piece at a time.
 pub(super) struct Unit {
     pub(super) engine: TransformEngine,
+    /// Residual blocks of the student.
+    pub(super) blocks: usize,
     pub(super) tapes: [Tape; 2],
     pub(super) comparison: Comparison,
     pub(super) painted: Vec<f32>,
     /// The teacher's trunk before and behind its blocks.
     pub(super) planes: [Vec<f32>; 2],
+    /// The teacher's end behind the student's trunk, of both views, and the loss network behind that.
+    pub(super) ends: [FrozenTape; 2],
+    pub(super) looked: Looked,
     pub(super) gradient: Vec<f32>,
     pub(super) report: Report,
 }
@@ -33,10 +40,13 @@ impl Unit {
     pub(super) fn new(teacher: &Teacher, shape: &Shape) -> Result<Self, KernelError> {
         Ok(Self {
             engine: TransformEngine::new(&teacher.network, CONFIG)?,
+            blocks: shape.config.blocks,
             tapes: [Tape::new(shape), Tape::new(shape)],
             comparison: Comparison::default(),
             painted: Vec::new(),
             planes: [Vec::new(), Vec::new()],
+            ends: Default::default(),
+            looked: Looked::default(),
             gradient: Vec::new(),
             report: Report::default(),
         })
@@ -135,16 +145,12 @@ impl Unit {
             settings.steadiness,
         );
         let mut second_gradient = vec![0.0; gradient.len()];
-        let (row, column) = views.moved;
-        add_rectangle(
-            &gradient_a,
-            common.1,
-            (row.max(0), column.max(0)),
+        add_overlap(
+            [&gradient_a, &gradient_b],
+            views.moved,
             side,
-            &mut gradient,
+            [&mut gradient, &mut second_gradient],
         );
-        let corner = ((-row).max(0), (-column).max(0));
-        add_rectangle(&gradient_b, common.1, corner, side, &mut second_gradient);
         self.tapes[0].backward(convolutions, &gradient, &mut self.gradient);
         self.tapes[1].backward(convolutions, &second_gradient, &mut self.gradient);
         self.report = Report {

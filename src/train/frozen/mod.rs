@@ -6,6 +6,9 @@
 //! kernel and stride are products of matrices over strips of rows: with planes as `[row][column][channel]` a kernel's row
 //! is one run of memory, so taking the strip apart is copying. That serves the students and the network of 26 styles alike;
 //! the loss network that looks at the painting costs many times as much.
+//!
+//! The same walk through the last layers alone ([`FrozenNetwork::end`]) goes back to the plane that they paint from: what a
+//! student learns whose end is its teacher's.
 
 mod planes;
 
@@ -35,7 +38,9 @@ struct Layer {
 /// The network; shared by any number of tapes.
 pub struct FrozenNetwork {
     shape: NetworkShape,
+    /// The network's layers from `first` on.
     layers: Vec<Layer>,
+    first: usize,
 }
 
 impl FrozenNetwork {
@@ -44,36 +49,54 @@ impl FrozenNetwork {
     /// # Errors
     /// A sentence, when a layer is not normalised by the style: such a network's styles cannot be learned here.
     pub fn new(weights: &TransformWeights) -> Result<Self, String> {
+        Self::from(weights, 0)
+    }
+
+    /// Takes over only the layers that make a picture of the trunk's plane, `[height / 4][width / 4][channels]`.
+    ///
+    /// # Errors
+    /// As [`FrozenNetwork::new`].
+    pub fn end(weights: &TransformWeights) -> Result<Self, String> {
+        Self::from(weights, weights.shape().expanding())
+    }
+
+    fn from(weights: &TransformWeights, first: usize) -> Result<Self, String> {
         let shape = weights.shape();
-        let layers = weights.layers().iter().enumerate().map(|(index, layer)| {
-            let own = shape.layer(index);
-            if !own.normalised {
-                return Err(format!(
-                    "its layer {} takes nothing from the style",
-                    shape.name(index)
-                ));
-            }
-            let (outputs, inputs, taps) = (
-                layer.out_channels,
-                layer.in_channels,
-                layer.kernel_size.pow(2),
-            );
-            let mut forward = vec![0.0; layer.weight.len()];
-            let mut backward = vec![0.0; layer.weight.len()];
-            for (at, value) in layer.weight.iter().enumerate() {
-                let (output, input, tap) = (at / taps / inputs, at / taps % inputs, at % taps);
-                forward[(tap * inputs + input) * outputs + output] = *value;
-                backward[(output * taps + tap) * inputs + input] = *value;
-            }
-            Ok(Layer {
-                shape: own,
-                forward,
-                backward,
-                style: shape.style_channels_of(index),
-            })
-        });
+        let layers = weights
+            .layers()
+            .iter()
+            .enumerate()
+            .skip(first)
+            .map(|(index, layer)| {
+                let own = shape.layer(index);
+                if !own.normalised {
+                    return Err(format!(
+                        "its layer {} takes nothing from the style",
+                        shape.name(index)
+                    ));
+                }
+                let (outputs, inputs, taps) = (
+                    layer.out_channels,
+                    layer.in_channels,
+                    layer.kernel_size.pow(2),
+                );
+                let mut forward = vec![0.0; layer.weight.len()];
+                let mut backward = vec![0.0; layer.weight.len()];
+                for (at, value) in layer.weight.iter().enumerate() {
+                    let (output, input, tap) = (at / taps / inputs, at / taps % inputs, at % taps);
+                    forward[(tap * inputs + input) * outputs + output] = *value;
+                    backward[(output * taps + tap) * inputs + input] = *value;
+                }
+                Ok(Layer {
+                    shape: own,
+                    forward,
+                    backward,
+                    style: shape.style_channels_of(index),
+                })
+            });
         Ok(Self {
             layers: layers.collect::<Result<_, String>>()?,
+            first,
             shape,
         })
     }
@@ -102,7 +125,6 @@ struct Kept {
 pub struct FrozenTape {
     kept: Vec<Kept>,
     style: Option<StyleParameters>,
-    size: (usize, usize),
     output: Vec<f32>,
     plane: Vec<f32>,
     other: Vec<f32>,
@@ -133,11 +155,9 @@ impl FrozenTape {
             (picture.len(), height % BLOCK, width % BLOCK),
             (3 * height * width, 0, 0)
         );
-        let shape = network.shape;
-        self.kept.resize_with(network.layers.len(), Kept::default);
-        self.size = (height, width);
-        let mut size = self.size;
-        match shape.entry {
+        assert_eq!(network.first, 0);
+        let mut size = (height, width);
+        match network.shape.entry {
             Entry::Contract { .. } => {
                 self.plane.clear();
                 self.plane.extend_from_slice(picture);
@@ -147,11 +167,42 @@ impl FrozenTape {
                 size = (height / BLOCK, width / BLOCK);
             }
         }
-        for (index, layer) in network.layers.iter().enumerate() {
+        self.run(network, style, size)
+    }
+
+    /// The same by the end of a network from the trunk's `plane`, whose size is `(rows, columns)`.
+    ///
+    /// # Panics
+    /// When a size does not fit, or the network is a whole one.
+    pub fn forward_end(
+        &mut self,
+        network: &FrozenNetwork,
+        style: &StyleParameters,
+        plane: &[f32],
+        (rows, columns): (usize, usize),
+    ) -> &[f32] {
+        assert_eq!(network.first, network.shape.expanding());
+        assert_eq!(plane.len(), rows * columns * network.shape.trunk());
+        self.plane.clear();
+        self.plane.extend_from_slice(plane);
+        self.run(network, style, (rows, columns))
+    }
+
+    /// All layers that there are, from `plane`.
+    fn run(
+        &mut self,
+        network: &FrozenNetwork,
+        style: &StyleParameters,
+        mut size: (usize, usize),
+    ) -> &[f32] {
+        let shape = network.shape;
+        self.kept.resize_with(network.layers.len(), Kept::default);
+        for (place, layer) in network.layers.iter().enumerate() {
+            let index = network.first + place;
             if opens_block(shape, index) {
                 self.trunk.clone_from(&self.plane);
             }
-            size = self.layer(layer, index, style, size);
+            size = self.layer(layer, place, style, size);
             if closes_block(shape, index) {
                 add(&mut self.plane, &self.trunk);
             }
@@ -167,7 +218,7 @@ impl FrozenTape {
     fn layer(
         &mut self,
         layer: &Layer,
-        index: usize,
+        place: usize,
         style: &StyleParameters,
         mut size: (usize, usize),
     ) -> (usize, usize) {
@@ -184,7 +235,7 @@ impl FrozenTape {
             (shape.in_channels, shape.kernel_size / 2),
             &mut self.other,
         );
-        let kept = &mut self.kept[index];
+        let kept = &mut self.kept[place];
         kept.sizes = [size, made];
         let outputs = shape.kernel_outputs();
         let mut end = made;
@@ -236,7 +287,9 @@ impl FrozenTape {
         end
     }
 
-    /// Adds to `gradient` that of the style, from `upstream`, the gradient of what [`FrozenTape::forward`] returned.
+    /// Adds to `gradient` that of the style, from `upstream`, the gradient of what [`FrozenTape::forward`] or
+    /// [`FrozenTape::forward_end`] returned. Returns the gradient of the plane that an end painted from; what it returns for
+    /// a whole network is of no use.
     ///
     /// # Panics
     /// When a length does not fit or nothing was painted.
@@ -245,34 +298,37 @@ impl FrozenTape {
         network: &FrozenNetwork,
         upstream: &[f32],
         gradient: &mut StyleParameters,
-    ) {
+    ) -> &[f32] {
         assert_eq!(upstream.len(), self.output.len());
         let style = self.style.take().expect("a picture was painted");
         self.plane.clear();
         let values = self.output.iter().zip(upstream);
         let slopes = values.map(|(value, slope)| value * (1.0 - value) * slope);
         self.plane.extend(slopes);
-        for (index, layer) in network.layers.iter().enumerate().rev() {
+        for (place, layer) in network.layers.iter().enumerate().rev() {
+            let index = network.first + place;
             if closes_block(network.shape, index) {
                 self.trunk.clone_from(&self.plane);
             }
-            self.layer_back(layer, index, &style, gradient);
+            self.layer_back(layer, place, index == 0, &style, gradient);
             if opens_block(network.shape, index) {
                 add(&mut self.plane, &self.trunk);
             }
         }
         self.style = Some(style);
+        &self.plane
     }
 
-    /// From the gradient of a layer's output in `plane` to that of its input.
+    /// From the gradient of a layer's output in `plane` to that of its input, unless `only_style` is wanted.
     fn layer_back(
         &mut self,
         layer: &Layer,
-        index: usize,
+        place: usize,
+        only_style: bool,
         style: &StyleParameters,
         gradient: &mut StyleParameters,
     ) {
-        let (shape, kept) = (&layer.shape, &self.kept[index]);
+        let (shape, kept) = (&layer.shape, &self.kept[place]);
         let (scale, shift) = (
             &style.scale[layer.style.clone()],
             &style.shift[layer.style.clone()],
@@ -292,7 +348,7 @@ impl FrozenTape {
         );
         add(&mut gradient.scale[layer.style.clone()], &of_scale);
         add(&mut gradient.shift[layer.style.clone()], &of_shift);
-        if index == 0 {
+        if only_style {
             return;
         }
         normalise_back(

@@ -158,3 +158,78 @@ fn the_gradient_of_a_style_is_that_of_finite_differences() {
         }
     }
 }
+
+/// The end alone goes on from the trunk's plane as the whole network does.
+#[test]
+fn an_end_paints_from_the_plane_what_the_engine_paints_from_the_picture() {
+    let mut random = Random::new(6, [0, 0]);
+    let weights = random_network(SHAPES[0], &mut random);
+    let style = random_style(SHAPES[0].style_channels(), &mut random);
+    let (height, width) = (36, 44);
+    let rgb: Vec<u8> = (0..3 * height * width)
+        .map(|_| random.below(256) as u8)
+        .collect();
+    let config = TransformConfig {
+        threads: 1,
+        precision: Precision::F32,
+        ..TransformConfig::default()
+    };
+    let mut engine = TransformEngine::new(&weights, config).unwrap();
+    engine.set_style(&style).unwrap();
+    let mut expected = vec![0.0; rgb.len()];
+    engine
+        .paint_f32(&rgb, width, height, &mut expected)
+        .unwrap();
+    let (mut before, mut behind) = (Vec::new(), Vec::new());
+    engine
+        .trunk(&rgb, width, height, [&mut before, &mut behind])
+        .unwrap();
+    let end = FrozenNetwork::end(&weights).unwrap();
+    let mut tape = FrozenTape::default();
+    let painted = tape.forward_end(&end, &style, &behind, (height / BLOCK, width / BLOCK));
+    assert_eq!(painted.len(), expected.len());
+    for (a, b) in painted.iter().zip(&expected) {
+        assert!((a - b).abs() < 2e-3, "{a} {b}");
+    }
+}
+
+/// The derivative along the gradient of the plane that an end paints from, by central differences.
+#[test]
+fn the_gradient_of_the_plane_is_that_of_finite_differences() {
+    for shape in SHAPES {
+        let mut random = Random::new(7, [0, 0]);
+        let weights = random_network(shape, &mut random);
+        let style = random_style(shape.style_channels(), &mut random);
+        let (rows, columns) = (8, 10);
+        let plane: Vec<f32> = (0..rows * columns * shape.trunk())
+            .map(|_| random.between(-1.0, 1.0))
+            .collect();
+        let upstream: Vec<f32> = (0..3 * 16 * rows * columns)
+            .map(|_| random.between(-1.0, 1.0))
+            .collect();
+        let end = FrozenNetwork::end(&weights).unwrap();
+        let mut tape = FrozenTape::default();
+        tape.forward_end(&end, &style, &plane, (rows, columns));
+        let mut unused = zeros(shape.style_channels());
+        let gradient = tape.backward(&end, &upstream, &mut unused).to_vec();
+        let length = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
+        let step = 3e-2;
+        let mut at = |sign: f32| {
+            let moved: Vec<f32> = plane
+                .iter()
+                .zip(&gradient)
+                .map(|(value, g)| value + sign * step * g / length)
+                .collect();
+            let painted = tape.forward_end(&end, &style, &moved, (rows, columns));
+            let products = painted.iter().zip(&upstream);
+            products
+                .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                .sum::<f64>()
+        };
+        let slope = (at(1.0) - at(-1.0)) / (2.0 * f64::from(step));
+        assert!(
+            (slope / f64::from(length) - 1.0).abs() < 0.03,
+            "{shape:?}: {slope} {length}"
+        );
+    }
+}

@@ -12,7 +12,7 @@ use crate::nn::vgg::{from_input, to_input};
 use crate::stylize::optimize::{LossWeights, Losses};
 
 /// Gram matrices of a model, one for each of the style layers, with their squared Frobenius norms.
-pub(super) struct Model {
+pub(in crate::train) struct Model {
     grams: Vec<(Vec<f32>, f64)>,
 }
 
@@ -25,10 +25,21 @@ impl Model {
         picture: &Picture,
     ) -> Self {
         let planes = planes(picture.rgb().iter().map(|value| f32::from(*value)));
+        let size = (picture.height(), picture.width());
+        Self::of_planes((network, tape), weights, &planes, size)
+    }
+
+    /// Looks at planes of that size.
+    pub(in crate::train) fn of_planes(
+        (network, tape): (&LossNetwork, &mut Tape),
+        weights: &LossWeights,
+        planes: &[f32],
+        size: (usize, usize),
+    ) -> Self {
         let layers = numbers(&weights.style_layers);
         let mut input = Vec::new();
-        to_input(&planes, &mut input);
-        network.forward(tape, &input, (picture.height(), picture.width()), &layers);
+        to_input(planes, &mut input);
+        network.forward(tape, &input, size, &layers);
         let grams = layers.iter().map(|&layer| {
             let gram = gram_matrix(tape.features(layer), network.channels(layer));
             let norm = gram.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
@@ -41,7 +52,7 @@ impl Model {
 }
 
 /// Planes of interleaved pixels.
-pub(super) fn planes(pixels: impl Iterator<Item = f32>) -> Vec<f32> {
+pub(in crate::train) fn planes(pixels: impl Iterator<Item = f32>) -> Vec<f32> {
     let pixels: Vec<f32> = pixels.collect();
     let count = pixels.len() / 3;
     let mut planes = vec![0.0; pixels.len()];
@@ -54,7 +65,7 @@ pub(super) fn planes(pixels: impl Iterator<Item = f32>) -> Vec<f32> {
 }
 
 /// The loss of the `painting` of `photo`, both of that size; adds to `gradient`, planes of zeros.
-pub(super) fn compare(
+pub(in crate::train) fn compare(
     (network, tape): (&LossNetwork, &mut Tape),
     weights: &LossWeights,
     model: &Model,

@@ -8,16 +8,16 @@
 //!
 //! The start is the known style, or the blend of two, whose paintings come nearest to the model.
 
-mod look;
+pub(super) mod look;
 mod start;
 
 use rayon::prelude::*;
 use std::time::Duration;
 
-use super::adam::{SQUARE_DECAY, State};
+use super::adam::{State, limit};
 use super::frozen::{FrozenNetwork, FrozenTape};
 use super::loss::compare_pair;
-use super::overlap::{add_rectangle, overlap, overlap_size};
+use super::overlap::{add_overlap, overlap};
 use super::photos::{Photos, Views};
 use super::plan::Plan;
 use super::random::Random;
@@ -307,35 +307,6 @@ impl StyleTraining {
     }
 }
 
-/// Brings a gradient that is far longer than usual back to [`LONGEST`] times that, and one without a length to nothing.
-/// A piece with next to no contrast is magnified by every normalisation on the way back: one such would outweigh all that
-/// was learned.
-fn limit(gradient: &mut [f32], squares: &[f32], steps: u64) {
-    let length = gradient
-        .iter()
-        .map(|g| f64::from(*g).powi(2))
-        .sum::<f64>()
-        .sqrt();
-    if !length.is_finite() {
-        gradient.fill(0.0);
-        return;
-    }
-    if steps < SETTLED {
-        return;
-    }
-    let made = 1.0 - f64::from(SQUARE_DECAY).powf(steps as f64);
-    let usual = (squares.iter().map(|s| f64::from(*s)).sum::<f64>() / made).sqrt();
-    if length > LONGEST * usual && usual > 0.0 {
-        let share = (LONGEST * usual / length) as f32;
-        gradient.iter_mut().for_each(|g| *g *= share);
-    }
-}
-
-/// Steps after which it is known how long a gradient usually is.
-const SETTLED: u64 = 10;
-/// Longest gradient, as a part of the usual one.
-const LONGEST: f64 = 3.0;
-
 /// A model at the size that its strokes are learned at.
 fn at_scale(model: &Picture, brush: f32) -> Picture {
     let (width, height) = (model.width() as f64, model.height() as f64);
@@ -409,15 +380,8 @@ impl Unit {
         let [a, b] = overlap(first, second, views.moved, side);
         let (mut of_a, mut of_b) = (vec![0.0; a.len()], vec![0.0; b.len()]);
         let flicker = compare_pair((&a, &mut of_a), (&b, &mut of_b), settings.steadiness);
-        let (_, width) = overlap_size(views.moved, side);
-        let (row, column) = views.moved;
-        let corners = [
-            (row.max(0), column.max(0)),
-            ((-row).max(0), (-column).max(0)),
-        ];
-        for ((part, corner), gradient) in [of_a, of_b].iter().zip(corners).zip(&mut gradients) {
-            add_rectangle(part, width, corner, side, gradient);
-        }
+        let [first, second] = &mut gradients;
+        add_overlap([&of_a, &of_b], views.moved, side, [first, second]);
         self.report = StyleReport {
             total: losses.total as f32 + settings.steadiness * flicker,
             content: losses.content as f32,
