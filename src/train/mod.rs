@@ -6,6 +6,9 @@
 //! and both times the target is the painting of the undisturbed piece, moved along: what flickers in the teacher's painting
 //! is no part of the target, and the two paintings are held together besides.
 //!
+//! A student that begins with its teacher's blocks and end learns the planes between them first, and then how its paintings
+//! look ([`Start`], `distil::strokes`): texture of the same kind and amount, and two views of the same thing alike.
+//!
 //! A network that was trained on many styles takes a new one from a painting, as numbers of its normalisations only:
 //! [`StyleTraining`].
 //!
