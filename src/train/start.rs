@@ -30,15 +30,19 @@ impl Start {
     /// A sentence that says what to choose.
     pub fn check(self, shape: &Shape) -> Result<(), String> {
         let config = shape.config;
+        let has_teachers_end = (config.width, config.detail, config.refine) == (32, 8, Some(9))
+            && config.upsampling == [Upsampling::Nearest; 2];
         match self {
             Self::Random if config.refine.is_some() => Err(
                 "a student that begins at random has no last convolution: add --refine 0".into(),
             ),
+            Self::Student if !has_teachers_end => {
+                Err("--from needs a student with its teacher's width and end, as one that began with --start teacher \
+                     has: others learn from paintings from the beginning"
+                    .into())
+            }
             // The end is taken over and never trained.
-            Self::Teacher | Self::Student
-                if (config.width, config.detail, config.refine) != (32, 8, Some(9))
-                    || config.upsampling != [Upsampling::Nearest; 2] =>
-            {
+            Self::Teacher if !has_teachers_end => {
                 Err("a student that begins with the teacher's layers has its width (--width 32) and its end \
                      (--detail 8 --upsampling nearest --refine 9): others begin with --start random --refine 0"
                     .into())
