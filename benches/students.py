@@ -124,8 +124,8 @@ def main() -> None:
         for style in range(arguments.styles):
             paintings: dict[str, list[np.ndarray]] = {}
             for quality in loss:
-                for number, photo in enumerate(arguments.photos):
-                    out = Path(folder) / f"{quality}-{number}.png"
+                for photo in arguments.photos:
+                    out = Path(folder) / "painting.png"
                     subprocess.run([PROGRAM, "image", photo, "-o", out, *named(quality, style),
                                     "--max-size", "512", "--overwrite", "--quiet"], check=True)
                     paintings.setdefault(quality, []).append(np.asarray(Image.open(out).convert("RGB")))

@@ -18,9 +18,9 @@ student() {
   planes=models/training/$name.planes
   shift
   train -o "$planes.safetensors" --entry 2 --detail 8 --refine 9 "$@"
-  train -o "models/training/$name.safetensors" --from "$planes.safetensors" --steps 6000 --crop 144 --steadiness 80
+  train -o "models/training/$name.safetensors" --from "$planes.safetensors" --steps 6000 --crop 144
   mv "models/training/$name.safetensors" "models/$name.safetensors"
-  rm -f "$planes.safetensors" "$planes.checkpoint" "models/training/$name.checkpoint"
+  rm -f "$planes.safetensors" "$planes".checkpoint "$planes".png "models/training/$name".checkpoint "models/training/$name".png
 }
 mkdir -p models/training
 student fine --blocks 6 --steps 24000

@@ -80,7 +80,7 @@ impl Settings {
         Self {
             batch: 2,
             rate: 1.5e-3,
-            steadiness: 150.0,
+            steadiness: 80.0,
             weights: Weights {
                 colors: 0.0,
                 octaves: [0.0; OCTAVES],

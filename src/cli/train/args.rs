@@ -120,7 +120,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "PIXELS", default_value_t = 192, value_parser = parse_crop, help_heading = "Training")]
     pub crop: usize,
 
-    /// How much it counts that two frames of the same thing are painted alike [default: 10; 20 with --style; 150 with --distil --from]
+    /// How much it counts that two frames of the same thing are painted alike [default: 10; 20 with --style; 80 with --distil --from]
     #[arg(long, value_name = "WEIGHT", help_heading = "Training")]
     pub steadiness: Option<f32>,
 

@@ -58,6 +58,28 @@ pub(crate) fn zeros(channels: usize) -> StyleParameters {
     }
 }
 
+/// A picture of noise, the engine in `f32`, and what it paints of it.
+fn painted_by_engine(
+    weights: &TransformWeights,
+    style: &StyleParameters,
+    (height, width): (usize, usize),
+    random: &mut Random,
+) -> (Vec<u8>, TransformEngine, Vec<f32>) {
+    let rgb: Vec<u8> = (0..3 * height * width)
+        .map(|_| random.below(256) as u8)
+        .collect();
+    let config = TransformConfig {
+        threads: 1,
+        precision: Precision::F32,
+        ..TransformConfig::default()
+    };
+    let mut engine = TransformEngine::new(weights, config).unwrap();
+    engine.set_style(style).unwrap();
+    let mut painted = vec![0.0; rgb.len()];
+    engine.paint_f32(&rgb, width, height, &mut painted).unwrap();
+    (rgb, engine, painted)
+}
+
 #[test]
 fn it_paints_what_the_engine_paints() {
     for shape in SHAPES {
@@ -65,20 +87,7 @@ fn it_paints_what_the_engine_paints() {
         let weights = random_network(shape, &mut random);
         let style = random_style(shape.style_channels(), &mut random);
         let (height, width) = (36, 44);
-        let rgb: Vec<u8> = (0..3 * height * width)
-            .map(|_| random.below(256) as u8)
-            .collect();
-        let config = TransformConfig {
-            threads: 1,
-            precision: Precision::F32,
-            ..TransformConfig::default()
-        };
-        let mut engine = TransformEngine::new(&weights, config).unwrap();
-        engine.set_style(&style).unwrap();
-        let mut expected = vec![0.0; rgb.len()];
-        engine
-            .paint_f32(&rgb, width, height, &mut expected)
-            .unwrap();
+        let (rgb, _, expected) = painted_by_engine(&weights, &style, (height, width), &mut random);
         let seen: Vec<f32> = rgb.iter().map(|value| f32::from(*value) / 255.0).collect();
         let network = FrozenNetwork::new(&weights).unwrap();
         let mut tape = FrozenTape::default();
@@ -166,20 +175,8 @@ fn an_end_paints_from_the_plane_what_the_engine_paints_from_the_picture() {
     let weights = random_network(SHAPES[0], &mut random);
     let style = random_style(SHAPES[0].style_channels(), &mut random);
     let (height, width) = (36, 44);
-    let rgb: Vec<u8> = (0..3 * height * width)
-        .map(|_| random.below(256) as u8)
-        .collect();
-    let config = TransformConfig {
-        threads: 1,
-        precision: Precision::F32,
-        ..TransformConfig::default()
-    };
-    let mut engine = TransformEngine::new(&weights, config).unwrap();
-    engine.set_style(&style).unwrap();
-    let mut expected = vec![0.0; rgb.len()];
-    engine
-        .paint_f32(&rgb, width, height, &mut expected)
-        .unwrap();
+    let (rgb, mut engine, expected) =
+        painted_by_engine(&weights, &style, (height, width), &mut random);
     let (mut before, mut behind) = (Vec::new(), Vec::new());
     engine
         .trunk(&rgb, width, height, [&mut before, &mut behind])
