@@ -4,8 +4,9 @@
 //! share of the input: 32 channels of a 3×3 layer's tap, or a whole kernel row of 9×9×3 (27 values; the five behind
 //! them meet zero weights). Tile loads take any distance between rows, so the patch is read as it lies: the distance
 //! is one pixel, and no input is ever rearranged. Two tiles of pixels times two of output channels are held at a time;
-//! a layer of 64 outputs takes them in two turns. A layer of fewer than 16 outputs makes several neighbouring pixels at
-//! once, whose kernels lie beside one another in the zeros of a wider one.
+//! a layer of 64 outputs takes them in two turns. A layer of at most 16 outputs makes several neighbouring pixels at
+//! once, whose kernels lie beside one another in the zeros of a wider one: so many that all four products are used where
+//! that multiplies no more zeros.
 //!
 //! Intrinsics for this unit are not stable, so this is the one module with assembly. The compiler never touches tile
 //! registers; they are configured before and released after each tile of the picture.
@@ -112,6 +113,20 @@ pub(super) unsafe fn release() {
     }
 }
 
+/// Neighbouring pixels that a layer of so many stored `channels` makes at once: 16 or 32 outputs, whichever multiplies less.
+fn pixels_at_once(channels: usize, weights: &ConvolutionWeights, stride: usize) -> usize {
+    let (kernel, inputs) = (weights.kernel_size, weights.in_channels);
+    let blocks = |pixels: usize| ((kernel + (pixels - 1) * stride) * inputs).div_ceil(TILE_VALUES);
+    let (few, many) = ((16 / channels).max(1), (32 / channels).max(1));
+    // Products of 16 outputs for as many pixels.
+    let (for_few, for_many) = (blocks(few) * many / few, blocks(many) * 2);
+    if for_many <= for_few && kernel * blocks(many) <= STEPS {
+        many
+    } else {
+        few
+    }
+}
+
 /// Weights of one convolution as tiles.
 pub(crate) struct TileConvolution {
     out_channels: usize,
@@ -141,7 +156,7 @@ impl TileConvolution {
             ref weight,
         } = *weights;
         let channels = own.next_power_of_two();
-        let pixels_at_once = (16 / channels).max(1);
+        let pixels_at_once = pixels_at_once(channels, weights, stride);
         // Pixels further right see the same run, as much later as they are apart.
         let reach = kernel + (pixels_at_once - 1) * stride;
         let convolution = Self::from_rows(
@@ -404,9 +419,8 @@ mod tests {
             seed in 0_u64..1000,
         ) {
             let stored = outputs.next_power_of_two();
-            let at_once = (16 / stored).max(1);
-            let reach = kernel + (at_once - 1) * stride;
-            prop_assume!(kernel * (reach * inputs).div_ceil(TILE_VALUES) <= STEPS);
+            let few = (16 / stored).max(1);
+            prop_assume!(kernel * ((kernel + (few - 1) * stride) * inputs).div_ceil(TILE_VALUES) <= STEPS);
             if !InstructionSet::Amx.is_available() {
                 return Ok(());
             }
@@ -417,7 +431,8 @@ mod tests {
                 weight: noise(seed, outputs * inputs * kernel * kernel),
             };
             let convolution = TileConvolution::new(&weights, stride);
-            prop_assert_eq!(convolution.pixels_at_once(), at_once);
+            let at_once = convolution.pixels_at_once();
+            prop_assert!([16, 32, 64].contains(&(at_once * stored)));
             let pixels = units * at_once;
             let row_values = ((pixels - 1) * stride + kernel) * inputs;
             let mut patch = vec![bf16::ZERO; kernel * row_values + SLACK];
