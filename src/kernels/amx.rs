@@ -6,7 +6,8 @@
 //! is one pixel, and no input is ever rearranged. Two tiles of pixels times two of output channels are held at a time;
 //! a layer of 64 outputs takes them in two turns. A layer of at most 16 outputs makes several neighbouring pixels at
 //! once, whose kernels lie beside one another in the zeros of a wider one: so many that all four products are used where
-//! that multiplies no more zeros.
+//! that multiplies no more zeros. Outputs that are blocks of 2×2 pixels are made as two rows, each of which lies in memory
+//! as it will in the tensor.
 //!
 //! Intrinsics for this unit are not stable, so this is the one module with assembly. The compiler never touches tile
 //! registers; they are configured before and released after each tile of the picture.
@@ -113,14 +114,20 @@ pub(super) unsafe fn release() {
     }
 }
 
-/// Neighbouring pixels that a layer of so many stored `channels` makes at once: 16 or 32 outputs, whichever multiplies less.
-fn pixels_at_once(channels: usize, weights: &ConvolutionWeights, stride: usize) -> usize {
+/// Neighbouring pixels that a layer of so many stored `channels` makes at once: 16 or 32 outputs, whichever multiplies less,
+/// and 32 if they are blocks.
+fn pixels_at_once(
+    channels: usize,
+    weights: &ConvolutionWeights,
+    stride: usize,
+    blocks_of_pixels: bool,
+) -> usize {
     let (kernel, inputs) = (weights.kernel_size, weights.in_channels);
     let blocks = |pixels: usize| ((kernel + (pixels - 1) * stride) * inputs).div_ceil(TILE_VALUES);
     let (few, many) = ((16 / channels).max(1), (32 / channels).max(1));
     // Products of 16 outputs for as many pixels.
     let (for_few, for_many) = (blocks(few) * many / few, blocks(many) * 2);
-    if for_many <= for_few && kernel * blocks(many) <= STEPS {
+    if blocks_of_pixels || for_many <= for_few && kernel * blocks(many) <= STEPS {
         many
     } else {
         few
@@ -131,6 +138,8 @@ fn pixels_at_once(channels: usize, weights: &ConvolutionWeights, stride: usize) 
 pub(crate) struct TileConvolution {
     out_channels: usize,
     pixels_at_once: usize,
+    /// Whether outputs are blocks of 2×2 pixels, whose rows are written apart.
+    blocks: bool,
     /// Bytes from one output pixel's input to the next one's.
     step: usize,
     /// Kernel row and byte offset in it of each step.
@@ -147,8 +156,9 @@ pub(crate) struct TileConvolution {
 }
 
 impl TileConvolution {
-    /// Packs `weights`, of 3, 4, 8, 16, 32 or 64 output channels; three are stored as four, the last of them zero.
-    pub(crate) fn new(weights: &ConvolutionWeights, stride: usize) -> Self {
+    /// Packs `weights`, of 3, 4, 8, 16, 32 or 64 output channels; three are stored as four, the last of them zero. Whether
+    /// they are `blocks` of 2×2 pixels (of 16 channels on) is for the order in memory.
+    pub(crate) fn new(weights: &ConvolutionWeights, stride: usize, blocks: bool) -> Self {
         let ConvolutionWeights {
             out_channels: own,
             in_channels,
@@ -156,7 +166,7 @@ impl TileConvolution {
             ref weight,
         } = *weights;
         let channels = own.next_power_of_two();
-        let pixels_at_once = pixels_at_once(channels, weights, stride);
+        let pixels_at_once = pixels_at_once(channels, weights, stride, blocks);
         // Pixels further right see the same run, as much later as they are apart.
         let reach = kernel + (pixels_at_once - 1) * stride;
         let convolution = Self::from_rows(
@@ -165,7 +175,14 @@ impl TileConvolution {
             reach * in_channels,
             pixels_at_once * stride * in_channels,
             |o, y, value| {
-                let (pixel, o) = (o / channels, o % channels);
+                let (pixel, o) = if blocks {
+                    // `[row in the block][pixel][column in the block][channel]`.
+                    let half = channels / 2;
+                    let (row, inside) = (o / (half * pixels_at_once), o % (half * pixels_at_once));
+                    (inside / half, row * half + inside % half)
+                } else {
+                    (o / channels, o % channels)
+                };
                 let (x, i) = (value / in_channels, value % in_channels);
                 match x.checked_sub(pixel * stride) {
                     Some(x) if x < kernel && o < own => {
@@ -177,6 +194,7 @@ impl TileConvolution {
         );
         Self {
             pixels_at_once,
+            blocks,
             ..convolution
         }
     }
@@ -214,25 +232,31 @@ impl TileConvolution {
         Self {
             out_channels,
             pixels_at_once: 1,
+            blocks: false,
             step: step * 2,
             steps,
             packed: AlignedBuffer::from_bytes(&packed),
         }
     }
 
-    /// 32 pixels of 16 channels, or of those 32 that `turn` counts.
+    /// 32 pixels of 16 channels, or of those 32 that `turn` counts: `out_row` bytes from one pixel's to the next one's,
+    /// `second_block` from 16 channels to the other 16.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    unsafe fn pair(&self, input: *const u8, offsets: &[usize; STEPS], turn: usize, out: *mut f32) {
+    unsafe fn pair(
+        &self,
+        input: *const u8,
+        offsets: &[usize; STEPS],
+        turn: usize,
+        (out, out_row, second_block): (*mut f32, usize, usize),
+    ) {
         let second_input = TILE_PIXELS * self.step;
-        let out_row = self.out_channels * 4;
         let second_out = TILE_PIXELS * out_row;
         // SAFETY: the tile registers are configured; every step's rows lie inside the patch and its slack, the weights
         // hold 1024 bytes per step and block, and `out` has room for 32 pixels.
         unsafe {
             let weights = self.packed.as_ptr::<u8>();
             let weights = weights.add(turn * self.steps.len() * 2 * TILE_BYTES);
-            let out = out.add(turn * 32);
             if self.out_channels >= 32 {
                 std::arch::asm!(
                     "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
@@ -253,10 +277,12 @@ impl TileConvolution {
                     "cmp {offsets}, {end}",
                     "jne 2b",
                     "tilestored [{out} + {out_row}], tmm0",
-                    "tilestored [{out} + {out_row} + 64], tmm1",
+                    "lea {a}, [{out} + {second_block}]",
+                    "tilestored [{a} + {out_row}], tmm1",
                     "add {out}, {second_out}",
                     "tilestored [{out} + {out_row}], tmm2",
-                    "tilestored [{out} + {out_row} + 64], tmm3",
+                    "lea {a}, [{out} + {second_block}]",
+                    "tilestored [{a} + {out_row}], tmm3",
                     a = out(reg) _,
                     offsets = inout(reg) offsets.as_ptr() => _,
                     end = in(reg) offsets.as_ptr().add(self.steps.len()),
@@ -267,6 +293,7 @@ impl TileConvolution {
                     line = in(reg) 64_usize,
                     out = inout(reg) out => _,
                     out_row = in(reg) out_row,
+                    second_block = in(reg) second_block,
                     second_out = in(reg) second_out,
                     options(nostack),
                 );
@@ -312,7 +339,7 @@ impl TileConvolution {
         _input: *const u8,
         _offsets: &[usize; STEPS],
         _turn: usize,
-        _out: *mut f32,
+        _out: (*mut f32, usize, usize),
     ) {
         unreachable!("not available on this architecture")
     }
@@ -322,6 +349,7 @@ impl RowConvolution for TileConvolution {
     type Format = Bf16;
     const OVERRUNS: bool = true;
     const ROWS: usize = 1;
+    const BLOCK_ROWS: bool = true;
 
     fn out_channels(&self) -> usize {
         self.out_channels
@@ -351,22 +379,30 @@ impl RowConvolution for TileConvolution {
         row_values: usize,
         pixels: usize,
         out: *mut f32,
-        _out_stride: usize,
+        out_stride: usize,
         _work: *mut f32,
     ) {
         let mut offsets = [0; STEPS];
         for (offset, (row, inside)) in offsets.iter_mut().zip(&self.steps) {
             *offset = row * row_values * 2 + inside;
         }
+        let turns = self.out_channels.div_ceil(32);
+        // Values of one output pixel in a row, from a turn to the next, and from 16 channels to the other 16.
+        let (outputs, next_turn, second_block) = match (self.blocks, turns) {
+            (false, _) => (self.out_channels, 32, 16),
+            (true, 1) => (self.out_channels / 2, 0, out_stride),
+            (true, _) => (self.out_channels / 2, out_stride, 16),
+        };
         for first in (0..pixels).step_by(2 * TILE_PIXELS) {
-            for turn in 0..self.out_channels.div_ceil(32) {
+            for turn in 0..turns {
                 // SAFETY: up to 31 pixels too many are read from the slack and written to it.
                 unsafe {
+                    let out = out.add(first * outputs + turn * next_turn);
                     self.pair(
                         input.add(first * self.step),
                         &offsets,
                         turn,
-                        out.add(first * self.out_channels),
+                        (out, outputs * 4, second_block * 4),
                     )
                 };
             }
@@ -377,7 +413,7 @@ impl RowConvolution for TileConvolution {
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::*;
-    use crate::kernels::convolution::SLACK;
+    use crate::kernels::convolution::{OVERRUN, SLACK};
     use crate::kernels::instruction_set::{InstructionSet, Kernel};
     use crate::kernels::reference::noise;
     use half::bf16;
@@ -390,6 +426,7 @@ mod tests {
         row_values: usize,
         units: usize,
         out: &'a mut [f32],
+        out_stride: usize,
     }
 
     impl Kernel for Row<'_> {
@@ -401,8 +438,14 @@ mod tests {
             unsafe {
                 self.convolution.begin();
                 let work = std::ptr::null_mut();
-                self.convolution
-                    .row::<S>(input, self.row_values, self.units, out, 0, work);
+                self.convolution.row::<S>(
+                    input,
+                    self.row_values,
+                    self.units,
+                    out,
+                    self.out_stride,
+                    work,
+                );
                 self.convolution.end();
             }
         }
@@ -416,10 +459,12 @@ mod tests {
             kernel in select(vec![3_usize, 5, 9]),
             stride in 1_usize..3,
             units in 1_usize..70,
+            blocks in any::<bool>(),
             seed in 0_u64..1000,
         ) {
             let stored = outputs.next_power_of_two();
-            let few = (16 / stored).max(1);
+            let blocks = blocks && stored >= 16;
+            let few = if blocks { (32 / stored).max(1) } else { (16 / stored).max(1) };
             prop_assume!(kernel * ((kernel + (few - 1) * stride) * inputs).div_ceil(TILE_VALUES) <= STEPS);
             if !InstructionSet::Amx.is_available() {
                 return Ok(());
@@ -430,7 +475,7 @@ mod tests {
                 kernel_size: kernel,
                 weight: noise(seed, outputs * inputs * kernel * kernel),
             };
-            let convolution = TileConvolution::new(&weights, stride);
+            let convolution = TileConvolution::new(&weights, stride, blocks);
             let at_once = convolution.pixels_at_once();
             prop_assert!([16, 32, 64].contains(&(at_once * stored)));
             let pixels = units * at_once;
@@ -439,12 +484,19 @@ mod tests {
             for (value, noise) in patch.iter_mut().zip(noise(seed + 1, kernel * row_values)) {
                 *value = bf16::from_f32(noise);
             }
+            let out_stride = pixels * stored / 2 + OVERRUN;
             let mut out = vec![0.0; pixels * stored + SLACK];
-            let row = Row { convolution: &convolution, patch: &patch, row_values, units, out: &mut out };
+            let row = Row { convolution: &convolution, patch: &patch, row_values, units, out: &mut out, out_stride };
             // SAFETY: the set is available.
             unsafe { InstructionSet::Amx.run(row) };
-            for (pixel, out) in out.chunks_exact(stored).take(pixels).enumerate() {
-                for (o, &out) in out.iter().enumerate() {
+            for pixel in 0..pixels {
+                for o in 0..stored {
+                    let half = stored / 2;
+                    let out = if blocks {
+                        out[o / half * out_stride + pixel * half + o % half]
+                    } else {
+                        out[pixel * stored + o]
+                    };
                     let mut sum = 0.0_f64;
                     for at in 0..if o < outputs { kernel * kernel * inputs } else { 0 } {
                         let (y, x, i) = (at / inputs / kernel, at / inputs % kernel, at % inputs);

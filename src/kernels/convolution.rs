@@ -16,6 +16,8 @@ pub(crate) trait RowConvolution: Sync {
     const OVERRUNS: bool;
     /// Rows that are made at once.
     const ROWS: usize;
+    /// Whether outputs that are blocks of 2×2 pixels are made as two rows, `out_stride` values apart.
+    const BLOCK_ROWS: bool = false;
 
     /// Output channels.
     fn out_channels(&self) -> usize;
@@ -66,6 +68,9 @@ pub(crate) const WORK: usize = WinogradConvolution::WORK;
 /// outputs.
 pub(crate) const SLACK: usize = 32 * 64 * 2;
 
+/// Values that a convolution of 2×2 blocks may write behind each of its rows: 31 times 32.
+pub(crate) const OVERRUN: usize = 1024;
+
 /// How a layer is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
@@ -86,11 +91,11 @@ pub(crate) enum Convolution {
 }
 
 impl Convolution {
-    /// Packs `weights`, whose output channels must be a multiple of 16; for [`Method::Int8`] see
+    /// Packs `weights`, whose output channels must be a multiple of 16 and may be `blocks` of 2×2 pixels; for [`Method::Int8`] see
     /// [`quantise`](super::quantise).
     pub(crate) fn new(
         weights: &ConvolutionWeights,
-        stride: usize,
+        (stride, blocks): (usize, bool),
         method: Method,
         set: InstructionSet,
     ) -> Self {
@@ -101,7 +106,7 @@ impl Convolution {
             Method::F32 => Self::F32(DirectConvolution::new(weights, stride, set)),
             Method::Bf16 => Self::Bf16(DirectConvolution::new(weights, stride, set)),
             Method::Int8 => Self::Int8(DirectConvolution::new(weights, stride, set)),
-            Method::Tiles => Self::Tiles(TileConvolution::new(weights, stride)),
+            Method::Tiles => Self::Tiles(TileConvolution::new(weights, stride, blocks)),
         }
     }
 }

@@ -290,7 +290,6 @@ impl TransformEngine {
         };
         let target = Target::Blocks {
             data: expanded_half,
-            storage,
             width: quarter,
             channels: half,
         };
@@ -306,7 +305,6 @@ impl TransformEngine {
             } else {
                 raw
             },
-            storage,
             width: plan.plane(2).1,
             channels: stored_channels(full),
         };

@@ -43,6 +43,12 @@ pub(crate) fn stored_channels(channels: usize) -> usize {
     channels.max(4)
 }
 
+/// A layer's stride, and whether its outputs are blocks of 2×2 pixels.
+fn order(shape: NetworkShape, layer: usize) -> (usize, bool) {
+    let layer = shape.layer(layer);
+    (layer.stride, layer.upsample.is_some())
+}
+
 /// How a set computes in a precision.
 fn method(
     precision: Precision,
@@ -106,12 +112,12 @@ impl PackedNetwork {
             let packed = unpacked
                 .iter()
                 .enumerate()
-                .map(|(i, layer)| Convolution::new(layer, shape.layer(i).stride, method, set));
+                .map(|(i, layer)| Convolution::new(layer, order(shape, i), method, set));
             layers = packed.collect();
             unpacked = Vec::new();
         }
         let last = shape.last_kernel.map(|_| match method {
-            Method::Tiles => LastLayer::Tiles(Convolution::new(last, 1, method, set)),
+            Method::Tiles => LastLayer::Tiles(Convolution::new(last, (1, false), method, set)),
             _ => LastLayer::Lanes(LastConvolution::new(last)),
         });
         let fixed = (0..shape.layers()).map(|layer| fixed(weights, layer, &first_units));
@@ -156,7 +162,7 @@ impl PackedNetwork {
                 self.quantisers[layer] = quantiser;
                 Convolution::Int8(quantised(weights, stride, &quantiser, self.set))
             } else {
-                Convolution::new(weights, stride, Method::Bf16, self.set)
+                Convolution::new(weights, order(self.shape, layer), Method::Bf16, self.set)
             };
             self.layers.push(packed);
         }

@@ -1,7 +1,7 @@
 //! One layer over one tile: fill the patch, convolve row by row, gather statistics, store.
 
 use super::aligned::AlignedBuffer;
-use super::convolution::{Convolution, RowConvolution};
+use super::convolution::{Convolution, OVERRUN, RowConvolution};
 use super::format::Format;
 use super::instruction_set::Kernel;
 use super::last::LastConvolution;
@@ -43,10 +43,10 @@ pub(crate) enum Target {
         storage: Storage,
         width: usize,
     },
-    /// Each output pixel is a 2×2 block of a plane twice as large, of `channels` each; `F32` or `F16`.
+    /// Each output pixel is a 2×2 block of a plane twice as large, of `channels` each; half precision from the matrix unit,
+    /// else `f32`.
     Blocks {
         data: *mut u8,
-        storage: Storage,
         width: usize,
         channels: usize,
     },
@@ -151,7 +151,11 @@ impl ConvolutionTile<'_> {
             let mut sums = LaneSums::new();
             convolution.begin();
             let values = pixels * outputs;
-            let row_stride = pixels.next_multiple_of(4) * outputs;
+            let row_stride = if C::BLOCK_ROWS {
+                (values / 2).next_multiple_of(16) + OVERRUN
+            } else {
+                pixels.next_multiple_of(4) * outputs
+            };
             for y in tile.rows.clone() {
                 let patch_row = (y - tile.rows.start) * pass.tiling.stride;
                 let input = patch.add(patch_row * row_values * C::Format::BYTES);
@@ -195,15 +199,15 @@ impl ConvolutionTile<'_> {
                     }
                     Target::Blocks {
                         data,
-                        storage,
                         width,
                         channels,
                     } => {
                         let at = [0, 1].map(|below| ((2 * y + below) * width + x) * 2 * channels);
-                        if S::DOTS && storage == Storage::F16 {
-                            let halves = work.cast::<f16>();
-                            sums.add_row::<S, f16>(row, values, halves);
-                            copy_rows_of_blocks(halves, data.cast(), at, channels, pixels);
+                        if C::BLOCK_ROWS {
+                            for (below, at) in at.into_iter().enumerate() {
+                                let row = row.add(below * row_stride);
+                                sums.add_row::<S, f16>(row, values / 2, data.cast::<f16>().add(at));
+                            }
                         } else {
                             sums.add_row::<S, ()>(row, values, std::ptr::null_mut());
                             copy_rows_of_blocks(row, data.cast(), at, channels, pixels);
@@ -220,9 +224,9 @@ impl ConvolutionTile<'_> {
 
 /// Both rows of `pixels` blocks of 2×2 pixels, to the places `at` of `out`.
 #[inline(always)]
-unsafe fn copy_rows_of_blocks<T: Copy>(
-    row: *const T,
-    out: *mut T,
+unsafe fn copy_rows_of_blocks(
+    row: *const f32,
+    out: *mut f32,
     at: [usize; 2],
     channels: usize,
     pixels: usize,
@@ -232,9 +236,9 @@ unsafe fn copy_rows_of_blocks<T: Copy>(
         unsafe {
             let (row, out) = (row.add(below * 2 * channels), out.add(at));
             match channels {
-                16 => copy_blocks::<T, 32>(row, out, pixels),
-                8 => copy_blocks::<T, 16>(row, out, pixels),
-                4 => copy_blocks::<T, 8>(row, out, pixels),
+                16 => copy_blocks::<32>(row, out, pixels),
+                8 => copy_blocks::<16>(row, out, pixels),
+                4 => copy_blocks::<8>(row, out, pixels),
                 _ => unreachable!("no layer has this block"),
             }
         }
@@ -243,16 +247,16 @@ unsafe fn copy_rows_of_blocks<T: Copy>(
 
 /// Every other run of `HALF` values, packed.
 #[inline(always)]
-unsafe fn copy_blocks<T: Copy, const HALF: usize>(row: *const T, out: *mut T, pixels: usize) {
+unsafe fn copy_blocks<const HALF: usize>(row: *const f32, out: *mut f32, pixels: usize) {
     for pixel in 0..pixels {
         // SAFETY: the caller's rows hold `2 * HALF` and `HALF` values per pixel.
         unsafe {
             let block = row
                 .add(2 * HALF * pixel)
-                .cast::<[T; HALF]>()
+                .cast::<[f32; HALF]>()
                 .read_unaligned();
             out.add(HALF * pixel)
-                .cast::<[T; HALF]>()
+                .cast::<[f32; HALF]>()
                 .write_unaligned(block);
         }
     }

@@ -81,8 +81,9 @@ impl Tiling {
         pixels: usize,
         quantum: usize,
     ) -> Self {
-        // Whole pieces of four rows suit every convolution.
-        let rows = height.div_ceil(12).clamp(4, 16).next_multiple_of(4);
+        // Whole pieces of four rows suit every convolution; a large kernel's patch has many more rows than its tile.
+        let most = if kernel > 5 { 32 } else { 16 };
+        let rows = height.div_ceil(12).clamp(4, most).next_multiple_of(4);
         let patch_rows = (rows - 1) * stride + kernel;
         let columns = (pixels / patch_rows).saturating_sub(kernel) / stride + 1;
         let parts = width.div_ceil(columns.max(quantum));
