@@ -1,5 +1,6 @@
 //! The loss network wherever it runs: what the losses need of it.
 
+use half::{bf16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
 
 use crate::{
@@ -78,7 +79,10 @@ pub(super) trait Features: Send {
 pub(super) struct OnProcessor {
     network: LossNetwork,
     tape: Tape,
-    kept: Vec<Vec<f32>>,
+    /// Of the last pass.
+    pixels: usize,
+    /// In half of the bytes: of large pictures they are a fifth of the memory.
+    kept: Vec<Vec<bf16>>,
 }
 
 impl OnProcessor {
@@ -86,6 +90,7 @@ impl OnProcessor {
         Self {
             network,
             tape: Tape::default(),
+            pixels: 0,
             kept: Vec::new(),
         }
     }
@@ -110,6 +115,12 @@ impl Features for OnProcessor {
         size: (usize, usize),
         wanted: &[usize],
     ) -> Result<(), StylizeError> {
+        let pixels = size.0 * size.1;
+        // Half of a large picture in one piece, then the whole in many: the tape would stay as long as it was.
+        if 2 * pixels < self.pixels {
+            self.tape = Tape::default();
+        }
+        self.pixels = pixels;
         self.network.forward(&mut self.tape, input, size, wanted);
         Ok(())
     }
@@ -140,7 +151,10 @@ impl Features for OnProcessor {
     }
 
     fn keep(&mut self, layer: usize) -> usize {
-        self.kept.push(self.tape.features(layer).to_vec());
+        let features = self.tape.features(layer);
+        let mut kept = vec![bf16::ZERO; features.len()];
+        kept.convert_from_f32_slice(features);
+        self.kept.push(kept);
         self.kept.len() - 1
     }
 
@@ -159,6 +173,7 @@ impl Features for OnProcessor {
             network,
             tape,
             kept: features_kept,
+            ..
         } = self;
         let mut content = 0.0;
         let add = |number: usize, features: &[f32], gradient: &mut [f32]| {
@@ -192,7 +207,7 @@ impl Features for OnProcessor {
 
 /// scale · Σ (F − target)² over the features that count, and its gradient.
 fn add_difference(
-    (features, target): (&[f32], &[f32]),
+    (features, target): (&[f32], &[bf16]),
     counts: Option<&[f32]>,
     scale: f64,
     gradient: &mut [f32],
@@ -205,10 +220,13 @@ fn add_difference(
         .zip(gradient.par_chunks_mut(PIECE))
         .enumerate()
         .map(|(piece, ((features, target), gradient))| {
+            let mut wide = [0.0; PIECE];
+            let wide = &mut wide[..target.len()];
+            target.convert_to_f32_slice(wide);
             let mut sum = 0.0_f32;
             let counted = |i: usize| counts.map_or(1.0, |c| c[(piece * PIECE + i) % c.len()]);
-            for (i, ((f, t), g)) in features.iter().zip(target).zip(gradient).enumerate() {
-                let (d, c) = (f - t, counted(i));
+            for (i, ((f, t), g)) in features.iter().zip(wide).zip(gradient).enumerate() {
+                let (d, c) = (f - *t, counted(i));
                 sum += c * d * d;
                 *g += slope * c * d;
             }

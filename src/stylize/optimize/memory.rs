@@ -8,7 +8,7 @@ const HISTORY: (usize, usize) = (4, 10);
 /// Bytes that features and their gradient take for each pixel worked on at once.
 const FEATURE_BYTES: usize = 1350;
 /// Bytes that everything else takes for each pixel of the canvas, without the steps that L-BFGS remembers.
-const CANVAS_BYTES: usize = 256;
+const CANVAS_BYTES: usize = 192;
 /// Bytes of a remembered step for each pixel: two pictures.
 const STEP_BYTES: usize = 24;
 /// Bytes of the loss network and the program.

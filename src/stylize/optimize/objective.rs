@@ -42,15 +42,16 @@ pub struct LossWeights {
 }
 
 impl Default for LossWeights {
-    /// What was found to paint every surface and to keep faces, from 200 pixels on. The last convolutions of a block make
-    /// strokes, the first ones a maze of lines; those of the fourth block and after lose faces (`benches/optimize.md`).
+    /// What was found to paint every surface and to keep faces of 75 pixels. Of the style's layers the last convolutions of a
+    /// block make strokes, the first ones a maze of lines, and those of the fourth block and after lose faces; the content's
+    /// second layer keeps eyes and mouths where they are (`benches/optimize.md`).
     fn default() -> Self {
         Self {
             content: 1.0,
             style: 10.0,
-            variation: 6.0,
+            variation: 8.0,
             temporal: 100.0,
-            content_layers: layers(&[("relu4_2", 1.0)]),
+            content_layers: layers(&[("relu4_2", 1.0), ("relu2_2", 0.7)]),
             style_layers: layers(&[("relu1_1", 0.6), ("relu2_2", 0.2), ("relu3_3", 0.2)]),
         }
     }
