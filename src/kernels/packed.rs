@@ -15,7 +15,7 @@ use super::{InstructionSet, KernelError, Precision};
 pub(crate) enum LastLayer {
     /// Pixels in vector lanes, `f32`.
     Lanes(LastConvolution),
-    /// Four pixels at once in the matrix unit.
+    /// Several pixels at once in the matrix unit.
     Tiles(Convolution),
 }
 
