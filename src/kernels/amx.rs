@@ -4,7 +4,7 @@
 //! share of the input: 32 channels of a 3×3 layer's tap, or a whole kernel row of 9×9×3 (27 values; the five behind
 //! them meet zero weights). Tile loads take any distance between rows, so the patch is read as it lies: the distance
 //! is one pixel, and no input is ever rearranged. Two tiles of pixels times two of output channels are held at a time;
-//! a layer of 64 outputs takes them in two turns. A layer of at most 16 outputs makes several neighbouring pixels at
+//! a layer of 64 outputs takes them in two turns. A layer of at most 16 outputs may make several neighbouring pixels at
 //! once, whose kernels lie beside one another in the zeros of a wider one: so many that all four products are used where
 //! that multiplies no more zeros. Outputs that are blocks of 2×2 pixels are made as two rows, each of which lies in memory
 //! as it will in the tensor.
@@ -114,8 +114,8 @@ pub(super) unsafe fn release() {
     }
 }
 
-/// Neighbouring pixels that a layer of so many stored `channels` makes at once: 16 or 32 outputs, whichever multiplies less,
-/// and 32 if they are blocks.
+/// Neighbouring pixels that a layer of so many stored `channels` makes at once: 16 or 32 outputs, whichever multiplies less
+/// (32 where both do the same), and at least 32 if they are blocks.
 fn pixels_at_once(
     channels: usize,
     weights: &ConvolutionWeights,
@@ -125,9 +125,9 @@ fn pixels_at_once(
     let (kernel, inputs) = (weights.kernel_size, weights.in_channels);
     let blocks = |pixels: usize| ((kernel + (pixels - 1) * stride) * inputs).div_ceil(TILE_VALUES);
     let (few, many) = ((16 / channels).max(1), (32 / channels).max(1));
-    // Products of 16 outputs for as many pixels.
-    let (for_few, for_many) = (blocks(few) * many / few, blocks(many) * 2);
-    if blocks_of_pixels || for_many <= for_few && kernel * blocks(many) <= STEPS {
+    // Products of 16 outputs for as many pixels: one for each block of few, two of many.
+    let fewer = blocks(many) * 2 <= blocks(few) * many / few;
+    if blocks_of_pixels || many == few || fewer && kernel * blocks(many) <= STEPS {
         many
     } else {
         few
@@ -239,8 +239,8 @@ impl TileConvolution {
         }
     }
 
-    /// 32 pixels of 16 channels, or of those 32 that `turn` counts: `out_row` bytes from one pixel's to the next one's,
-    /// `second_block` from 16 channels to the other 16.
+    /// 32 units (of one pixel, or several at once) of 16 outputs, or of those 32 that `turn` counts: `out_row` bytes from one
+    /// unit's to the next one's, `second_block` from 16 outputs to the other 16.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn pair(
@@ -253,7 +253,7 @@ impl TileConvolution {
         let second_input = TILE_PIXELS * self.step;
         let second_out = TILE_PIXELS * out_row;
         // SAFETY: the tile registers are configured; every step's rows lie inside the patch and its slack, the weights
-        // hold 1024 bytes per step and block, and `out` has room for 32 pixels.
+        // hold 1024 bytes per step and block, and `out` has room for 32 units.
         unsafe {
             let weights = self.packed.as_ptr::<u8>();
             let weights = weights.add(turn * self.steps.len() * 2 * TILE_BYTES);
@@ -395,7 +395,7 @@ impl RowConvolution for TileConvolution {
         };
         for first in (0..pixels).step_by(2 * TILE_PIXELS) {
             for turn in 0..turns {
-                // SAFETY: up to 31 pixels too many are read from the slack and written to it.
+                // SAFETY: up to 31 units too many are read from the slack and written behind the row or both rows.
                 unsafe {
                     let out = out.add(first * outputs + turn * next_turn);
                     self.pair(

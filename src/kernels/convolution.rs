@@ -44,6 +44,9 @@ pub(crate) trait RowConvolution: Sync {
 
     /// [`RowConvolution::ROWS`] rows of raw outputs, `[pixels][out_channels]` each, to `out`, `out_stride` values apart.
     ///
+    /// Of outputs that are blocks of 2×2 pixels a convolution with [`RowConvolution::BLOCK_ROWS`] makes two rows,
+    /// `out_stride` values apart, and writes up to [`OVERRUN`] values behind each.
+    ///
     /// `input` is the patch row where the kernel's first row lies, `row_values` the length of a patch row.
     ///
     /// # Safety
@@ -91,8 +94,8 @@ pub(crate) enum Convolution {
 }
 
 impl Convolution {
-    /// Packs `weights`, whose output channels must be a multiple of 16 and may be `blocks` of 2×2 pixels; for [`Method::Int8`] see
-    /// [`quantise`](super::quantise).
+    /// Packs `weights`, whose outputs may be `blocks` of 2×2 pixels; channels are a multiple of 16 but for
+    /// [`Method::Tiles`]. For [`Method::Int8`] see [`quantise`](super::quantise).
     pub(crate) fn new(
         weights: &ConvolutionWeights,
         (stride, blocks): (usize, bool),

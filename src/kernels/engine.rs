@@ -225,7 +225,7 @@ impl TransformEngine {
         for scratch in &mut self.scratch {
             scratch.patch.reserve(patch * 4);
             scratch.row.reserve(row * 4);
-            scratch.work.reserve((WORK * 4).max(row));
+            scratch.work.reserve(WORK * 4);
         }
         self.partials.resize(partials, Moments::default());
         plan

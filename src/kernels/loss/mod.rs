@@ -106,7 +106,7 @@ impl LossNetwork {
         reach
     }
 
-    /// Runs `input` (`[channels][height][width]`) up to the last of the layers `wanted` (ascending numbers), whose
+    /// Runs `input` (`[channels][height][width]`) up to the last of the layers `wanted` (numbers), whose
     /// features [`Tape::features`] then holds.
     ///
     /// # Panics

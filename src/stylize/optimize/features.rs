@@ -61,8 +61,8 @@ pub(super) trait Features: Send {
     /// Keeps the features of a layer for [`Term::Content`]; they may be gone from the layer until the next pass.
     fn keep(&mut self, layer: usize) -> usize;
 
-    /// Forgets what was kept.
-    fn forget(&mut self);
+    /// Forgets what was kept. Passes that follow have `pixels` at most: what larger ones have taken is given back.
+    fn begin(&mut self, pixels: usize);
 
     /// The gradient of `terms` by the input of the last pass (which wanted the same layers), written to `gradient`;
     /// returns the sum of the content terms. `matrices` are those that terms name.
@@ -75,12 +75,15 @@ pub(super) trait Features: Send {
     ) -> Result<f64, StylizeError>;
 }
 
+/// Pixels for which a tape may be longer than it need be (180 MB), so that the pictures of a film use the same one.
+const SPARE_PIXELS: usize = 1 << 17;
+
 /// The processor's kernels.
 pub(super) struct OnProcessor {
     network: LossNetwork,
     tape: Tape,
-    /// Of the last pass.
-    pixels: usize,
+    /// Of the largest pass that the tape has seen.
+    largest: usize,
     /// In half of the bytes: of large pictures they are a fifth of the memory.
     kept: Vec<Vec<bf16>>,
 }
@@ -90,7 +93,7 @@ impl OnProcessor {
         Self {
             network,
             tape: Tape::default(),
-            pixels: 0,
+            largest: 0,
             kept: Vec::new(),
         }
     }
@@ -115,12 +118,7 @@ impl Features for OnProcessor {
         size: (usize, usize),
         wanted: &[usize],
     ) -> Result<(), StylizeError> {
-        let pixels = size.0 * size.1;
-        // Half of a large picture in one piece, then the whole in many: the tape would stay as long as it was.
-        if 2 * pixels < self.pixels {
-            self.tape = Tape::default();
-        }
-        self.pixels = pixels;
+        self.largest = self.largest.max(size.0 * size.1);
         self.network.forward(&mut self.tape, input, size, wanted);
         Ok(())
     }
@@ -158,8 +156,13 @@ impl Features for OnProcessor {
         self.kept.len() - 1
     }
 
-    fn forget(&mut self) {
+    fn begin(&mut self, pixels: usize) {
         self.kept.clear();
+        // Half of a large picture in one piece, then the whole in many: the tape would stay as long as it was.
+        if self.largest > pixels + SPARE_PIXELS {
+            self.tape = Tape::default();
+            self.largest = 0;
+        }
     }
 
     fn backward(
@@ -312,7 +315,7 @@ where
         self.network.keep(layer)
     }
 
-    fn forget(&mut self) {
+    fn begin(&mut self, _pixels: usize) {
         self.network.forget();
     }
 

@@ -7,8 +7,9 @@ use super::{canvas::Size, tiles::Tiles};
 const HISTORY: (usize, usize) = (4, 10);
 /// Bytes that features and their gradient take for each pixel worked on at once.
 const FEATURE_BYTES: usize = 1350;
-/// Bytes that everything else takes for each pixel of the canvas, without the steps that L-BFGS remembers.
-const CANVAS_BYTES: usize = 192;
+/// Bytes that everything else takes for each pixel of the canvas, without the steps that L-BFGS remembers: 112 and the
+/// content's features, 80, in tiles that overlap by up to two fifths.
+const CANVAS_BYTES: usize = 224;
 /// Bytes of a remembered step for each pixel: two pictures.
 const STEP_BYTES: usize = 24;
 /// Bytes of the loss network and the program.

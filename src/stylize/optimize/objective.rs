@@ -2,7 +2,8 @@
 //!
 //! Every term is relative, so that one set of weights fits every picture and painting. *Content* is the squared
 //! difference of features over the squared features; *style* the squared Frobenius distance of Gram matrices over that
-//! of the painting's own; both are 0 when equal and near 1 for unrelated pictures. Pixel losses are means in units of
+//! of the painting's own; both are 0 when equal (content, which is kept in
+//! bf16, nearly) and near the sum of their shares for unrelated pictures. Pixel losses are means in units of
 //! 255².
 //!
 //! A Gram matrix belongs to the whole picture. Of a picture in one tile the features are computed once, compared, and led
@@ -133,6 +134,13 @@ impl<'a> Objective<'a> {
         anchors: &'a [Anchor],
         tiles: Tiles,
     ) -> Result<Self, StylizeError> {
+        let fields = tiles.tiles.iter().map(|tile| tile.size());
+        network.begin(
+            fields
+                .map(|(height, width)| height * width)
+                .max()
+                .unwrap_or(0),
+        );
         let content_layers = numbers(&weights.content_layers);
         let mut wanted = content_layers.clone();
         wanted.extend(numbers(&weights.style_layers));
@@ -156,7 +164,6 @@ impl<'a> Objective<'a> {
     }
 
     fn look_at_content(&mut self, planes: &[f32], layers: &[usize]) -> Result<(), StylizeError> {
-        self.network.forget();
         self.content.norms = vec![0.0; layers.len()];
         for tile in &self.tiles.tiles {
             self.tiles.load(tile, planes, &mut self.input);
