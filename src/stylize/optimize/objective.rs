@@ -50,7 +50,7 @@ impl Default for LossWeights {
         Self {
             content: 1.0,
             style: 10.0,
-            variation: 8.0,
+            variation: 14.0,
             temporal: 100.0,
             content_layers: layers(&[("relu4_2", 1.0), ("relu2_2", 0.7)]),
             style_layers: layers(&[("relu1_1", 0.6), ("relu2_2", 0.2), ("relu3_3", 0.2)]),
