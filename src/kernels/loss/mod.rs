@@ -229,6 +229,12 @@ impl LossNetwork {
 }
 
 impl Tape {
+    /// Values that the features have room for.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.activations.iter().map(Vec::capacity).sum()
+    }
+
     /// The features of a layer `wanted` in the last forward pass, `[channels][height][width]`.
     #[must_use]
     pub fn features(&self, layer: usize) -> &[f32] {

@@ -355,3 +355,27 @@ where
         Ok(self.network.backward(&terms, gradient)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Pooling;
+    use crate::nn::vgg::tests::small;
+
+    #[test]
+    fn what_large_pictures_took_is_given_back_and_what_films_share_is_not() {
+        let mut network = OnProcessor::new(small(&[(8, false)]).on_processor(Pooling::Average));
+        let mut pass = |size: (usize, usize)| {
+            let pixels = size.0 * size.1;
+            network.begin(pixels);
+            let input = vec![1.0; 3 * pixels];
+            network.forward(&input, size, &[0]).unwrap();
+            network.tape.room()
+        };
+        let large = pass((400, 400));
+        // A little less is held in the same room; a size after that counts from the largest.
+        assert_eq!(pass((384, 384)), large);
+        let small = pass((48, 64));
+        assert!(small < large / 10, "{small} of {large}");
+    }
+}

@@ -2,9 +2,8 @@
 //!
 //! Every term is relative, so that one set of weights fits every picture and painting. *Content* is the squared
 //! difference of features over the squared features; *style* the squared Frobenius distance of Gram matrices over that
-//! of the painting's own; both are 0 when equal (content, which is kept in
-//! bf16, nearly) and near the sum of their shares for unrelated pictures. Pixel losses are means in units of
-//! 255².
+//! of the painting's own; both are 0 when equal (content, which is kept in bf16, nearly) and near the sum of their shares for
+//! unrelated pictures. Pixel losses are means in units of 255².
 //!
 //! A Gram matrix belongs to the whole picture. Of a picture in one tile the features are computed once, compared, and led
 //! back; of one in several, a first pass over the tiles sums the matrices and a second one leads back.
@@ -19,7 +18,7 @@ use super::{
     canvas::Canvas,
     features::{Features, Term},
     style::{Guide, Look, StyleTarget},
-    tiles::Tiles,
+    tiles::{Tile, Tiles},
 };
 
 /// Weight of what lies outside of 0..255.
@@ -134,13 +133,9 @@ impl<'a> Objective<'a> {
         anchors: &'a [Anchor],
         tiles: Tiles,
     ) -> Result<Self, StylizeError> {
-        let fields = tiles.tiles.iter().map(|tile| tile.size());
-        network.begin(
-            fields
-                .map(|(height, width)| height * width)
-                .max()
-                .unwrap_or(0),
-        );
+        let fields = tiles.tiles.iter().map(Tile::size);
+        let largest = fields.map(|(height, width)| height * width).max();
+        network.begin(largest.unwrap_or(0));
         let content_layers = numbers(&weights.content_layers);
         let mut wanted = content_layers.clone();
         wanted.extend(numbers(&weights.style_layers));
