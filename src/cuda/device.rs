@@ -16,6 +16,7 @@ use cudarc::{
 use super::{
     Card, CardError, Launch,
     copies::{Down, Fetched, Up},
+    network::CONVOLUTIONS,
     parameters::Peak,
 };
 
@@ -23,15 +24,11 @@ use super::{
 const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 
 /// The kernels that [`Launch::kernel`] names.
-const NAMES: [&str; 37] = [
-    "convolve_8",
-    "convolve_16",
-    "convolve_32",
-    "convolve_64",
-    "normalise",
-    "residual",
+const NAMES: [&str; 33] = [
     "finish",
     "product_peak",
+    "features_4",
+    "features_32",
     "gradient_8",
     "gradient_64",
     "pool",
@@ -62,6 +59,9 @@ const NAMES: [&str; 37] = [
     "flow_disagreement",
     "flow_hand_out",
 ];
+
+/// Bytes of shared memory that a block of the loss network's convolutions may take, which all these cards have.
+const SHARED: i32 = 80 << 10;
 
 /// A card with the kernels on it. Kernels run in one stream, in the order in which they were started; copies run beside them
 /// and keep that order (see `copies`).
@@ -124,10 +124,16 @@ impl Device {
             .load_module(Ptx::from_src(KERNELS))
             .map_err(refused("take the kernels"))?;
         let mut functions = HashMap::new();
-        for name in NAMES {
+        for name in NAMES.into_iter().chain(CONVOLUTIONS) {
             let function = module
                 .load_function(name)
                 .map_err(refused("find a kernel"))?;
+            if name.starts_with("features_") || name.starts_with("gradient_") {
+                let shared = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+                function
+                    .set_attribute(shared, SHARED)
+                    .map_err(refused("give a kernel shared memory"))?;
+            }
             functions.insert(name, function);
         }
         let stream = || context.new_stream().map_err(refused("make a stream"));

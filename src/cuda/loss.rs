@@ -12,16 +12,14 @@ use half::f16;
 use super::{
     Card, CardError, Launch, bytes_of,
     parameters::{Convolution, Difference, Gram, Pool, Sum},
-    weights::fragments,
+    weights::Packing,
 };
 use crate::{
     kernels::{ConvolutionWeights, Pooling},
     nn::vgg::VggWeights,
 };
-use work::{Room, THREADS, flat, plain, stored, tiled};
+use work::{Room, THREADS, flat, packing, plain, stored, tiled};
 
-/// Channels that lie in shared memory together.
-const SLICE: usize = 32;
 /// Channels along a side of a tile of a Gram matrix, and bytes of shared memory it takes.
 const GRAM: (usize, u32) = (64, 2 * 64 * 72 * 2);
 /// Bytes of shared memory of a sum over a block.
@@ -113,14 +111,9 @@ impl<C: Card> LossOnCard<C> {
             let stored = stored(inputs);
             let group = if inputs < 64 { 8 } else { 64 };
             layers.push(Layer {
-                forward: put(bytes_of(&fragments(
-                    &forward,
-                    stored,
-                    stored.min(SLICE),
-                    64,
-                )))?,
+                forward: put(bytes_of(&packing(3, stored, 64).pack_square(&forward)))?,
                 bias: put(bytes_of(&layer.bias))?,
-                backward: put(bytes_of(&fragments(&backward, outputs, SLICE, group)))?,
+                backward: put(bytes_of(&packing(3, outputs, group).pack_square(&backward)))?,
                 in_channels: inputs,
                 out_channels: outputs,
                 pooled: layer.pooled,
@@ -195,12 +188,12 @@ impl<C: Card> LossOnCard<C> {
                 bias: self.card.address(&layer.bias),
                 output,
                 channels: channels as i32,
-                slice: channels.min(SLICE) as i32,
                 stored: layer.out_channels as i32,
                 relu_output: 1,
                 ..plain(size, 3)
             };
-            let launch = tiled("convolve_64", layer.out_channels / 64, convolution);
+            let kernel = if channels < 8 { "features_4" } else { "features_32" };
+            let launch = tiled(kernel, layer.out_channels / 64, convolution);
             // SAFETY: the tensors have the sizes that are said, the weights those of the layer.
             unsafe { self.card.launch(&launch) }?;
             self.sizes.push(size);
@@ -322,9 +315,13 @@ impl<C: Card> LossOnCard<C> {
                 weights: self.card.address(&self.layers[number].backward),
                 output: to,
                 channels: outputs as i32,
-                slice: SLICE as i32,
                 stored: stored(inputs) as i32,
-                gate: self.activations[number].address(&self.card),
+                // What is not pooled goes to the layer before as it is.
+                gate: match number > 0 && !self.layers[number].pooled {
+                    true => self.activations[number - 1].address(&self.card),
+                    false => 0,
+                },
+                factor: 1.0,
                 ..plain(size, 3)
             };
             let launch = match number {
@@ -407,14 +404,14 @@ impl<C: Card> LossOnCard<C> {
                     kernel_size: 1,
                     weight: slope.iter().map(|value| value / largest).collect(),
                 };
-                let packed = fragments(&matrix, channels, SLICE, 64);
+                let packed = packing(1, channels, 64).pack_square(&matrix);
                 let convolution = Convolution {
                     input: self.activations[layer].address(&self.card),
                     weights: self.matrix.upload(&self.card, bytes_of(&packed))?,
                     output: gradient,
                     channels: channels as i32,
-                    slice: SLICE as i32,
                     stored: channels as i32,
+                    gate: self.activations[layer].address(&self.card),
                     pixel_weights: self.put_pixel_weights(pixel_weights)?,
                     factor: largest * gradient_scale,
                     add: i32::from(*begun),

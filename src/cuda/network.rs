@@ -2,15 +2,19 @@
 
 mod plan;
 
+use half::f16;
+
 use super::{
     Card, CardError, FrameOnCard, Launch, Parameters, SteadyOnCard, bytes_of,
     parameters::{REFLECT, REPEAT},
-    weights::fragments,
+    weights::{Packing, square},
 };
 use crate::kernels::{
-    ConvolutionWeights, Entry, LayerShape, NetworkShape, StyleParameters, TransformWeights,
-    Upsample, fold_upsampling, pad_blocks,
+    Entry, LayerShape, NetworkShape, StyleParameters, TransformWeights, Upsample, fold_upsampling,
+    pad_blocks,
 };
+#[cfg(feature = "cuda")]
+pub(super) use plan::CONVOLUTIONS;
 use plan::Plan;
 
 /// Paints with a feed-forward network on a card, in half precision with sums and statistics in single precision.
@@ -22,22 +26,34 @@ pub struct TransformOnCard<C: Card> {
     style: C::Memory,
     current: Option<StyleParameters>,
     plan: Option<Plan<C>>,
+    /// Blocks of threads that a card works on at once; with fewer, smaller tiles are used.
+    pub(super) busy: usize,
 }
+
+/// As many as a large card works on.
+const BUSY: usize = 128;
 
 /// The weights of one layer on the card.
 struct Layer<C: Card> {
     shape: LayerShape,
-    fragments: C::Memory,
+    weights: C::Memory,
+    packing: Packing,
     bias: Option<C::Memory>,
-    /// Channels of the input as it is stored, and those that lie in shared memory together.
-    channels: usize,
-    slice: usize,
-    /// Outputs that are computed: a multiple of 8, and of a block of them where 2×2 pixels are made.
+    /// Outputs that are computed: a multiple of a block's.
     outputs: usize,
     /// Channels of the output as it is stored.
     stored: usize,
+    /// Pixels of a row that are made as one, with their channels as its outputs.
+    across: usize,
     border: i32,
 }
+
+/// The last convolution makes so many pixels of a row as one: three outputs leave most of the tensor cores' result unused.
+const ACROSS: usize = 4;
+
+/// A level of a colour `v` is taken as `(v - 128) / 256`, which half precision holds; the weights of the first layer are
+/// larger by this, and what its outputs lack is a constant: normalisation takes it away, or the bias has it.
+const LEVELS: f32 = 256.0 / 255.0;
 
 impl<C: Card> TransformOnCard<C> {
     /// Puts the weights on the card.
@@ -70,26 +86,62 @@ impl<C: Card> TransformOnCard<C> {
                 (0, Entry::Unshuffle { .. }) => convolution.in_channels,
                 _ => layers[index - 1].stored,
             };
-            let slice = if index == 0 {
-                channels
-            } else {
-                channels.min(32)
+            if index == 0 {
+                for weight in &mut convolution.weight {
+                    *weight *= LEVELS;
+                }
+            }
+            let side = convolution.kernel_size;
+            let across = match index + 1 == shape.layers() && own.upsample.is_none() {
+                true => ACROSS,
+                false => 1,
             };
-            let outputs = group(&convolution);
-            let packed = fragments(&convolution, channels, slice, outputs);
+            let slice = match own.stride {
+                1 => Packing::slice(channels),
+                // Neighbours lie two pixels apart, and so in other banks.
+                _ => Packing::slice(channels).min(16),
+            };
+            let out_channels = match across {
+                1 => convolution.out_channels,
+                _ => across * stored,
+            };
+            let packing = Packing {
+                kernel: (side, side + across - 1),
+                channels,
+                slice,
+                outputs: Packing::group_of(out_channels),
+            };
+            let packed = packing.pack(out_channels, |output, channel, row, column| {
+                let (pixel, output) = match across {
+                    1 => (0, output),
+                    _ => (output / stored, output % stored),
+                };
+                match output < convolution.out_channels && (pixel..pixel + side).contains(&column)
+                {
+                    true => square(&convolution, output, channel, row, column - pixel),
+                    false => 0.0,
+                }
+            });
+            let outputs = out_channels.next_multiple_of(packing.outputs);
             let bias = (!own.normalised).then(|| {
                 let mut bias = weights.bias(index).to_vec();
-                bias.resize(convolution.out_channels.next_multiple_of(outputs), 0.0);
+                if index == 0 {
+                    let one = convolution.weight.len() / convolution.out_channels;
+                    for (bias, own) in bias.iter_mut().zip(convolution.weight.chunks_exact(one)) {
+                        *bias += 0.5 * own.iter().map(|w| f16::from_f32(*w).to_f32()).sum::<f32>();
+                    }
+                }
+                bias.resize(outputs, 0.0);
                 put(bytes_of(&bias))
             });
             layers.push(Layer {
                 shape: own,
-                fragments: put(bytes_of(&packed))?,
+                weights: put(bytes_of(&packed))?,
+                packing,
                 bias: bias.transpose()?,
-                channels,
-                slice,
-                outputs: convolution.out_channels.next_multiple_of(outputs),
+                outputs,
                 stored,
+                across,
                 border,
             });
         }
@@ -101,6 +153,7 @@ impl<C: Card> TransformOnCard<C> {
             style,
             current: None,
             plan: None,
+            busy: BUSY,
         })
     }
 
@@ -201,13 +254,4 @@ impl<C: Card> TransformOnCard<C> {
     pub fn card(&self) -> &C {
         &self.card
     }
-}
-
-/// Outputs that one block of threads computes.
-fn group(weights: &ConvolutionWeights) -> usize {
-    weights
-        .out_channels
-        .next_multiple_of(8)
-        .next_power_of_two()
-        .min(64)
 }

@@ -7,11 +7,17 @@ pub struct Convolution {
     pub(super) input: u64,
     pub(super) scale: u64,
     pub(super) shift: u64,
+    pub(super) trunk: u64,
+    pub(super) trunk_out: u64,
     pub(super) weights: u64,
     pub(super) bias: u64,
     pub(super) output: u64,
-    pub(super) moments: u64,
-    pub(super) counts: u64,
+    pub(super) totals: u64,
+    pub(super) done: u64,
+    pub(super) style_scale: u64,
+    pub(super) style_shift: u64,
+    pub(super) next_scale: u64,
+    pub(super) next_shift: u64,
     pub(super) width: i32,
     pub(super) height: i32,
     pub(super) picture_width: i32,
@@ -19,16 +25,21 @@ pub struct Convolution {
     pub(super) out_width: i32,
     pub(super) out_height: i32,
     pub(super) channels: i32,
-    pub(super) slice: i32,
     pub(super) stored: i32,
     pub(super) kernel: i32,
+    pub(super) kernel_width: i32,
     pub(super) stride: i32,
-    pub(super) chunks: i32,
+    pub(super) stride_across: i32,
+    pub(super) groups: i32,
     pub(super) border: i32,
     pub(super) source: i32,
     pub(super) relu: i32,
     pub(super) relu_output: i32,
     pub(super) shuffle: i32,
+    pub(super) norm_channels: i32,
+    pub(super) style_channels: i32,
+    pub(super) pixels: f32,
+    pub(super) epsilon: f32,
     pub(super) add: i32,
     pub(super) factor: f32,
     pub(super) pixel_weights: u64,
@@ -44,35 +55,6 @@ pub(super) const ZERO: i32 = 2;
 pub(super) const TENSOR: i32 = 0;
 pub(super) const PICTURE: i32 = 1;
 pub(super) const BLOCKS: i32 = 2;
-
-/// Scale and shift of instance normalisation, from moments.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Normalisation {
-    pub(super) moments: u64,
-    pub(super) counts: u64,
-    pub(super) style_scale: u64,
-    pub(super) style_shift: u64,
-    pub(super) scale: u64,
-    pub(super) shift: u64,
-    pub(super) blocks: i32,
-    pub(super) outputs: i32,
-    pub(super) channels: i32,
-    pub(super) epsilon: f32,
-}
-
-/// What is added to the trunk.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Residual {
-    pub(super) trunk: u64,
-    pub(super) value: u64,
-    pub(super) scale: u64,
-    pub(super) shift: u64,
-    pub(super) pieces: i32,
-    pub(super) pieces_per_pixel: i32,
-    pub(super) begin: i32,
-}
 
 /// The last layer as a picture.
 #[repr(C)]
@@ -287,12 +269,8 @@ macro_rules! parameters {
 }
 
 parameters! {
-    /// Of `convolve_8` to `convolve_64`, and of `gradient_8` and `gradient_64`.
+    /// Of all that begin with `convolve_`, `features_` or `gradient_`.
     Convolution,
-    /// Of `normalise`.
-    Normalisation,
-    /// Of `residual`.
-    Residual,
     /// Of `finish`.
     Finish,
     /// Of `product_peak`.

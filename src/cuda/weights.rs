@@ -1,49 +1,97 @@
-//! Weights in the order in which a warp takes them: fragments of 16 products by 8 outputs.
+//! Weights in the order in which the threads of a warp take them (see `kernels/convolution.cuh`).
 
 use half::f16;
 
 use crate::kernels::ConvolutionWeights;
 
-/// Products of a fragment.
-pub(super) const PRODUCTS: usize = 16;
+/// What a thread takes of one output at once: 8 channels of a place of the kernel, or its 4.
+const PIECE: usize = 8;
 
-/// Chunks of 16 products of one output over a slice of channels.
-pub(super) fn chunks(kernel_size: usize, slice: usize) -> usize {
-    (kernel_size * kernel_size * slice).div_ceil(PRODUCTS)
+/// A convolution as the kernels see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packing {
+    /// Rows and columns of the kernel.
+    pub(super) kernel: (usize, usize),
+    /// Channels of the input as it is stored.
+    pub(super) channels: usize,
+    /// Of these, how many lie in shared memory together: 4, 8, 16 or 32.
+    pub(super) slice: usize,
+    /// Outputs of a block of threads: 8, 16, 32 or 64.
+    pub(super) outputs: usize,
 }
 
-/// `[group][slice][chunk][8 outputs][lane][4]`: lane `4g + t` of a warp holds products 2t, 2t+1, 2t+8 and 2t+9 of output g
-/// (`mma.m16n8k16`, PTX ISA). A product is `kernel place · slice + channel`; what the network does not have is zero. A group
-/// is `outputs` outputs, a multiple of 8; `channels` is a multiple of `slice`.
-pub(super) fn fragments(
-    weights: &ConvolutionWeights,
-    channels: usize,
-    slice: usize,
-    outputs: usize,
-) -> Vec<f16> {
-    let places = weights.kernel_size * weights.kernel_size;
-    let groups = weights.out_channels.div_ceil(outputs);
-    let weight = |output: usize, channel: usize, place: usize| {
-        if output < weights.out_channels && channel < weights.in_channels && place < places {
-            let index = (output * weights.in_channels + channel) * places + place;
-            f16::from_f32(weights.weight[index])
-        } else {
-            f16::ZERO
-        }
-    };
-    let mut packed = Vec::new();
-    for group in 0..groups {
-        for first in (0..channels).step_by(slice) {
-            for chunk in 0..chunks(weights.kernel_size, slice) {
-                for eight in 0..outputs / 8 {
-                    for (lane, k) in (0..32).flat_map(|lane| (0..4).map(move |k| (lane, k))) {
-                        let product = chunk * PRODUCTS + lane % 4 * 2 + k % 2 + k / 2 * 8;
-                        let output = group * outputs + eight * 8 + lane / 4;
-                        packed.push(weight(output, first + product % slice, product / slice));
+impl Packing {
+    /// The largest slice that `channels`, a multiple of 4, can be cut into.
+    pub(super) fn slice(channels: usize) -> usize {
+        1 << channels.trailing_zeros().min(5)
+    }
+
+    /// Steps that one slice takes: in each the four threads of a row read a piece.
+    pub(super) fn groups(&self) -> usize {
+        let piece = self.slice.min(PIECE);
+        (self.kernel.0 * self.kernel.1 * self.slice).div_ceil(4 * piece)
+    }
+
+    /// Outputs that are computed where `wanted` are wanted, a block's outputs at a time.
+    pub(super) fn group_of(wanted: usize) -> usize {
+        wanted.next_multiple_of(8).next_power_of_two().min(64)
+    }
+
+    /// `[block of outputs][slice][step][8 outputs][lane][piece]` of `weight(output, channel, row, column)`; a lane `4g + t`
+    /// holds what thread t of a row takes, for the output that is the g-th column of the tensor cores' result, whose
+    /// columns are dealt out so that a thread's results are neighbours.
+    pub(super) fn pack(
+        &self,
+        out_channels: usize,
+        weight: impl Fn(usize, usize, usize, usize) -> f32,
+    ) -> Vec<f16> {
+        let (rows, columns) = self.kernel;
+        let piece = self.slice.min(PIECE);
+        let (pieces, eights) = (self.slice / piece, self.outputs / 8);
+        let mut packed = Vec::new();
+        for block in 0..out_channels.div_ceil(self.outputs) {
+            for first in (0..self.channels).step_by(self.slice) {
+                for (step, eight) in
+                    (0..self.groups()).flat_map(|step| (0..eights).map(move |eight| (step, eight)))
+                {
+                    for (g, t) in (0..8).flat_map(|g| (0..4).map(move |t| (g, t))) {
+                        let output =
+                            block * self.outputs + (g / 2 * eights + eight) * 2 + g % 2;
+                        let (place, part) = ((4 * step + t) / pieces, (4 * step + t) % pieces);
+                        let (row, column) = (place / columns, place % columns);
+                        packed.extend((0..piece).map(|k| {
+                            let value = match row < rows && output < out_channels {
+                                true => weight(output, first + part * piece + k, row, column),
+                                false => 0.0,
+                            };
+                            f16::from_f32(value)
+                        }));
                     }
                 }
             }
         }
+        packed
     }
-    packed
+
+    /// The same of a convolution with a square kernel; channels that it does not have are zero.
+    pub(super) fn pack_square(&self, weights: &ConvolutionWeights) -> Vec<f16> {
+        self.pack(weights.out_channels, |output, channel, row, column| {
+            square(weights, output, channel, row, column)
+        })
+    }
+}
+
+/// One weight; zero of a channel that there is not.
+pub(super) fn square(
+    weights: &ConvolutionWeights,
+    output: usize,
+    channel: usize,
+    row: usize,
+    column: usize,
+) -> f32 {
+    if channel >= weights.in_channels {
+        return 0.0;
+    }
+    let index = (output * weights.in_channels + channel) * weights.kernel_size + row;
+    weights.weight[index * weights.kernel_size + column]
 }

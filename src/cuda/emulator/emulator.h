@@ -41,6 +41,9 @@ struct Fiber {
   jmp_buf place;
   std::vector<unsigned char> stack;
   bool begun = false, done = false;
+  // Copies that were begun, in lots.
+  std::vector<std::function<void()>> open;
+  std::vector<std::vector<std::function<void()>>> lots;
 };
 
 inline std::vector<Fiber> fibers;
@@ -178,6 +181,7 @@ struct {
 #define gridDim emulator::grid
 
 #define DEVICE inline
+#define KERNEL_OF(NAME, PARAMETERS, BLOCKS) KERNEL(NAME, PARAMETERS)
 #define KERNEL(NAME, PARAMETERS)                                                                                      \
   static void NAME(const PARAMETERS& p);                                                                              \
   static emulator::Registered registered_##NAME(#NAME, sizeof(PARAMETERS),                                            \
@@ -205,6 +209,43 @@ DEVICE bool warp_has(bool holds) {
   for (const float value : warp.value) one = one || value != 0;
   emulator::wait_for_warp();
   return one;
+}
+
+DEVICE void add_up(unsigned long long* total, unsigned long long value) { *total += value; }
+
+DEVICE unsigned long long take_total(unsigned long long* total) {
+  const unsigned long long value = *total;
+  *total = 0;
+  return value;
+}
+
+DEVICE bool take_turn(unsigned* done, unsigned count) {
+  if (++*done < count) return false;
+  *done = 0;
+  return true;
+}
+
+DEVICE void fence() {}
+
+// What a thread copies is there when it says that it waits for it, and not before.
+template <typename WORDS>
+DEVICE void copy_later(WORDS* to, const WORDS* from, bool wanted) {
+  emulator::fibers[emulator::current].open.push_back([=] { *to = wanted ? *from : WORDS{}; });
+}
+
+DEVICE void end_of_copies() {
+  emulator::Fiber& fiber = emulator::fibers[emulator::current];
+  fiber.lots.push_back(std::move(fiber.open));
+  fiber.open.clear();
+}
+
+template <int LOTS>
+DEVICE void wait_for_copies() {
+  std::vector<std::vector<std::function<void()>>>& lots = emulator::fibers[emulator::current].lots;
+  while (lots.size() > LOTS) {
+    for (const auto& copy : lots.front()) copy();
+    lots.erase(lots.begin());
+  }
 }
 
 DEVICE unsigned pack(float first, float second) {

@@ -9,7 +9,10 @@
 #else
 
 #define DEVICE __device__ __forceinline__
-#define KERNEL(NAME, PARAMETERS) extern "C" __global__ void __launch_bounds__(256) NAME(const __grid_constant__ PARAMETERS p)
+#define KERNEL(NAME, PARAMETERS) KERNEL_OF(NAME, PARAMETERS, 1)
+// So many blocks of 256 threads are to find room on a multiprocessor.
+#define KERNEL_OF(NAME, PARAMETERS, BLOCKS) \
+  extern "C" __global__ void __launch_bounds__(256, BLOCKS) NAME(const __grid_constant__ PARAMETERS p)
 #define SHARED_MEMORY(NAME) extern __shared__ __align__(16) unsigned char NAME[]
 
 DEVICE void wait_for_block() { __syncthreads(); }
@@ -18,6 +21,35 @@ DEVICE void wait_for_block() { __syncthreads(); }
 DEVICE bool warp_has(bool holds) { return __any_sync(0xffffffffu, holds); }
 
 DEVICE float exchange(float value, int distance) { return __shfl_xor_sync(0xffffffffu, value, distance); }
+
+// Adds to a number that all blocks add to.
+DEVICE void add_up(unsigned long long* total, unsigned long long value) { atomicAdd(total, value); }
+
+// What they added; zero is left.
+DEVICE unsigned long long take_total(unsigned long long* total) { return atomicExch(total, 0ull); }
+
+// Whether all but this one of `count` blocks were here; the count begins anew when the last one was.
+DEVICE bool take_turn(unsigned* done, unsigned count) { return atomicInc(done, count - 1) == count - 1; }
+
+// What was written before is seen by whoever sees what is written after.
+DEVICE void fence() { __threadfence(); }
+
+// Copies 16 bytes (8) into shared memory, or zeros, while the thread goes on; `end_of_copies` ends a lot of them.
+template <typename WORDS>
+DEVICE void copy_later(WORDS* to, const WORDS* from, bool wanted) {
+  const unsigned at = (unsigned)__cvta_generic_to_shared(to);
+  if (sizeof(WORDS) == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(wanted ? 16 : 0) : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(at), "l"(from), "r"(wanted ? 8 : 0) : "memory");
+  }
+}
+
+DEVICE void end_of_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// Waits for the thread's own copies but for the last `LOTS` lots.
+template <int LOTS>
+DEVICE void wait_for_copies() { asm volatile("cp.async.wait_group %0;" ::"n"(LOTS) : "memory"); }
 
 // Two halves in one word, the first in the lower bits.
 DEVICE unsigned pack(float first, float second) {

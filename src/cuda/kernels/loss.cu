@@ -1,12 +1,17 @@
 // The loss network (VGG) on the card, forward and backward with frozen weights.
 //
-// A gradient by the input of a convolution is a convolution with the kernel turned around, over the gradient where the
-// features are not zero (the ReLU). A Gram matrix's gradient is a convolution of 1 x 1 with a matrix in place of weights.
+// A gradient by the input of a convolution is a convolution with the kernel turned around. Where a layer's features are
+// zero, its ReLU was closed: gradients are zero there, and are so from the moment they are written. A Gram matrix's gradient is a convolution of 1 x 1 with a matrix in place of weights.
 // Gradients are stored in half precision, scaled so that they are neither lost nor overflow.
 #include "convolution.cuh"
 
-KERNEL(gradient_8, Convolution) { convolve<1, true>(p); }
-KERNEL(gradient_64, Convolution) { convolve<8, true>(p); }
+KERNEL(features_4, Convolution) { convolve<4, 8, 2, true>(p); }
+KERNEL(features_32, Convolution) { convolve<32, 8, 2, true>(p); }
+KERNEL(gradient_8, Convolution) { convolve<32, 1, 2, true, true>(p); }
+KERNEL(gradient_64, Convolution) { convolve<32, 8, 2, true, true>(p); }
+
+// All bits where a half is not zero.
+DEVICE unsigned open(unsigned gate) { return (gate & 0xffffu ? 0xffffu : 0u) | (gate >> 16 ? 0xffff0000u : 0u); }
 
 struct Pool {
   // Features before pooling, `width` x `height`, and their pieces of eight channels.
@@ -67,7 +72,7 @@ KERNEL(unpool, Pool) {
     const float2 own = unpack(slopes[word]);
     if (p.average) {
 #pragma unroll
-      for (int k = 0; k < 4; k++) out[k][word] = pack(0.25f * own.x, 0.25f * own.y);
+      for (int k = 0; k < 4; k++) out[k][word] = pack(0.25f * own.x, 0.25f * own.y) & open(values[k][word]);
     } else {
       float2 best = unpack(values[0][word]);
       int first = 0, second = 0;
@@ -78,7 +83,7 @@ KERNEL(unpool, Pool) {
         if (pair.y > best.y) best.y = pair.y, second = k;
       }
 #pragma unroll
-      for (int k = 0; k < 4; k++) out[k][word] = pack(first == k ? own.x : 0.0f, second == k ? own.y : 0.0f);
+      for (int k = 0; k < 4; k++) out[k][word] = pack(first == k ? own.x : 0.0f, second == k ? own.y : 0.0f) & open(values[k][word]);
     }
   }
 #pragma unroll
@@ -206,7 +211,7 @@ KERNEL(difference, Difference) {
       const float2 feature = unpack(a[k]), target = unpack(b[k]), start = unpack(c[k]);
       const float x = feature.x - target.x, y = feature.y - target.y;
       total += weight * (x * x + y * y);
-      out[k] = pack(start.x + p.slope * weight * x, start.y + p.slope * weight * y);
+      out[k] = pack(start.x + p.slope * weight * x, start.y + p.slope * weight * y) & open(a[k]);
     }
     if (p.gradient != nullptr) reinterpret_cast<uint4*>(p.gradient)[i] = uint4{out[0], out[1], out[2], out[3]};
   }

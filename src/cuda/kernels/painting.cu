@@ -1,92 +1,21 @@
 // The feed-forward networks on the card.
 //
 // Tensors lie as [row][column][channel] in half precision. A layer is one kernel: a tensor crosses the memory bus twice, no
-// more. Sums are in single precision, and so are the statistics, gathered from the sums while they are in registers.
+// more. Sums are in single precision; the statistics are gathered from them while they are in registers.
 #include "convolution.cuh"
 
-KERNEL(convolve_8, Convolution) { convolve<1>(p); }
-KERNEL(convolve_16, Convolution) { convolve<2>(p); }
-KERNEL(convolve_32, Convolution) { convolve<4>(p); }
-KERNEL(convolve_64, Convolution) { convolve<8>(p); }
-
-struct Normalisation {
-  const float2* moments;
-  const float* counts;
-  // The style's, or null for 1 and 0.
-  const float* style_scale;
-  const float* style_shift;
-  float* scale;
-  float* shift;
-  int blocks, outputs, channels;
-  float epsilon;
-};
-
-// From the moments of tiles to what instance normalisation multiplies by and adds: one block per channel. Outputs that
-// are one channel of the four pixels of a block count together.
-KERNEL(normalise, Normalisation) {
-  SHARED_MEMORY(sums);
-  float* const space = reinterpret_cast<float*>(sums);
-  const int channel = blockIdx.x, size = blockDim.x;
-  float count = 0, sum = 0;
-  for (int i = threadIdx.x; i < p.blocks; i += size)
-    for (int o = channel; o < p.outputs; o += p.channels) {
-      count += p.counts[i];
-      sum += p.counts[i] * p.moments[size_t(i) * p.outputs + o].x;
-    }
-  count = block_sum(count, space);
-  const float mean = block_sum(sum, space) / count;
-  float squares = 0;
-  for (int i = threadIdx.x; i < p.blocks; i += size)
-    for (int o = channel; o < p.outputs; o += p.channels) {
-      const float2 own = p.moments[size_t(i) * p.outputs + o];
-      squares += own.y + p.counts[i] * (own.x - mean) * (own.x - mean);
-    }
-  const float variance = block_sum(squares, space) / count;
-  if (threadIdx.x == 0) {
-    const float style_scale = p.style_scale ? p.style_scale[channel] : 1.0f, style_shift = p.style_shift ? p.style_shift[channel] : 0.0f;
-    const float scale = style_scale / sqrtf(variance + p.epsilon);
-    p.scale[channel] = scale;
-    p.shift[channel] = style_shift - mean * scale;
-  }
-}
-
-struct Residual {
-  // The trunk; what is added to it (or takes its place), with its scale and shift (or null).
-  unsigned short* trunk;
-  const unsigned short* value;
-  const float* scale;
-  const float* shift;
-  // Pieces of eight channels, and how many make a pixel.
-  int pieces, pieces_per_pixel;
-  // Whether `value` takes the trunk's place, behind ReLU.
-  int begin;
-};
-
-KERNEL(residual, Residual) {
-  const int i = blockIdx.x * blockDim.x + threadIdx.x;
-  if (i >= p.pieces) return;
-  const int channel = i % p.pieces_per_pixel * 8;
-  const uint4 value = reinterpret_cast<const uint4*>(p.value)[i];
-  uint4 trunk = {0, 0, 0, 0};
-  if (!p.begin) trunk = reinterpret_cast<const uint4*>(p.trunk)[i];
-  const unsigned from[4] = {value.x, value.y, value.z, value.w}, to[4] = {trunk.x, trunk.y, trunk.z, trunk.w};
-  unsigned words[4];
-#pragma unroll
-  for (int k = 0; k < 4; k++) {
-    float2 pair = unpack(from[k]);
-    if (p.scale != nullptr) {
-      pair.x = pair.x * p.scale[channel + 2 * k] + p.shift[channel + 2 * k];
-      pair.y = pair.y * p.scale[channel + 2 * k + 1] + p.shift[channel + 2 * k + 1];
-    }
-    if (p.begin) {
-      words[k] = pack(pair.x > 0 ? pair.x : 0, pair.y > 0 ? pair.y : 0);
-    } else {
-      const float2 before = unpack(to[k]);
-      words[k] = pack(before.x + pair.x, before.y + pair.y);
-    }
-  }
-  reinterpret_cast<uint4*>(p.trunk)[i] = uint4{words[0], words[1], words[2], words[3]};
-}
+// convolve_S_N_R: slices of S channels, N outputs, R rows a warp.
+#define CONVOLVE(SLICE, OUTPUTS, ROWS) \
+  KERNEL_OF(convolve_##SLICE##_##OUTPUTS##_##ROWS, Convolution, 2) { convolve<SLICE, OUTPUTS / 8, ROWS>(p); }
+#define CONVOLVE_SLICES(OUTPUTS, ROWS) \
+  CONVOLVE(4, OUTPUTS, ROWS) CONVOLVE(8, OUTPUTS, ROWS) CONVOLVE(16, OUTPUTS, ROWS) CONVOLVE(32, OUTPUTS, ROWS)
+CONVOLVE_SLICES(8, 1)
+CONVOLVE_SLICES(8, 2)
+CONVOLVE_SLICES(16, 1)
+CONVOLVE_SLICES(16, 2)
+CONVOLVE_SLICES(32, 1)
+CONVOLVE_SLICES(32, 2)
+CONVOLVE_SLICES(64, 1)
 
 struct Finish {
   // The last layer, four channels a pixel, `width` pixels a row.
@@ -98,8 +27,7 @@ struct Finish {
 };
 
 DEVICE unsigned level(float value) {
-  const float shown = 255.0f / (1.0f + expf(-value)) + 0.5f;
-  return unsigned(shown);
+  return unsigned(255.0f / (1.0f + expf(-value)) + 0.5f);
 }
 
 // The logistic function of the normalised last layer as an RGB picture; a thread makes four pixels, three words.

@@ -3,13 +3,16 @@
 use crate::cuda::{
     Card, CardError, Launch, Parameters,
     parameters::{Convolution, TENSOR, ZERO},
-    weights::chunks,
+    weights::Packing,
 };
 
 /// Threads of a block.
 pub(super) const THREADS: usize = 256;
 /// Rows and columns of a convolution's tile.
-const TILE: (usize, usize) = (8, 32);
+const TILE: (usize, usize) = (16, 32);
+/// Channels that lie in shared memory together.
+const SLICE: usize = 32;
+
 /// Memory that grows.
 pub(super) struct Room<C: Card> {
     pub(super) memory: Option<C::Memory>,
@@ -67,7 +70,9 @@ pub(super) fn plain((height, width): (usize, usize), kernel: usize) -> Convoluti
         out_width: width as i32,
         out_height: height as i32,
         kernel: kernel as i32,
+        kernel_width: kernel as i32,
         stride: 1,
+        stride_across: 1,
         border: ZERO,
         source: TENSOR,
         factor: 1.0,
@@ -75,12 +80,23 @@ pub(super) fn plain((height, width): (usize, usize), kernel: usize) -> Convoluti
     }
 }
 
+/// How the weights of a convolution are packed, `group` outputs a block.
+pub(super) fn packing(kernel: usize, channels: usize, group: usize) -> Packing {
+    Packing {
+        kernel: (kernel, kernel),
+        channels,
+        slice: channels.min(SLICE),
+        outputs: group,
+    }
+}
+
 pub(super) fn tiled(kernel: &'static str, groups: usize, mut convolution: Convolution) -> Launch {
-    let (side, slice) = (convolution.kernel as usize, convolution.slice as usize);
-    let count = chunks(side, slice);
-    convolution.chunks = count as i32;
-    let pitch = if slice < 16 { slice } else { slice + 8 };
-    let patch = (TILE.0 + side - 1) * (TILE.1 + side - 1) * pitch * 2;
+    let side = convolution.kernel as usize;
+    let packing = packing(side, convolution.channels as usize, 64);
+    convolution.groups = packing.groups() as i32;
+    let patch = (TILE.0 + side - 1) * (TILE.1 + side - 1) * packing.slice * 2;
+    // Where there are several slices, one is fetched while another is worked on.
+    let patches = (packing.channels / packing.slice).min(2);
     let grid = [
         (convolution.out_width as usize).div_ceil(TILE.1) as u32,
         (convolution.out_height as usize).div_ceil(TILE.0) as u32,
@@ -91,7 +107,7 @@ pub(super) fn tiled(kernel: &'static str, groups: usize, mut convolution: Convol
         ..flat(
             kernel,
             0,
-            (count * 32 + slice * 8 + patch) as u32,
+            (packing.groups() * 16 + packing.slice * 8 + patches * patch) as u32,
             convolution.into(),
         )
     }

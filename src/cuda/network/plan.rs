@@ -4,20 +4,54 @@ use super::{Layer, TransformOnCard};
 use crate::{
     cuda::{
         Card, CardError, Launch, bytes_of,
-        parameters::{BLOCKS, Convolution, Finish, Normalisation, PICTURE, Residual, TENSOR},
-        weights::chunks,
+        parameters::{BLOCKS, Convolution, Finish, PICTURE, TENSOR},
     },
     kernels::Entry,
 };
 
-/// Pixels of a tile's row: `TILE_WIDTH` of the kernels.
+/// Pixels of a tile's row, and warps of a block: `TILE_WIDTH` and `WARPS` of the kernels.
 const TILE_WIDTH: usize = 32;
+const WARPS: usize = 8;
 /// Shared memory that every card gives a block without being asked.
 const SHARED: usize = 48 << 10;
-/// Threads of a block in the kernels without tiles.
+/// Threads of a block.
 const THREADS: usize = 256;
 /// Added to the variance before its root is taken.
 const EPSILON: f32 = 1e-5;
+/// Bytes of a channel's totals.
+const TOTALS: usize = 4 * 8;
+
+/// The kernels of convolutions: `convolve_S_N_R` with slices of S channels, N outputs a block, and R rows a warp.
+pub(in crate::cuda) const CONVOLUTIONS: [&str; 28] = [
+    "convolve_4_8_1",
+    "convolve_4_8_2",
+    "convolve_4_16_1",
+    "convolve_4_16_2",
+    "convolve_4_32_1",
+    "convolve_4_32_2",
+    "convolve_4_64_1",
+    "convolve_8_8_1",
+    "convolve_8_8_2",
+    "convolve_8_16_1",
+    "convolve_8_16_2",
+    "convolve_8_32_1",
+    "convolve_8_32_2",
+    "convolve_8_64_1",
+    "convolve_16_8_1",
+    "convolve_16_8_2",
+    "convolve_16_16_1",
+    "convolve_16_16_2",
+    "convolve_16_32_1",
+    "convolve_16_32_2",
+    "convolve_16_64_1",
+    "convolve_32_8_1",
+    "convolve_32_8_2",
+    "convolve_32_16_1",
+    "convolve_32_16_2",
+    "convolve_32_32_1",
+    "convolve_32_32_2",
+    "convolve_32_64_1",
+];
 
 /// What painting pictures of one size takes.
 pub(super) struct Plan<C: Card> {
@@ -30,7 +64,7 @@ pub(super) struct Plan<C: Card> {
     _room: Vec<C::Memory>,
 }
 
-/// Where a layer reads or has written.
+/// What a layer reads or has written.
 #[derive(Clone, Copy)]
 struct Values {
     address: u64,
@@ -38,6 +72,8 @@ struct Values {
     height: usize,
     /// Addresses of scale and shift; 0 and 0: as they are.
     norm: (u64, u64),
+    /// Of what is added to the scaled values, or 0; without it they pass a ReLU.
+    trunk: u64,
 }
 
 impl<C: Card> TransformOnCard<C> {
@@ -50,7 +86,8 @@ impl<C: Card> TransformOnCard<C> {
             launches: Vec::new(),
             room: Vec::new(),
             norms: 0,
-            moments: (0, 0),
+            totals: 0,
+            done: 0,
             buffers: [0, 0],
         };
         let picture = self.card.reserve(width * height * 3)?;
@@ -58,60 +95,50 @@ impl<C: Card> TransformOnCard<C> {
             .card
             .reserve((width * height * 3).next_multiple_of(4))?;
         // Zeros: channels that only padding has are scaled to nothing.
-        let norms: usize = self.layers.iter().map(|layer| 2 * layer.stored).sum();
-        let mut zeros = self.card.reserve(4 * norms)?;
-        self.card
-            .upload(bytes_of(&vec![0.0_f32; norms]), &mut zeros)?;
-        planner.norms = planner.keep(zeros);
-        let (mut values_bytes, mut blocks_bytes) = ([0, 0], 0);
+        let channels: usize = self.layers.iter().map(|layer| layer.stored).sum();
+        planner.norms = planner.zeros(2 * 4 * channels)?;
+        planner.totals = planner.zeros(TOTALS * channels)?;
+        planner.done = planner.zeros(4 * self.layers.len())?;
+        let mut values_bytes = [0, 0];
         let mut size = match self.shape.entry {
             Entry::Contract { .. } => (wide, tall),
             Entry::Unshuffle { .. } => (wide / 4, tall / 4),
         };
         for (index, layer) in self.layers.iter().enumerate() {
-            let out = layer.out_size(size);
-            let tile = layer.tile();
-            size = layer.stored_size(out);
+            size = layer.stored_size(layer.out_size(size));
             let bytes = &mut values_bytes[index % 2];
             *bytes = (*bytes).max(size.0 * size.1 * layer.stored * 2);
-            let blocks = out.0.div_ceil(TILE_WIDTH) * out.1.div_ceil(tile.rows);
-            blocks_bytes = blocks_bytes.max(blocks * layer.outputs * 8);
         }
-        // Layers write to the two in turn, so only one of them has to hold the largest.
+        // Layers write to the two in turn, so only one of them has to hold the largest; and so do the residual blocks.
         planner.buffers = [
             planner.reserve(values_bytes[0])?,
             planner.reserve(values_bytes[1])?,
         ];
-        // Every layer has at least eight outputs.
-        planner.moments = (
-            planner.reserve(blocks_bytes)?,
-            planner.reserve(blocks_bytes / 16)?,
-        );
-        let trunk_bytes = wide / 4 * (tall / 4) * self.shape.trunk() * 2;
-        let trunk = planner.reserve(trunk_bytes)?;
+        let trunk_bytes = wide / 4 * (tall / 4) * self.shape.trunk().next_multiple_of(4) * 2;
+        let trunks = [planner.reserve(trunk_bytes)?, planner.reserve(trunk_bytes)?];
 
         let mut values = Values {
             address: self.card.address(&picture),
             width: wide,
             height: tall,
             norm: (0, 0),
+            trunk: 0,
         };
         if let Entry::Unshuffle { .. } = self.shape.entry {
             (values.width, values.height) = (wide / 4, tall / 4);
         }
         let (residual, expanding) = (self.shape.residual(), self.shape.expanding());
         for index in 0..residual {
-            values = planner.convolve(index, values);
+            values = planner.convolve(index, values, 0);
         }
-        let trunk = planner.add(trunk, values, true);
         for index in (residual..expanding).step_by(2) {
-            let inner = planner.convolve(index, trunk);
-            let outer = planner.convolve(index + 1, inner);
-            planner.add(trunk.address, outer, false);
+            let trunk = trunks[(index - residual) / 2 % 2];
+            let inner = planner.convolve(index, values, trunk);
+            let outer = planner.convolve(index + 1, inner, 0);
+            values = Values { trunk, ..outer };
         }
-        values = trunk;
         for index in expanding..self.shape.layers() {
-            values = planner.convolve(index, values);
+            values = planner.convolve(index, values, 0);
         }
         planner.finish(values, self.card.address(&painted));
         let Planner { launches, room, .. } = planner;
@@ -128,16 +155,18 @@ impl<C: Card> TransformOnCard<C> {
 
 /// How a layer is cut into blocks of threads.
 struct Tile {
-    /// Rows of the output, one warp each.
+    /// Rows of the output that a warp computes.
     rows: usize,
+    blocks: [usize; 3],
     /// Bytes of shared memory.
     shared: usize,
 }
 
 impl<C: Card> Layer<C> {
+    /// The size of the output, several pixels of a row as one where they are made so.
     fn out_size(&self, (width, height): (usize, usize)) -> (usize, usize) {
         (
-            width.div_ceil(self.shape.stride),
+            width.div_ceil(self.shape.stride * self.across),
             height.div_ceil(self.shape.stride),
         )
     }
@@ -145,22 +174,35 @@ impl<C: Card> Layer<C> {
     /// The size of the stored output.
     fn stored_size(&self, (width, height): (usize, usize)) -> (usize, usize) {
         let times = if self.shape.upsample.is_some() { 2 } else { 1 };
-        (times * width, times * height)
+        (times * width * self.across, times * height)
     }
 
-    fn tile(&self) -> Tile {
-        let (kernel, stride) = (self.shape.kernel_size, self.shape.stride);
-        let slice = self.slice;
-        let pitch = if slice < 16 { slice } else { slice + 8 };
-        let shared = |rows: usize| {
-            let patch = ((TILE_WIDTH - 1) * stride + kernel) * ((rows - 1) * stride + kernel);
-            let own = chunks(kernel, slice) * 32 + slice * 8 + patch * pitch * 2;
-            own.max((rows + 1) * self.outputs.min(64) * 4)
+    fn tile(&self, out: (usize, usize), busy: usize) -> Tile {
+        let (packing, stride) = (self.packing, self.shape.stride);
+        let (kernel, kernel_width) = packing.kernel;
+        let tile = |rows: usize| {
+            let across = (TILE_WIDTH - 1) * stride * self.across + kernel_width;
+            let patch = across * ((WARPS * rows - 1) * stride + kernel);
+            let own = packing.groups() * 16 + packing.slice * 8 + patch * packing.slice * 2;
+            // What the statistics take when the products are done.
+            let moments = WARPS * (packing.outputs * 8 + 4) + 4;
+            Tile {
+                rows,
+                blocks: [
+                    out.0.div_ceil(TILE_WIDTH),
+                    out.1.div_ceil(WARPS * rows),
+                    self.outputs / packing.outputs,
+                ],
+                shared: own.max(moments),
+            }
         };
-        let rows = if shared(8) <= SHARED { 8 } else { 4 };
-        Tile {
-            rows,
-            shared: shared(rows),
+        let two = tile(2);
+        match packing.outputs < 64
+            && two.shared <= SHARED
+            && two.blocks.iter().product::<usize>() >= busy
+        {
+            true => two,
+            false => tile(1),
         }
     }
 }
@@ -171,9 +213,10 @@ struct Planner<'a, C: Card> {
     picture: (usize, usize),
     launches: Vec<Launch>,
     room: Vec<C::Memory>,
-    /// Where the next layer's scale and shift go.
+    /// Where the next layer's scale and shift go, its totals, and the number of its blocks that are done.
     norms: u64,
-    moments: (u64, u64),
+    totals: u64,
+    done: u64,
     /// Two outputs, used in turn.
     buffers: [u64; 2],
 }
@@ -181,155 +224,117 @@ struct Planner<'a, C: Card> {
 impl<C: Card> Planner<'_, C> {
     fn reserve(&mut self, bytes: usize) -> Result<u64, CardError> {
         let memory = self.network.card.reserve(bytes)?;
-        Ok(self.keep(memory))
-    }
-
-    fn keep(&mut self, memory: C::Memory) -> u64 {
         let address = self.network.card.address(&memory);
         self.room.push(memory);
-        address
+        Ok(address)
     }
 
-    /// Layer `index` over `input`, and its normalisation.
-    fn convolve(&mut self, index: usize, input: Values) -> Values {
+    fn zeros(&mut self, bytes: usize) -> Result<u64, CardError> {
+        let mut memory = self.network.card.reserve(bytes)?;
+        self.network.card.upload(&vec![0; bytes], &mut memory)?;
+        let address = self.network.card.address(&memory);
+        self.room.push(memory);
+        Ok(address)
+    }
+
+    /// Layer `index` over `input`, and its statistics; what it reads is kept at `kept`, if that is not 0.
+    fn convolve(&mut self, index: usize, input: Values, kept: u64) -> Values {
         let (network, card) = (self.network, &self.network.card);
         let layer = &network.layers[index];
-        let own = layer.shape;
+        let (own, packing) = (layer.shape, layer.packing);
         let out = layer.out_size((input.width, input.height));
-        let tile = layer.tile();
-        let group = layer.outputs.min(64);
-        let blocks = [
-            out.0.div_ceil(TILE_WIDTH),
-            out.1.div_ceil(tile.rows),
-            layer.outputs / group,
-        ];
+        let tile = layer.tile(out, network.busy);
         let output = self.buffers[0];
         self.buffers.swap(0, 1);
         let first = index == 0;
-        let (moments, counts) = if own.normalised { self.moments } else { (0, 0) };
-        let convolution = Convolution {
+        let stored = layer.stored_size(out);
+        let mut convolution = Convolution {
             input: input.address,
             scale: input.norm.0,
             shift: input.norm.1,
-            weights: card.address(&layer.fragments),
+            trunk: input.trunk,
+            trunk_out: kept,
+            weights: card.address(&layer.weights),
             bias: layer.bias.as_ref().map_or(0, |bias| card.address(bias)),
             output,
-            moments,
-            counts,
             width: input.width as i32,
             height: input.height as i32,
             picture_width: self.picture.0 as i32,
             picture_height: self.picture.1 as i32,
             out_width: out.0 as i32,
             out_height: out.1 as i32,
-            channels: layer.channels as i32,
-            slice: layer.slice as i32,
-            stored: layer.stored as i32,
-            kernel: own.kernel_size as i32,
+            channels: packing.channels as i32,
+            stored: (layer.stored * layer.across) as i32,
+            kernel: packing.kernel.0 as i32,
+            kernel_width: packing.kernel.1 as i32,
             stride: own.stride as i32,
-            chunks: chunks(own.kernel_size, layer.slice) as i32,
+            stride_across: (own.stride * layer.across) as i32,
+            groups: packing.groups() as i32,
             border: layer.border,
             source: match (first, network.shape.entry) {
                 (false, _) => TENSOR,
                 (true, Entry::Contract { .. }) => PICTURE,
                 (true, Entry::Unshuffle { .. }) => BLOCKS,
             },
-            // Only normalised tensors have a scale here, and those that a convolution reads have a ReLU.
-            relu: 1,
+            relu: i32::from(input.trunk == 0),
             relu_output: i32::from(!own.normalised && own.relu),
             shuffle: i32::from(own.upsample.is_some()),
             ..Convolution::default()
         };
-        let pixels = (out.0 * out.1) as u64;
-        let stored = layer.stored_size(out);
-        let input_bytes = if first {
-            self.picture.0 * self.picture.1 * 3
-        } else {
-            input.width * input.height * layer.channels * 2
-        };
-        self.launches.push(Launch {
-            name: network.shape.name(index),
-            kernel: match group {
-                8 => "convolve_8",
-                16 => "convolve_16",
-                32 => "convolve_32",
-                _ => "convolve_64",
-            },
-            grid: blocks.map(|count| count as u32),
-            threads: (tile.rows * 32) as u32,
-            shared: tile.shared as u32,
-            parameters: convolution.into(),
-            multiply_adds: pixels
-                * (own.kernel_outputs() * own.in_channels * own.kernel_size * own.kernel_size)
-                    as u64,
-            bytes: (input_bytes + stored.0 * stored.1 * layer.stored * 2) as u64,
-        });
         let mut norm = (0, 0);
         if own.normalised {
             let first = 4 * network.shape.style_channels_of(index).start as u64;
             let shifts = 4 * network.shape.style_channels() as u64;
-            let style = card.address(&network.style) + first;
             norm = (self.norms, self.norms + 4 * layer.stored as u64);
-            self.norms += 8 * layer.stored as u64;
-            let phases = if own.upsample.is_some() { 4 } else { 1 };
-            let normalisation = Normalisation {
-                moments,
-                counts,
-                style_scale: style,
-                style_shift: style + shifts,
-                scale: norm.0,
-                shift: norm.1,
-                blocks: (blocks[0] * blocks[1]) as i32,
-                outputs: layer.outputs as i32,
-                channels: (layer.outputs / phases) as i32,
+            convolution = Convolution {
+                totals: self.totals,
+                done: self.done,
+                style_scale: card.address(&network.style) + first,
+                style_shift: card.address(&network.style) + first + shifts,
+                next_scale: norm.0,
+                next_shift: norm.1,
+                norm_channels: layer.stored as i32,
+                style_channels: own.out_channels as i32,
+                pixels: (stored.0 * stored.1) as f32,
                 epsilon: EPSILON,
+                ..convolution
             };
-            self.launches.push(Launch {
-                name: format!("{}, statistics", network.shape.name(index)),
-                kernel: "normalise",
-                grid: [own.out_channels as u32, 1, 1],
-                threads: THREADS as u32,
-                shared: THREADS as u32 / 32 * 4,
-                parameters: normalisation.into(),
-                multiply_adds: 0,
-                bytes: (blocks[0] * blocks[1] * layer.outputs * 8) as u64,
-            });
+            self.norms += 8 * layer.stored as u64;
+            self.totals += (TOTALS * layer.stored) as u64;
+            self.done += 4;
         }
+        let mut bytes = if first {
+            self.picture.0 * self.picture.1 * 3
+        } else {
+            input.width * input.height * packing.channels * 2
+        };
+        bytes *= 1 + usize::from(input.trunk != 0) + usize::from(kept != 0);
+        let name = format!(
+            "convolve_{}_{}_{}",
+            packing.slice, packing.outputs, tile.rows
+        );
+        self.launches.push(Launch {
+            name: network.shape.name(index),
+            // The list has every combination that a layer can have.
+            kernel: CONVOLUTIONS
+                .into_iter()
+                .find(|kernel| *kernel == name)
+                .unwrap_or_default(),
+            grid: tile.blocks.map(|count| count as u32),
+            threads: THREADS as u32,
+            shared: tile.shared as u32,
+            parameters: convolution.into(),
+            multiply_adds: (out.0 * layer.across * out.1) as u64
+                * (own.kernel_outputs() * own.in_channels * own.kernel_size * own.kernel_size)
+                    as u64,
+            bytes: (bytes + stored.0 * stored.1 * layer.stored * 2) as u64,
+        });
         Values {
             address: output,
             width: stored.0,
             height: stored.1,
             norm,
-        }
-    }
-
-    /// Adds `value` to the trunk, or begins it.
-    fn add(&mut self, trunk: u64, value: Values, begin: bool) -> Values {
-        let channels = self.network.shape.trunk();
-        let pieces = value.width * value.height * channels / 8;
-        self.launches.push(Launch {
-            name: if begin { "trunk" } else { "residual sum" }.into(),
-            kernel: "residual",
-            grid: [pieces.div_ceil(THREADS) as u32, 1, 1],
-            threads: THREADS as u32,
-            shared: 0,
-            parameters: Residual {
-                trunk,
-                value: value.address,
-                scale: value.norm.0,
-                shift: value.norm.1,
-                pieces: pieces as i32,
-                pieces_per_pixel: (channels / 8) as i32,
-                begin: i32::from(begin),
-            }
-            .into(),
-            multiply_adds: 0,
-            bytes: (pieces * 16 * if begin { 2 } else { 3 }) as u64,
-        });
-        Values {
-            address: trunk,
-            norm: (0, 0),
-            ..value
+            trunk: 0,
         }
     }
 
