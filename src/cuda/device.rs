@@ -129,7 +129,8 @@ impl Device {
                 .load_function(name)
                 .map_err(refused("find a kernel"))?;
             if name.starts_with("features_") || name.starts_with("gradient_") {
-                let shared = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+                let shared =
+                    sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
                 function
                     .set_attribute(shared, SHARED)
                     .map_err(refused("give a kernel shared memory"))?;

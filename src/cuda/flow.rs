@@ -223,7 +223,7 @@ impl<C: Card> FlowOnCard<C> {
         let level = (level.width as usize, level.height as usize);
         let mut fields = vec![0; 2 * 8 * level.0 * level.1];
         self.card.download(&room.fields[0], &mut fields)?;
-        Ok(Some(Found::from_pairs(room.size, level, &floats(&fields))))
+        Ok(Some(Found::from_pairs(room.size, level, floats(&fields))))
     }
 }
 

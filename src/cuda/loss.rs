@@ -12,7 +12,6 @@ use half::f16;
 use super::{
     Card, CardError, Launch, bytes_of,
     parameters::{Convolution, Difference, Gram, Pool, Sum},
-    weights::Packing,
 };
 use crate::{
     kernels::{ConvolutionWeights, Pooling},
@@ -192,7 +191,11 @@ impl<C: Card> LossOnCard<C> {
                 relu_output: 1,
                 ..plain(size, 3)
             };
-            let kernel = if channels < 8 { "features_4" } else { "features_32" };
+            let kernel = if channels < 8 {
+                "features_4"
+            } else {
+                "features_32"
+            };
             let launch = tiled(kernel, layer.out_channels / 64, convolution);
             // SAFETY: the tensors have the sizes that are said, the weights those of the layer.
             unsafe { self.card.launch(&launch) }?;

@@ -116,8 +116,7 @@ impl<C: Card> TransformOnCard<C> {
                     1 => (0, output),
                     _ => (output / stored, output % stored),
                 };
-                match output < convolution.out_channels && (pixel..pixel + side).contains(&column)
-                {
+                match output < convolution.out_channels && (pixel..pixel + side).contains(&column) {
                     true => square(&convolution, output, channel, row, column - pixel),
                     false => 0.0,
                 }

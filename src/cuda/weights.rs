@@ -55,8 +55,7 @@ impl Packing {
                     (0..self.groups()).flat_map(|step| (0..eights).map(move |eight| (step, eight)))
                 {
                     for (g, t) in (0..8).flat_map(|g| (0..4).map(move |t| (g, t))) {
-                        let output =
-                            block * self.outputs + (g / 2 * eights + eight) * 2 + g % 2;
+                        let output = block * self.outputs + (g / 2 * eights + eight) * 2 + g % 2;
                         let (place, part) = ((4 * step + t) / pieces, (4 * step + t) % pieces);
                         let (row, column) = (place / columns, place % columns);
                         packed.extend((0..piece).map(|k| {

@@ -17,7 +17,7 @@ use crate::{
     sink::{FrameSink, SinkError},
     source::{FrameSource, SourceError},
     stylize::{Along, StylizeError, Stylizer},
-    temporal::steady::SteadyError,
+    temporal::steady::{SteadyError, given_out},
 };
 
 /// Packets that wait between two stages at most. Enough to even out an encoder that takes frames in bursts, few enough
@@ -123,7 +123,14 @@ where
     let started = Instant::now();
     let time_base = source.info().time_base.value();
     let (to_paint, from_decode) = bounded(LINK_CAPACITY);
-    let (to_encode, from_paint) = bounded(LINK_CAPACITY);
+    // What further passes give out at once must not keep them from going on.
+    let given_out = match &steadying {
+        Some(steadying) if steadying.passes > 1 => {
+            given_out((source.info().width, source.info().height))
+        }
+        _ => 0,
+    };
+    let (to_encode, from_paint) = bounded(LINK_CAPACITY.max(given_out));
     let (mut before_paint, mut behind_paint) = (None, None);
     let (mut from_prepare, mut to_steady) = (from_decode, to_encode);
     if let Some(steadying) = steadying {
@@ -304,9 +311,12 @@ fn paint(
         } = &mut guided;
         match packet {
             Packet::Frame(frame) => {
-                let along = guide.as_ref().map_or(&nothing, |guide| &guide.along);
                 let since = frame.pts - *first.get_or_insert(frame.pts);
                 let painted = stats.time_frame(|| {
+                    if let Some(guide) = guide.as_mut() {
+                        guide.keep(&frame.picture);
+                    }
+                    let along = guide.as_ref().map_or(&nothing, |guide| &guide.along);
                     stylizer.set_time(since as f64 * time_base)?;
                     let painted = stylizer.paint_along(&mut frame.picture, along)?;
                     match painted {

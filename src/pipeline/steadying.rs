@@ -72,6 +72,15 @@ pub(super) struct Guide {
     found: Option<Found>,
 }
 
+impl Guide {
+    /// Keeps the picture that is to be painted, if nobody has.
+    pub(super) fn keep(&mut self, picture: &Picture) {
+        if self.along.is_on_card() {
+            self.original = picture.clone();
+        }
+    }
+}
+
 /// What the stage `prepare` works with.
 pub(super) struct Prepare {
     flow: Box<dyn MotionFinder>,
@@ -110,8 +119,13 @@ impl Prepare {
             true => self.flow.found()?,
             false => None,
         };
+        // A picture on a card is kept by the stage that paints, which has less to do then.
+        let original = match along.is_on_card() {
+            true => Picture::black(0, 0),
+            false => picture.clone(),
+        };
         let guide = Guide {
-            original: picture.clone(),
+            original,
             luma,
             along,
             found,
@@ -223,22 +237,32 @@ impl Steadier {
             along,
             found,
         } = guide;
+        // While the painting is still on its way.
+        let needed = self.steady.is_some() || self.further.is_some();
+        let luma = luma.or_else(|| needed.then(|| Luma::from_rgb(&original)));
+        let tracks = along.tracks();
+        let original = match self.finish.needs_original() {
+            true => {
+                self.measured[0].push(&original, tracks.as_ref());
+                Some(original)
+            }
+            false => {
+                self.measured[0].push_owned(original, tracks.as_ref());
+                None
+            }
+        };
         if let Some(pending) = pending {
             pending(&mut frame.picture)?;
         }
         let painting = std::mem::replace(&mut frame.picture, Picture::black(0, 0));
-        let needed = self.steady.is_some() || self.further.is_some();
-        let luma = luma.or_else(|| needed.then(|| Luma::from_rgb(&original)));
         let steadied = match (&mut self.steady, &luma) {
             (Some(steady), Some(luma)) => steady.push(painting, luma, along.motion()),
             _ => painting,
         };
-        let tracks = along.tracks();
         drop(along);
-        self.measured[0].push(&original, tracks.as_ref());
         let held = Held {
             frame,
-            original: self.finish.needs_original().then_some(original),
+            original,
             tracks,
         };
         let done = match (&mut self.further, luma) {

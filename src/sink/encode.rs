@@ -27,6 +27,9 @@ fn encoders(codec: Codec) -> &'static [&'static str] {
     }
 }
 
+/// Threads that bring pictures into the encoder's format at most; the result is the same.
+const CONVERTING: usize = 4;
+
 /// The presets of x264 and x265.
 const X26X_PRESETS: [&str; 10] = [
     "ultrafast",
@@ -280,7 +283,7 @@ impl VideoEncoder {
             info.height as u32,
             ffi::AVPixelFormat::AV_PIX_FMT_RGB24 as i32,
             &filters,
-            1,
+            settings.threads.min(CONVERTING),
         )
         .map_err(failed)?;
         let this = Self {

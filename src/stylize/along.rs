@@ -51,6 +51,12 @@ impl Along {
         }
     }
 
+    /// Whether the picture is on the card that paints.
+    #[must_use]
+    pub fn is_on_card(&self) -> bool {
+        !matches!(self, Self::Processor(_))
+    }
+
     /// The share of pixels whose motion is consistent, 0..1, if there is a motion.
     #[must_use]
     pub fn consistency(&self) -> Option<f32> {

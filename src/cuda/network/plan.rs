@@ -3,7 +3,7 @@
 use super::{Layer, TransformOnCard};
 use crate::{
     cuda::{
-        Card, CardError, Launch, bytes_of,
+        Card, CardError, Launch,
         parameters::{BLOCKS, Convolution, Finish, PICTURE, TENSOR},
     },
     kernels::Entry,

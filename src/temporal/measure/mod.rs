@@ -306,6 +306,23 @@ pub struct Running {
 impl Running {
     /// Takes the next picture; without `tracks` it does not continue the one before.
     pub fn push(&mut self, picture: &Picture, tracks: Option<&Tracks>) {
+        self.compare(picture, tracks);
+        let size = (picture.width(), picture.height());
+        match &mut self.before {
+            Some(before) if (before.width(), before.height()) == size => {
+                before.rgb_mut().copy_from_slice(picture.rgb());
+            }
+            before => *before = Some(picture.clone()),
+        }
+    }
+
+    /// As [`Running::push`], with the picture itself.
+    pub fn push_owned(&mut self, picture: Picture, tracks: Option<&Tracks>) {
+        self.compare(&picture, tracks);
+        self.before = Some(picture);
+    }
+
+    fn compare(&mut self, picture: &Picture, tracks: Option<&Tracks>) {
         let size = (picture.width(), picture.height());
         if let (Some(before), Some(tracks)) = (&self.before, tracks)
             && tracks.size == size
@@ -316,12 +333,6 @@ impl Running {
                 self.sum += pair.mean_square;
                 self.pairs += 1;
             }
-        }
-        match &mut self.before {
-            Some(before) if (before.width(), before.height()) == size => {
-                before.rgb_mut().copy_from_slice(picture.rgb());
-            }
-            before => *before = Some(picture.clone()),
         }
     }
 

@@ -13,6 +13,7 @@
 use super::{Steady, SteadyError, SteadySettings};
 use crate::{
     frame::Picture,
+    kernels::vectorised,
     temporal::flow::{FlowEstimator, FlowSettings, Found, Luma},
 };
 
@@ -27,6 +28,19 @@ const RUN_PIXELS: usize = 64_000_000;
 
 /// The part of a run, one in so many, that the next run goes over again.
 const OVERLAP: usize = 4;
+
+/// How many pictures of this size wait before some are given out.
+fn run_length((width, height): (usize, usize)) -> usize {
+    let [least, most] = RUN;
+    (RUN_PIXELS / (width * height).max(1)).clamp(least, most)
+}
+
+/// How many pictures of a size [`FurtherPasses::push`] gives out at once.
+#[must_use]
+pub fn given_out(size: (usize, usize)) -> usize {
+    let length = run_length(size);
+    length - length / OVERLAP
+}
 
 /// A picture that waits.
 struct Waiting<T> {
@@ -145,8 +159,7 @@ impl<T> FurtherPasses<T> {
         found: Option<Found>,
         rest: T,
     ) -> Result<Vec<(Picture, T)>, SteadyError> {
-        let [least, most] = RUN;
-        let length = (RUN_PIXELS / (input.width * input.height).max(1)).clamp(least, most);
+        let size = (input.width, input.height);
         self.since.push(Waiting {
             steadied,
             input,
@@ -155,12 +168,12 @@ impl<T> FurtherPasses<T> {
             rest,
         });
         if self.run.is_empty() {
-            if self.since.len() >= length {
+            if self.since.len() >= run_length(size) {
                 self.begin();
             }
             return Ok(Vec::new());
         }
-        let done = length - length / OVERLAP;
+        let done = given_out(size);
         let reached = self.run.len() * self.since.len() / done;
         self.go_back(self.run.len().saturating_sub(reached), done)?;
         if self.ahead > 0 {
@@ -216,7 +229,8 @@ impl<T> FurtherPasses<T> {
             let mut settled = self.backwards.push(steadied, &waiting.input, found, true)?;
             if let Some(earlier) = &waiting.earlier {
                 let share = (self.ahead + 1) as f32 / (self.shared + 1) as f32;
-                mix(&mut settled, earlier, share);
+                let share = (256.0 * share).round() as u32;
+                mix(settled.rgb_mut(), earlier.rgb(), share);
             }
             waiting.earlier = Some(settled);
         }
@@ -238,12 +252,13 @@ impl<T> FurtherPasses<T> {
     }
 }
 
-/// Gives `picture` the share `share` of itself and `other` the rest.
-fn mix(picture: &mut Picture, other: &Picture, share: f32) {
-    let share = (256.0 * share).round() as i32;
-    for (value, &other) in picture.rgb_mut().iter_mut().zip(other.rgb()) {
-        let sum = share * i32::from(*value) + (256 - share) * i32::from(other);
-        *value = ((sum + 128) >> 8) as u8;
+vectorised! {
+    /// Gives `values` the share `share` of 256 of themselves and `others` the rest.
+    fn mix(values: &mut [u8], others: &[u8], share: u32) {
+        for (value, &other) in values.iter_mut().zip(others) {
+            let sum = share * u32::from(*value) + (256 - share) * u32::from(other);
+            *value = ((sum + 128) >> 8) as u8;
+        }
     }
 }
 

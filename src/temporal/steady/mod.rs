@@ -32,7 +32,7 @@ mod trust;
 
 use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
-pub use further::{FurtherPasses, MOST_PASSES, Pass, PassOnProcessor};
+pub use further::{FurtherPasses, MOST_PASSES, Pass, PassOnProcessor, given_out};
 
 use super::flow::{Luma, Motion};
 use crate::frame::Picture;

@@ -3,6 +3,8 @@
 //! Who goes over a film again, forwards or backwards, needs the motion between the same pictures again. Finding it is most
 //! of the work, bringing it to the size of the pictures little, and at its own size it takes a few bytes a pixel.
 
+use std::borrow::Cow;
+
 use super::FlowEstimator;
 use crate::temporal::flow::Motion;
 
@@ -13,20 +15,27 @@ pub struct Found {
     size: (usize, usize),
     /// Of the fields.
     level: (usize, usize),
-    /// u and v, from the later picture to the earlier and back, in pixels of the level.
-    fields: [[Vec<f32>; 2]; 2],
+    fields: Fields,
+}
+
+/// From the later picture to the earlier and back, in pixels of the level.
+#[derive(Debug, Clone, PartialEq)]
+enum Fields {
+    /// u and v of each.
+    Planes([[Vec<f32>; 2]; 2]),
+    /// Pairs (u, v), the second direction's behind the first's, as a card takes them.
+    #[cfg(any(test, feature = "cuda"))]
+    Pairs(Vec<f32>),
 }
 
 impl Found {
     /// Of fields of pairs (u, v), the second direction's behind the first's; sizes are of the pictures and of the fields.
     #[cfg(any(test, feature = "cuda"))]
-    pub(crate) fn from_pairs(size: (usize, usize), level: (usize, usize), pairs: &[f32]) -> Self {
-        let (first, second) = pairs.split_at(2 * level.0 * level.1);
-        let plane = |pairs: &[f32], at: usize| pairs.iter().skip(at).step_by(2).copied().collect();
+    pub(crate) fn from_pairs(size: (usize, usize), level: (usize, usize), pairs: Vec<f32>) -> Self {
         Self {
             size,
             level,
-            fields: [first, second].map(|pairs| [plane(pairs, 0), plane(pairs, 1)]),
+            fields: Fields::Pairs(pairs),
         }
     }
 
@@ -40,16 +49,40 @@ impl Found {
         size: (usize, usize),
         level: (usize, usize),
         reversed: bool,
-    ) -> Vec<f32> {
+    ) -> Cow<'_, [f32]> {
         assert!(
             self.size == size && self.level == level,
             "found with other settings"
         );
-        let order = if reversed { [1, 0] } else { [0, 1] };
-        let fields = order.iter().map(|&at| &self.fields[at]);
-        fields
-            .flat_map(|[u, v]| u.iter().zip(v).flat_map(|(&u, &v)| [u, v]))
-            .collect()
+        match &self.fields {
+            Fields::Pairs(pairs) if !reversed => Cow::Borrowed(pairs),
+            Fields::Pairs(pairs) => {
+                let (first, second) = pairs.split_at(pairs.len() / 2);
+                Cow::Owned([second, first].concat())
+            }
+            Fields::Planes(fields) => {
+                let order = if reversed { [1, 0] } else { [0, 1] };
+                let fields = order.iter().map(|&at| &fields[at]);
+                fields
+                    .flat_map(|[u, v]| u.iter().zip(v).flat_map(|(&u, &v)| [u, v]))
+                    .collect()
+            }
+        }
+    }
+
+    /// u and v of the first direction or the second.
+    fn planes(&self, direction: usize) -> [Cow<'_, [f32]>; 2] {
+        match &self.fields {
+            Fields::Planes(fields) => fields[direction]
+                .each_ref()
+                .map(|plane| Cow::Borrowed(&plane[..])),
+            #[cfg(any(test, feature = "cuda"))]
+            Fields::Pairs(pairs) => {
+                let half = pairs.len() / 2;
+                let pairs = &pairs[direction * half..][..half];
+                [0, 1].map(|at| pairs.iter().skip(at).step_by(2).copied().collect())
+            }
+        }
     }
 }
 
@@ -63,7 +96,9 @@ impl FlowEstimator {
         (known && self.plan.levels(size).1 > 0).then(|| Found {
             size,
             level: (first.width, first.height),
-            fields: [first, second].map(|direction| [direction.u.clone(), direction.v.clone()]),
+            fields: Fields::Planes(
+                [first, second].map(|direction| [direction.u.clone(), direction.v.clone()]),
+            ),
         })
     }
 
@@ -82,9 +117,11 @@ impl FlowEstimator {
             "found with other settings"
         );
         for (at, direction) in self.directions.iter_mut().enumerate() {
-            let [u, v] = &found.fields[if reversed { 1 - at } else { at }];
-            direction.u.clone_from(u);
-            direction.v.clone_from(v);
+            let [u, v] = found.planes(if reversed { 1 - at } else { at });
+            direction.u.clear();
+            direction.u.extend_from_slice(&u);
+            direction.v.clear();
+            direction.v.extend_from_slice(&v);
             // The masks are made in these.
             direction.start_u.resize(u.len(), 0.0);
             direction.start_v.resize(v.len(), 0.0);
