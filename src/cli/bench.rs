@@ -174,6 +174,7 @@ fn layers(bench: &Bench<'_>) -> Result<()> {
             "--layers is for --device cuda: no NVIDIA card works here (`allaprima doctor` says why)"
         );
     };
+    use allaprima::models::ModelStore;
     let style = &bench.settings.style;
     let Some(parameters) = style.parameters(allaprima::style::NetworkKind::Pack) else {
         bail!("--layers takes a style of a pack");
@@ -194,7 +195,10 @@ fn layers(bench: &Bench<'_>) -> Result<()> {
         &parameters,
         device,
         &sizes,
-        bench.args,
+        (
+            bench.args,
+            &ModelStore::open(bench.args.models.models.as_deref())?,
+        ),
     )
 }
 

@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Instant};
 
 use allaprima::{
     cuda::{BOUNDS, Device, FlowOnCard, Launch, SteadyOnCard, TransformOnCard, compare},
+    device::PaintDevice,
+    frame::Picture,
     kernels::{Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights},
+    models::ModelStore,
     temporal::steady::SteadySettings,
 };
 use anyhow::{Result, bail};
 use serde::Serialize;
 
-use super::{args::BenchArgs, settings::threads, video::file_flow};
+use super::{args::BenchArgs, bench_steps, settings::threads, video::file_flow};
 
 /// Runs of a launch, of which the median counts.
 const RUNS: usize = 30;
@@ -46,7 +49,7 @@ pub fn run(
     style: &StyleParameters,
     device: &Arc<Device>,
     pictures: &[(usize, usize, Vec<u8>)],
-    args: &BenchArgs,
+    (args, models): (&BenchArgs, &ModelStore),
 ) -> Result<()> {
     let (copy, products) = (device.copy_rate()?, device.product_rate()?);
     if !args.json {
@@ -140,6 +143,20 @@ pub fn run(
         }
         sizes.push(size);
     }
+    let paint_device = PaintDevice::Cuda(device.clone());
+    let steps = match pictures.first() {
+        Some((width, height, rgb)) => {
+            let picture = Picture::new(*width, *height, rgb.clone())?;
+            bench_steps::run(&paint_device, models, &picture)?
+        }
+        None => Vec::new(),
+    };
+    if !args.json && !steps.is_empty() {
+        println!("\nsteps of --engine optimize (ms), and the loss after the last");
+        for step in &steps {
+            println!("{step}");
+        }
+    }
     if args.json {
         println!(
             "{}",
@@ -148,6 +165,7 @@ pub fn run(
                 "copy_bytes_per_second": copy,
                 "multiply_adds_per_second": products,
                 "sizes": sizes,
+                "optimize": steps,
             })
         );
     }
@@ -187,7 +205,7 @@ fn print(size: &Size, copy: f64, products: f64) {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -7,6 +7,8 @@ mod args;
 mod bench;
 #[cfg(feature = "cuda")]
 mod bench_card;
+#[cfg(feature = "cuda")]
+mod bench_steps;
 mod doctor;
 mod image;
 mod interrupt;

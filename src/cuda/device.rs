@@ -24,13 +24,17 @@ use super::{
 const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 
 /// The kernels that [`Launch::kernel`] names.
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 37] = [
     "finish",
     "product_peak",
-    "features_4",
-    "features_32",
-    "gradient_8",
-    "gradient_64",
+    "features_4_1",
+    "features_4_2",
+    "features_32_1",
+    "features_32_2",
+    "gradient_16_1",
+    "gradient_16_2",
+    "gradient_64_1",
+    "gradient_64_2",
     "pool",
     "unpool",
     "gram",

@@ -108,7 +108,7 @@ impl<C: Card> LossOnCard<C> {
                 weight: turned,
             };
             let stored = stored(inputs);
-            let group = if inputs < 64 { 8 } else { 64 };
+            let group = if inputs < 64 { 16 } else { 64 };
             layers.push(Layer {
                 forward: put(bytes_of(&packing(3, stored, 64).pack_square(&forward)))?,
                 bias: put(bytes_of(&layer.bias))?,
@@ -191,12 +191,12 @@ impl<C: Card> LossOnCard<C> {
                 relu_output: 1,
                 ..plain(size, 3)
             };
-            let kernel = if channels < 8 {
-                "features_4"
+            let kernels = if channels < 8 {
+                work::FIRST
             } else {
-                "features_32"
+                work::FEATURES
             };
-            let launch = tiled(kernel, layer.out_channels / 64, convolution);
+            let launch = tiled(kernels, layer.out_channels / 64, convolution);
             // SAFETY: the tensors have the sizes that are said, the weights those of the layer.
             unsafe { self.card.launch(&launch) }?;
             self.sizes.push(size);
@@ -219,7 +219,7 @@ impl<C: Card> LossOnCard<C> {
         let (pixels, channels) = (self.pixels(layer), self.layers[layer].out_channels);
         let across = channels / GRAM.0;
         // Parts enough to keep a large card busy, each long enough to be worth it.
-        let parts = (512 / (across * across)).clamp(1, pixels.div_ceil(512));
+        let parts = (264 / (across * across)).clamp(1, pixels.div_ceil(512));
         let pixels_of_part = pixels.div_ceil(parts).next_multiple_of(GRAM.0);
         let parts = pixels.div_ceil(pixels_of_part);
         let size = channels * channels;
@@ -328,8 +328,8 @@ impl<C: Card> LossOnCard<C> {
                 ..plain(size, 3)
             };
             let launch = match number {
-                0 => tiled("gradient_8", 1, convolution),
-                _ => tiled("gradient_64", inputs / 64, convolution),
+                0 => tiled(work::LAST_GRADIENT, 1, convolution),
+                _ => tiled(work::GRADIENT, inputs / 64, convolution),
             };
             // SAFETY: gradient and features have the size of the layer, the output that of its input.
             unsafe { self.card.launch(&launch) }?;
@@ -421,7 +421,7 @@ impl<C: Card> LossOnCard<C> {
                     ..plain(self.sizes[layer], 1)
                 };
                 *begun = true;
-                let launch = tiled("gradient_64", channels / 64, convolution);
+                let launch = tiled(work::GRADIENT, channels / 64, convolution);
                 // SAFETY: features and gradient have the size of the layer, the matrix that of its channels.
                 unsafe { self.card.launch(&launch) }?;
                 Ok(0.0)

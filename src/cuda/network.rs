@@ -109,7 +109,7 @@ impl<C: Card> TransformOnCard<C> {
                 kernel: (side, side + across - 1),
                 channels,
                 slice,
-                outputs: Packing::group_of(out_channels),
+                outputs: if out_channels > 16 { 32 } else { 16 },
             };
             let packed = packing.pack(out_channels, |output, channel, row, column| {
                 let (pixel, output) = match across {

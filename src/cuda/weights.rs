@@ -16,7 +16,7 @@ pub(super) struct Packing {
     pub(super) channels: usize,
     /// Of these, how many lie in shared memory together: 4, 8, 16 or 32.
     pub(super) slice: usize,
-    /// Outputs of a block of threads: 8, 16, 32 or 64.
+    /// Outputs of a block of threads: 16, 32 or 64.
     pub(super) outputs: usize,
 }
 
@@ -32,14 +32,9 @@ impl Packing {
         (self.kernel.0 * self.kernel.1 * self.slice).div_ceil(4 * piece)
     }
 
-    /// Outputs that are computed where `wanted` are wanted, a block's outputs at a time.
-    pub(super) fn group_of(wanted: usize) -> usize {
-        wanted.next_multiple_of(8).next_power_of_two().min(64)
-    }
-
-    /// `[block of outputs][slice][step][8 outputs][lane][piece]` of `weight(output, channel, row, column)`; a lane `4g + t`
-    /// holds what thread t of a row takes, for the output that is the g-th column of the tensor cores' result, whose
-    /// columns are dealt out so that a thread's results are neighbours.
+    /// `[block of outputs][slice][step][16 outputs][product][lane][4 words][2]` of `weight(output, channel, row, column)`: a
+    /// lane `4g + t` holds what multiplies a piece of thread t, for the outputs that are rows g and g + 8 of the tensor cores'
+    /// result; rows are dealt out so that a thread's results are neighbours.
     pub(super) fn pack(
         &self,
         out_channels: usize,
@@ -47,25 +42,25 @@ impl Packing {
     ) -> Vec<f16> {
         let (rows, columns) = self.kernel;
         let piece = self.slice.min(PIECE);
-        let (pieces, eights) = (self.slice / piece, self.outputs / 8);
+        let (pieces, tiles) = (self.slice / piece, self.outputs / 16);
         let mut packed = Vec::new();
         for block in 0..out_channels.div_ceil(self.outputs) {
             for first in (0..self.channels).step_by(self.slice) {
-                for (step, eight) in
-                    (0..self.groups()).flat_map(|step| (0..eights).map(move |eight| (step, eight)))
-                {
-                    for (g, t) in (0..8).flat_map(|g| (0..4).map(move |t| (g, t))) {
-                        let output = block * self.outputs + (g / 2 * eights + eight) * 2 + g % 2;
-                        let (place, part) = ((4 * step + t) / pieces, (4 * step + t) % pieces);
-                        let (row, column) = (place / columns, place % columns);
-                        packed.extend((0..piece).map(|k| {
-                            let value = match row < rows && output < out_channels {
-                                true => weight(output, first + part * piece + k, row, column),
-                                false => 0.0,
-                            };
-                            f16::from_f32(value)
-                        }));
-                    }
+                for (step, tile, product, lane) in product(self.groups(), tiles, piece / 4) {
+                    let (g, t) = (lane / 4, lane % 4);
+                    let (place, part) = ((4 * step + t) / pieces, (4 * step + t) % pieces);
+                    let (row, column) = (place / columns, place % columns);
+                    packed.extend((0..8).map(|k| {
+                        // Words go through both outputs before the next two channels.
+                        let (half, word) = (k / 2 % 2, 2 * product + k / 4);
+                        let output = block * self.outputs + (g * tiles + tile) * 2 + half;
+                        let channel = first + part * piece + 2 * word + k % 2;
+                        let value = match row < rows && output < out_channels {
+                            true => weight(output, channel, row, column),
+                            false => 0.0,
+                        };
+                        f16::from_f32(value)
+                    }));
                 }
             }
         }
@@ -78,6 +73,20 @@ impl Packing {
             square(weights, output, channel, row, column)
         })
     }
+}
+
+/// Steps, tiles, products of a tile, lanes, in order.
+fn product(
+    steps: usize,
+    tiles: usize,
+    products: usize,
+) -> impl Iterator<Item = (usize, usize, usize, usize)> {
+    let lanes = 32;
+    (0..steps * tiles * products * lanes).map(move |i| {
+        let (rest, lane) = (i / lanes, i % lanes);
+        let (rest, product) = (rest / products, rest % products);
+        (rest / tiles, rest % tiles, product, lane)
+    })
 }
 
 /// One weight; zero of a channel that there is not.

@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -34,6 +35,7 @@ struct Warp {
   float sum[32][4];
   unsigned a[32][4];
   uint2 b[32];
+  const unsigned short* row[32];
 };
 
 struct Fiber {
@@ -180,6 +182,9 @@ struct {
 #define blockIdx emulator::block
 #define gridDim emulator::grid
 
+using std::max;
+using std::min;
+
 #define DEVICE inline
 #define KERNEL_OF(NAME, PARAMETERS, BLOCKS) KERNEL(NAME, PARAMETERS)
 #define KERNEL(NAME, PARAMETERS)                                                                                      \
@@ -256,10 +261,10 @@ DEVICE float2 unpack(unsigned word) {
   return {emulator::half_to_float(word & 0xffff), emulator::half_to_float(word >> 16)};
 }
 
-DEVICE void multiply_add(float (&sum)[4], const unsigned (&a)[4], uint2 b) {
+DEVICE void multiply_add(float (&sum)[4], uint4 a, uint2 b) {
   emulator::Warp& warp = emulator::warp();
   const unsigned lane = emulator::current % 32, g = lane / 4, t = lane % 4;
-  std::memcpy(warp.a[lane], a, sizeof(a));
+  std::memcpy(warp.a[lane], &a, sizeof(a));
   warp.b[lane] = b;
   emulator::wait_for_warp();
   for (unsigned place = 0; place < 4; place++) {
@@ -275,6 +280,17 @@ DEVICE void multiply_add(float (&sum)[4], const unsigned (&a)[4], uint2 b) {
     sum[place] += total;
   }
   emulator::wait_for_warp();
+}
+
+DEVICE uint4 load_turned(const unsigned short* row) {
+  emulator::Warp& warp = emulator::warp();
+  const unsigned lane = emulator::current % 32, g = lane / 4, t = lane % 4;
+  warp.row[lane] = row;
+  emulator::wait_for_warp();
+  unsigned words[4];
+  for (unsigned i = 0; i < 4; i++) words[i] = warp.row[i * 8 + 2 * t][g] | unsigned(warp.row[i * 8 + 2 * t + 1][g]) << 16;
+  emulator::wait_for_warp();
+  return {words[0], words[1], words[2], words[3]};
 }
 
 // Bytes of a kernel's argument; 0: no such kernel.

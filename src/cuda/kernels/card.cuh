@@ -65,12 +65,24 @@ DEVICE float2 unpack(unsigned word) {
 }
 
 // sum[16][8] += a[16][16] b[16][8], spread over the 32 threads of a warp as `mma.m16n8k16` of the PTX ISA says: with
-// g = lane / 4 and t = lane % 4, a holds rows g and g + 8 of columns 2t, 2t + 1 and again of 2t + 8, 2t + 9; b rows 2t,
+// g = lane / 4 and t = lane % 4, a holds rows g and g + 8 of columns 2t, 2t + 1 and then of 2t + 8, 2t + 9; b rows 2t,
 // 2t + 1 and 2t + 8, 2t + 9 of column g; sum columns 2t, 2t + 1 of row g and of row g + 8.
-DEVICE void multiply_add(float (&sum)[4], const unsigned (&a)[4], uint2 b) {
+DEVICE void multiply_add(float (&sum)[4], uint4 a, uint2 b) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.x), "r"(b.y));
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
+}
+
+// Four blocks of 8 x 8 halves of shared memory, turned: each lane of 8 gives the address of one row (16 bytes) of its block,
+// and gets of block i words[i], rows 2t and 2t + 1 of column g (`ldmatrix` of the PTX ISA).
+DEVICE uint4 load_turned(const unsigned short* row) {
+  uint4 words;
+  const unsigned at = (unsigned)__cvta_generic_to_shared(row);
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+               : "r"(at)
+               : "memory");
+  return words;
 }
 
 #endif

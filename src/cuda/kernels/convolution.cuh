@@ -1,17 +1,19 @@
 // Convolution as an implicit matrix product on the tensor cores.
 //
-// Rows of the product are the pixels of a tile, columns the outputs, and the inner dimension goes over kernel places and
+// Rows of the product are the outputs, columns the pixels of a tile, and the inner dimension goes over kernel places and
 // channels. What lies between two convolutions (normalisation, ReLU, the sum of a residual block, padding, upsampling)
 // happens while a block copies its patch of the input into shared memory.
 //
-// A thread reads 8 channels of a pixel at once (4 of pixels that have only 4). Which numbers of the inner dimension these
-// are is for the weights to say, so they are packed in that order: a *group* is what the four threads of a row read, 32
-// products (16). In the same way the outputs of a thread are neighbours in memory.
+// A thread reads 8 channels of a pixel at once (4 of pixels that have only 4), which are its part of one or two products as
+// they lie. Which numbers of the inner dimension these are is for the weights to say, so they are packed in that order: a
+// *group* is what the four threads of a pixel read, 32 products (16). In the same way the outputs of a thread are
+// neighbours in memory.
 #pragma once
 #include "card.cuh"
 
-// Pixels of a tile's row: two fragments of 16. A warp computes one row or two.
+// Pixels of a tile's row, four times the eight columns of a product. A warp computes one row or two.
 #define TILE_WIDTH 32
+#define EIGHTS (TILE_WIDTH / 8)
 #define WARPS 8
 #define THREADS (32 * WARPS)
 
@@ -27,7 +29,7 @@ struct Convolution {
   // What is added to the scaled input, and where the sum is kept (or null).
   const unsigned short* trunk;
   unsigned short* trunk_out;
-  // [64 outputs][slice of channels][group][8 outputs][lane]: a thread's 8 halves (4).
+  // [outputs of a block][slice of channels][group][16 outputs][product][lane]: a thread's 8 halves.
   const void* weights;
   // Of the outputs, or null.
   const float* bias;
@@ -75,13 +77,13 @@ template <> struct Piece<4> { typedef uint2 Words; };
 DEVICE unsigned word(const uint4& words, int i) { return i == 0 ? words.x : i == 1 ? words.y : i == 2 ? words.z : words.w; }
 DEVICE unsigned word(const uint2& words, int i) { return i == 0 ? words.x : words.y; }
 
+// Mirrored about the edge pixels; what is farther away than the picture is large is not looked at, but has to be somewhere.
 DEVICE int mirrored(int i, int size) {
-  i = i < 0 ? -i : i;
-  i = i >= size ? 2 * size - 2 - i : i;
-  return i < 0 ? 0 : i >= size ? size - 1 : i;
+  i = abs(i);
+  return max(min(i, 2 * size - 2 - i), 0);
 }
 
-DEVICE int within(int i, int size) { return i < 0 ? 0 : i >= size ? size - 1 : i; }
+DEVICE int within(int i, int size) { return max(min(i, size - 1), 0); }
 
 // A level of a colour, so that it is exact in half precision; the weights make up for it.
 DEVICE float centred(unsigned char level) { return (float(level) - 128.0f) / 256.0f; }
@@ -89,8 +91,8 @@ DEVICE float centred(unsigned char level) { return (float(level) - 128.0f) / 256
 template <int SLICE, int ROWS>
 struct Tile {
   typedef typename Piece<SLICE>::Words Words;
-  // Pieces that make a pixel of a patch, and channels of each.
-  static const int CHANNELS = SLICE < 8 ? SLICE : 8, PIECES = SLICE / CHANNELS;
+  // Pieces that make a pixel of a patch, channels of each, and pixels that the block's threads have at once.
+  static const int CHANNELS = SLICE < 8 ? SLICE : 8, PIECES = SLICE / CHANNELS, PIXELS = THREADS / PIECES;
   int left, top, width, height;
 
   DEVICE explicit Tile(const Convolution& p)
@@ -98,6 +100,17 @@ struct Tile {
         top(int(blockIdx.y) * WARPS * ROWS * p.stride - p.kernel / 2),
         width((TILE_WIDTH - 1) * p.stride_across + p.kernel_width),
         height((WARPS * ROWS - 1) * p.stride + p.kernel) {}
+};
+
+// Where in a patch a thread is.
+struct Spot {
+  int row, column;
+
+  DEVICE void go_on(Spot by, int width) {
+    column += by.column;
+    row += by.row;
+    if (column >= width) column -= width, row++;
+  }
 };
 
 // A piece of a picture.
@@ -122,28 +135,33 @@ DEVICE void read_picture(const Convolution& p, int x, int y, int first, unsigned
 template <int SLICE, int ROWS, int AT_ONCE>
 DEVICE void load_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, typename Piece<SLICE>::Words* patch, const float* norm, int first) {
   typedef typename Piece<SLICE>::Words Words;
-  const int CHANNELS = Tile<SLICE, ROWS>::CHANNELS, PIECES = Tile<SLICE, ROWS>::PIECES;
-  const int across = tile.width * PIECES, count = across * tile.height, margin = p.kernel / 2;
-  const float per_row = 1.0f / float(across);
-  // A thread has the same channels of all pixels.
-  const int part = threadIdx.x % PIECES;
+  const int CHANNELS = Tile<SLICE, ROWS>::CHANNELS, PIECES = Tile<SLICE, ROWS>::PIECES, PIXELS = Tile<SLICE, ROWS>::PIXELS;
+  const int margin = p.kernel / 2;
+  // A thread has the same channels of all its pixels.
+  const int part = threadIdx.x % PIECES, begin = threadIdx.x / PIECES;
+  Spot spot = {begin / tile.width, begin % tile.width};
+  const Spot by = {PIXELS / tile.width, PIXELS % tile.width};
+  Words* to = patch + threadIdx.x;
   float scale[CHANNELS], shift[CHANNELS];
 #pragma unroll
   for (int k = 0; k < CHANNELS; k++) {
     scale[k] = norm[part * CHANNELS + k];
     shift[k] = norm[SLICE + part * CHANNELS + k];
   }
-  for (int begin = threadIdx.x; begin < count; begin += AT_ONCE * THREADS) {
+  while (spot.row < tile.height) {
     Words values[AT_ONCE] = {}, sums[AT_ONCE] = {};
-    unsigned from[AT_ONCE];
+    // What is not to be kept is nowhere.
+    int from[AT_ONCE];
     bool own[AT_ONCE];
+    int count = 0;
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++) {
-      const int i = begin + k * THREADS;
-      if (i >= count) break;
-      const int row = int((float(i) + 0.5f) * per_row), column = (i - row * across) / PIECES;
-      int x = tile.left + column, y = tile.top + row;
-      own[k] = row >= margin && row < margin + WARPS * ROWS && column >= margin && column < margin + TILE_WIDTH && x < p.width && y < p.height;
+      own[k] = false;
+      if (spot.row >= tile.height) continue;
+      count = k + 1;
+      int x = tile.left + spot.column, y = tile.top + spot.row;
+      own[k] = p.trunk_out != nullptr && unsigned(spot.row - margin) < WARPS * ROWS && unsigned(spot.column - margin) < TILE_WIDTH && x < p.width && y < p.height;
+      spot.go_on(by, tile.width);
       y = p.border == REFLECT ? mirrored(y, p.height) : within(y, p.height);
       x = p.border == REFLECT ? mirrored(x, p.width) : within(x, p.width);
       if (p.source != TENSOR) {
@@ -152,28 +170,29 @@ DEVICE void load_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, type
         memcpy(&values[k], words, sizeof(Words));
         continue;
       }
-      from[k] = (unsigned(y * p.width + x) * p.channels + first) / CHANNELS + part;
+      // Of at most 2^31 pieces.
+      from[k] = (y * p.width + x) * (p.channels / CHANNELS) + first / CHANNELS + part;
       values[k] = static_cast<const Words*>(p.input)[from[k]];
       if (p.trunk != nullptr) sums[k] = reinterpret_cast<const Words*>(p.trunk)[from[k]];
     }
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++) {
-      const int i = begin + k * THREADS;
-      if (i >= count) break;
+      if (k >= count) break;
       if (p.scale != nullptr) {
         unsigned words[CHANNELS / 2];
+        const float least = p.relu ? 0.0f : -INFINITY;
 #pragma unroll
         for (int c = 0; c < CHANNELS / 2; c++) {
           const float2 pair = unpack(word(values[k], c)), before = unpack(word(sums[k], c));
-          float a = pair.x * scale[2 * c] + shift[2 * c], b = pair.y * scale[2 * c + 1] + shift[2 * c + 1];
-          if (p.relu) a = a > 0 ? a : 0, b = b > 0 ? b : 0;
-          if (p.trunk != nullptr) a += before.x, b += before.y;
+          const float a = fmaxf(pair.x * scale[2 * c] + shift[2 * c], least) + before.x;
+          const float b = fmaxf(pair.y * scale[2 * c + 1] + shift[2 * c + 1], least) + before.y;
           words[c] = pack(a, b);
         }
         memcpy(&values[k], words, sizeof(Words));
       }
-      patch[i] = values[k];
-      if (p.trunk_out != nullptr && blockIdx.z == 0 && own[k]) reinterpret_cast<Words*>(p.trunk_out)[from[k]] = values[k];
+      *to = values[k];
+      to += THREADS;
+      if (own[k] && blockIdx.z == 0) reinterpret_cast<Words*>(p.trunk_out)[from[k]] = values[k];
     }
   }
 }
@@ -182,14 +201,16 @@ DEVICE void load_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, type
 template <int SLICE, int ROWS>
 DEVICE void fetch_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, typename Piece<SLICE>::Words* patch, int first) {
   typedef typename Piece<SLICE>::Words Words;
-  const int CHANNELS = Tile<SLICE, ROWS>::CHANNELS, PIECES = Tile<SLICE, ROWS>::PIECES;
-  const int across = tile.width * PIECES, count = across * tile.height, part = threadIdx.x % PIECES;
-  const float per_row = 1.0f / float(across);
-  for (int i = threadIdx.x; i < count; i += THREADS) {
-    const int row = int((float(i) + 0.5f) * per_row), x = tile.left + (i - row * across) / PIECES, y = tile.top + row;
-    const bool inside = x >= 0 && y >= 0 && x < p.width && y < p.height;
-    const size_t from = ((size_t(inside ? y : 0) * p.width + (inside ? x : 0)) * p.channels + first) / CHANNELS + part;
-    copy_later(patch + i, static_cast<const Words*>(p.input) + from, inside);
+  const int CHANNELS = Tile<SLICE, ROWS>::CHANNELS, PIECES = Tile<SLICE, ROWS>::PIECES, PIXELS = Tile<SLICE, ROWS>::PIXELS;
+  const int part = threadIdx.x % PIECES, begin = threadIdx.x / PIECES;
+  const Spot by = {PIXELS / tile.width, PIXELS % tile.width};
+  const Words* const input = static_cast<const Words*>(p.input) + first / CHANNELS + part;
+  Words* to = patch + threadIdx.x;
+  for (Spot spot = {begin / tile.width, begin % tile.width}; spot.row < tile.height; spot.go_on(by, tile.width)) {
+    const int x = tile.left + spot.column, y = tile.top + spot.row;
+    const bool inside = unsigned(x) < unsigned(p.width) && unsigned(y) < unsigned(p.height);
+    copy_later(to, input + (inside ? (y * p.width + x) * (p.channels / CHANNELS) : 0), inside);
+    to += THREADS;
   }
   end_of_copies();
 }
@@ -207,45 +228,57 @@ DEVICE Moments together(Moments a, Moments b, float count, float share) {
 DEVICE unsigned long long whole(double value) { return (unsigned long long)(long long)(floor(value)); }
 DEVICE unsigned long long fraction(double value) { return (unsigned long long)((value - floor(value)) * 4294967296.0); }
 
+// Mean and squares of each of a thread's outputs over its pixels; `inside` has a bit for each pixel, unless `ALL` are.
+template <int TILES, int ROWS, bool ALL>
+DEVICE void own_moments(const float (&sums)[TILES][EIGHTS * ROWS][4], unsigned inside, float count, Moments (&own)[2 * TILES]) {
+#pragma unroll
+  for (int q = 0; q < 2 * TILES; q++) {
+    float total = 0, squares = 0;
+#pragma unroll
+    for (int i = 0; i < 2 * EIGHTS * ROWS; i++) {
+      const float value = sums[q / 2][i / 2][q % 2 * 2 + i % 2];
+      total += ALL || inside >> i & 1 ? value : 0.0f;
+    }
+    const float mean = count > 0 ? total / count : 0.0f;
+#pragma unroll
+    for (int i = 0; i < 2 * EIGHTS * ROWS; i++) {
+      const float apart = sums[q / 2][i / 2][q % 2 * 2 + i % 2] - mean;
+      squares += ALL || inside >> i & 1 ? apart * apart : 0.0f;
+    }
+    own[q] = {mean, squares};
+  }
+}
+
 // Adds each output's sum and squares over the tile to its channel's; the last block makes scale and shift of them. Totals
 // are integers, which sum up to the same in every order.
-template <int N, int ROWS>
-DEVICE void gather_moments(const Convolution& p, const float (&sums)[2 * ROWS][N][4], void* space, int x0, int y0) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4, OUTPUTS = 8 * N;
+template <int TILES, int ROWS>
+DEVICE void gather_moments(const Convolution& p, const float (&sums)[TILES][EIGHTS * ROWS][4], void* space, int x0, int y0) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4, OUTPUTS = 16 * TILES;
+  unsigned inside = 0;
   float count = 0;
-  bool inside[4 * ROWS];
 #pragma unroll
-  for (int i = 0; i < 4 * ROWS; i++) {
-    inside[i] = y0 + i / 4 < p.out_height && x0 + i % 4 * 8 + g < p.out_width;
-    count += inside[i] ? 1.0f : 0.0f;
+  for (int i = 0; i < 2 * EIGHTS * ROWS; i++) {
+    const bool is = y0 + i / (2 * EIGHTS) < p.out_height && x0 + i / 2 % EIGHTS * 8 + 2 * t + i % 2 < p.out_width;
+    inside |= (is ? 1u : 0u) << i;
+    count += is ? 1.0f : 0.0f;
   }
-  Moments own[2 * N];
-#pragma unroll
-  for (int n = 0; n < N; n++)
-#pragma unroll
-    for (int k = 0; k < 2; k++) {
-      float total = 0, squares = 0;
-#pragma unroll
-      for (int i = 0; i < 4 * ROWS; i++) total += inside[i] ? sums[i / 2][n][i % 2 * 2 + k] : 0.0f;
-      const float mean = count > 0 ? total / count : 0.0f;
-#pragma unroll
-      for (int i = 0; i < 4 * ROWS; i++) {
-        const float apart = sums[i / 2][n][i % 2 * 2 + k] - mean;
-        squares += inside[i] ? apart * apart : 0.0f;
-      }
-      own[2 * n + k] = {mean, squares};
-    }
-  // The eight lanes with the same outputs: each keeps half of what it has and gives the other half away.
-  int column = t * 2 * N;
+  Moments own[2 * TILES];
+  if (y0 + ROWS <= p.out_height && x0 + TILE_WIDTH <= p.out_width) {
+    own_moments<TILES, ROWS, true>(sums, inside, count, own);
+  } else {
+    own_moments<TILES, ROWS, false>(sums, inside, count, own);
+  }
+  // The four lanes with the same outputs: each keeps half of what it has and gives the other half away.
+  int column = g * 2 * TILES;
   bool keeps = true;
 #pragma unroll
-  for (int level = 0; level < 3; level++) {
-    const int distance = 16 >> level, half = (2 * N) >> (level + 1);
+  for (int level = 0; level < 2; level++) {
+    const int distance = 2 >> level, half = TILES >> level;
     const bool upper = lane & distance;
     const float others = exchange(count, distance), both = count + others, share = both > 0 ? others / both : 0.0f;
     if (half > 0) {
 #pragma unroll
-      for (int i = 0; i < N; i++) {
+      for (int i = 0; i < TILES; i++) {
         if (i >= half) break;
         const Moments kept = upper ? own[i + half] : own[i], given = upper ? own[i] : own[i + half];
         const Moments taken = {exchange(given.mean, distance), exchange(given.squares, distance)};
@@ -263,7 +296,7 @@ DEVICE void gather_moments(const Convolution& p, const float (&sums)[2 * ROWS][N
   float* const counts = reinterpret_cast<float*>(of_warps + WARPS * OUTPUTS);
   if (keeps) {
 #pragma unroll
-    for (int i = 0; i < (N < 4 ? 1 : N / 4); i++) of_warps[warp * OUTPUTS + column + i] = own[i];
+    for (int i = 0; i < (TILES < 2 ? 1 : TILES / 2); i++) of_warps[warp * OUTPUTS + column + i] = own[i];
   }
   if (lane == 0) counts[warp] = count;
   wait_for_block();
@@ -302,50 +335,46 @@ DEVICE void gather_moments(const Convolution& p, const float (&sums)[2 * ROWS][N
   }
 }
 
-// Puts down a thread's outputs of one pixel, neighbours from `column` on.
-template <int N, bool GRADIENT>
-DEVICE void put(const Convolution& p, size_t at, int column, float (&values)[2 * N], float factor) {
+// Puts down a thread's outputs of one pixel, neighbours from `column` on; `at` is where the first of them goes.
+template <int TILES, bool GRADIENT>
+DEVICE void put(const Convolution& p, size_t at, int column, const float (&values)[2 * TILES], float factor) {
   unsigned* const to = reinterpret_cast<unsigned*>(p.output + at);
-  unsigned words[N] = {};
-  if (GRADIENT) {
+  const int left = p.shuffle ? 2 * TILES : p.stored - column;
+  unsigned words[TILES] = {};
 #pragma unroll
-    for (int n = 0; n < N; n++) {
-      if (!p.shuffle && column + 2 * n >= p.stored) break;
+  for (int n = 0; n < TILES; n++) {
+    float a = values[2 * n], b = values[2 * n + 1];
+    if (GRADIENT && 2 * n < left) {
       const float2 before = p.add ? unpack(to[n]) : float2{0, 0};
       const unsigned gate = p.gate != nullptr ? reinterpret_cast<const unsigned*>(p.gate + at)[n] : 0xffffffffu;
-      const float a = gate & 0xffffu ? values[2 * n] * factor : 0.0f, b = gate >> 16 ? values[2 * n + 1] * factor : 0.0f;
-      words[n] = pack(before.x + a, before.y + b);
+      a = before.x + (gate & 0xffffu ? a * factor : 0.0f), b = before.y + (gate >> 16 ? b * factor : 0.0f);
     }
-  } else {
-#pragma unroll
-    for (int n = 0; n < N; n++) words[n] = pack(values[2 * n], values[2 * n + 1]);
+    words[n] = pack(a, b);
   }
-  if (p.shuffle || p.stored % (2 * N) == 0) {
-    if (!p.shuffle && column >= p.stored) return;
-    if (N >= 4) {
-#pragma unroll
-      for (int n = 0; n + 3 < N; n += 4) *reinterpret_cast<uint4*>(to + n) = uint4{words[n], words[n + 1], words[n + 2], words[n + 3]};
-    } else if (N == 2) {
-      *reinterpret_cast<uint2*>(to) = uint2{words[0], words[N - 1]};
+  if (left >= 2 * TILES && p.stored % (2 * TILES) == 0) {
+    if (TILES == 4) {
+      *reinterpret_cast<uint4*>(to) = uint4{words[0], words[TILES / 4], words[TILES / 2], words[TILES - 1]};
+    } else if (TILES == 2) {
+      *reinterpret_cast<uint2*>(to) = uint2{words[0], words[TILES - 1]};
     } else {
       to[0] = words[0];
     }
   } else {
 #pragma unroll
-    for (int n = 0; n < N; n++)
-      if (column + 2 * n < p.stored) to[n] = words[n];
+    for (int n = 0; n < TILES; n++)
+      if (2 * n < left) to[n] = words[n];
   }
 }
 
-// `SLICE` channels lie in shared memory together; a warp computes `ROWS` rows of 8 `N` outputs.
-template <int SLICE, int N, int ROWS, bool LOSS = false, bool GRADIENT = false>
+// `SLICE` channels lie in shared memory together; a block computes 16 `TILES` outputs, a warp `ROWS` rows of them.
+template <int SLICE, int TILES, int ROWS, bool LOSS = false, bool GRADIENT = false>
 DEVICE void convolve(const Convolution& p) {
   SHARED_MEMORY(memory);
   typedef typename Piece<SLICE>::Words Words;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
-  const int FRAGMENTS = 2 * ROWS, PIECES = Tile<SLICE, ROWS>::PIECES, CHUNKS = sizeof(Words) / 8;
+  const int PIECES = Tile<SLICE, ROWS>::PIECES, PRODUCTS = sizeof(Words) / 8, COLUMNS = EIGHTS * ROWS;
   const Tile<SLICE, ROWS> tile(p);
-  // Shared memory: where the threads of a row find what a group takes, scale and shift, the patch (two where one is
+  // Shared memory: where the threads of a pixel find what a group takes, scale and shift, the patch (two where one is
   // fetched while the other is worked on).
   int* const offsets = reinterpret_cast<int*>(memory);
   float* const norm = reinterpret_cast<float*>(offsets + p.groups * 4);
@@ -355,19 +384,19 @@ DEVICE void convolve(const Convolution& p) {
     const int place = i / PIECES, row = place / p.kernel_width, column = place % p.kernel_width;
     offsets[i] = row < p.kernel ? (row * tile.width + column) * PIECES + i % PIECES : 0;
   }
-  float sums[FRAGMENTS][N][4];
+  float sums[TILES][COLUMNS][4];
 #pragma unroll
-  for (int m = 0; m < FRAGMENTS; m++)
+  for (int m = 0; m < TILES; m++)
 #pragma unroll
-    for (int n = 0; n < N; n++)
+    for (int n = 0; n < COLUMNS; n++)
 #pragma unroll
       for (int k = 0; k < 4; k++) sums[m][n][k] = 0;
-  const Words* weights = static_cast<const Words*>(p.weights) + size_t(blockIdx.z) * (p.channels / SLICE) * p.groups * N * 32 + lane;
-  const int step = p.stride_across * PIECES;
-  const int begin = (warp * ROWS * p.stride * tile.width) * PIECES + g * step;
+  const uint4* weights = static_cast<const uint4*>(p.weights) + size_t(blockIdx.z) * (p.channels / SLICE) * p.groups * TILES * PRODUCTS * 32 + lane;
+  const int step = p.stride_across * PIECES, next_row = p.stride * tile.width * PIECES;
+  const int begin = warp * ROWS * next_row + g * step;
   if (LOSS) fetch_patch(p, tile, patches, 0);
   for (int first = 0; first < p.channels; first += SLICE) {
-    const Words* patch = patches;
+    const Words* patch = patches + begin;
     if (LOSS) {
       patch += first / SLICE % 2 * patch_size;
       if (first + SLICE < p.channels) {
@@ -380,59 +409,61 @@ DEVICE void convolve(const Convolution& p) {
       for (int i = threadIdx.x; i < 2 * SLICE; i += THREADS) norm[i] = p.scale == nullptr ? 0.0f : i < SLICE ? p.scale[first + i] : p.shift[first + i - SLICE];
       wait_for_block();
       // The sums take registers that copies would have.
-      load_patch<SLICE, ROWS, N * ROWS < 8 ? 4 : 2>(p, tile, patches, norm, first);
+      load_patch<SLICE, ROWS, TILES * ROWS < 4 ? 4 : 2>(p, tile, patches, norm, first);
     }
     wait_for_block();
     for (int group = 0; group < p.groups; group++) {
-      const Words* const at = patch + begin + offsets[group * 4 + t];
-      Words b[N];
+      const Words* const at = patch + offsets[group * 4 + t];
+      uint4 a[TILES][PRODUCTS];
 #pragma unroll
-      for (int n = 0; n < N; n++) b[n] = weights[n * 32];
-      weights += N * 32;
+      for (int m = 0; m < TILES; m++)
 #pragma unroll
-      for (int m = 0; m < FRAGMENTS; m++) {
-        const Words* const from = at + m / 2 * p.stride * tile.width * PIECES + m % 2 * 16 * step;
-        const Words low = from[0], high = from[8 * step];
+        for (int k = 0; k < PRODUCTS; k++) a[m][k] = weights[(m * PRODUCTS + k) * 32];
+      weights += TILES * PRODUCTS * 32;
 #pragma unroll
-        for (int chunk = 0; chunk < CHUNKS; chunk++) {
-          const unsigned a[4] = {word(low, 2 * chunk), word(high, 2 * chunk), word(low, 2 * chunk + 1), word(high, 2 * chunk + 1)};
+      for (int n = 0; n < COLUMNS; n++) {
+        const Words b = at[n / EIGHTS * next_row + n % EIGHTS * 8 * step];
 #pragma unroll
-          for (int n = 0; n < N; n++) multiply_add(sums[m][n], a, uint2{word(b[n], 2 * chunk), word(b[n], 2 * chunk + 1)});
-        }
+        for (int k = 0; k < PRODUCTS; k++)
+#pragma unroll
+          for (int m = 0; m < TILES; m++) multiply_add(sums[m][n], a[m][k], uint2{word(b, 2 * k), word(b, 2 * k + 1)});
       }
     }
     wait_for_block();
   }
-  const int x0 = blockIdx.x * TILE_WIDTH, y0 = (blockIdx.y * WARPS + warp) * ROWS, outputs = N * 8 * gridDim.z;
-  const int column = (blockIdx.z * 4 + t) * 2 * N;
+  const int x0 = blockIdx.x * TILE_WIDTH, y0 = (blockIdx.y * WARPS + warp) * ROWS;
+  const int column = (blockIdx.z * 8 + g) * 2 * TILES;
+  if (p.bias != nullptr) {
 #pragma unroll
-  for (int n = 0; n < N; n++) {
-    const float first = p.bias ? p.bias[column + 2 * n] : 0.0f, second = p.bias ? p.bias[column + 2 * n + 1] : 0.0f;
+    for (int q = 0; q < 2 * TILES; q++) {
+      const float bias = p.bias[column + q];
 #pragma unroll
-    for (int m = 0; m < FRAGMENTS; m++)
-#pragma unroll
-      for (int k = 0; k < 4; k++) {
-        float& value = sums[m][n][k];
-        value += k % 2 ? second : first;
-        if (p.relu_output) value = value > 0 ? value : 0;
+      for (int i = 0; i < 2 * COLUMNS; i++) {
+        float& value = sums[q / 2][i / 2][q % 2 * 2 + i % 2];
+        value = p.relu_output ? fmaxf(value + bias, 0.0f) : value + bias;
       }
-  }
-#pragma unroll
-  for (int i = 0; i < 4 * ROWS; i++) {
-    const int y = y0 + i / 4, x = x0 + i % 4 * 8 + g;
-    if (y >= p.out_height || x >= p.out_width) continue;
-    size_t at = (size_t(y) * p.out_width + x) * p.stored + column;
-    if (p.shuffle) {
-      const int own_channels = outputs / 4, place = column / own_channels;
-      at = ((size_t(y) * 2 + place / 2) * p.out_width * 2 + x * 2 + place % 2) * p.stored + column % own_channels;
     }
-    float values[2 * N];
-#pragma unroll
-    for (int n = 0; n < N; n++) values[2 * n] = sums[i / 2][n][i % 2 * 2], values[2 * n + 1] = sums[i / 2][n][i % 2 * 2 + 1];
-    const float factor = GRADIENT ? p.factor * (p.pixel_weights != nullptr ? p.pixel_weights[size_t(y) * p.out_width + x] : 1.0f) : 1.0f;
-    put<N, GRADIENT>(p, at, column, values, factor);
   }
-  if (!LOSS && p.totals != nullptr) gather_moments<N, ROWS>(p, sums, memory, x0, y0);
+  // From a thread's pixel to where its outputs go.
+  const int times = p.shuffle ? 2 : 1, across = times * p.out_width * p.stored;
+  size_t own = column;
+  if (p.shuffle) {
+    const int channels = 4 * TILES * gridDim.z, place = column / channels;
+    own = size_t(place / 2) * across + place % 2 * p.stored + column % channels;
+  }
+  if (p.shuffle || column < p.stored) {
+#pragma unroll
+    for (int i = 0; i < 2 * COLUMNS; i++) {
+      const int y = y0 + i / (2 * EIGHTS), x = x0 + i / 2 % EIGHTS * 8 + 2 * t + i % 2;
+      if (y >= p.out_height || x >= p.out_width) continue;
+      float values[2 * TILES];
+#pragma unroll
+      for (int q = 0; q < 2 * TILES; q++) values[q] = sums[q / 2][i / 2][q % 2 * 2 + i % 2];
+      const float factor = GRADIENT ? p.factor * (p.pixel_weights != nullptr ? p.pixel_weights[size_t(y) * p.out_width + x] : 1.0f) : 1.0f;
+      put<TILES, GRADIENT>(p, size_t(y) * times * across + x * times * p.stored + own, column, values, factor);
+    }
+  }
+  if (!LOSS && p.totals != nullptr) gather_moments<TILES, ROWS>(p, sums, memory, x0, y0);
 }
 
 // The sum over all threads of a block, of which every thread gets the same; `space` has room for one number a warp.

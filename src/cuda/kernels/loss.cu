@@ -5,10 +5,15 @@
 // Gradients are stored in half precision, scaled so that they are neither lost nor overflow.
 #include "convolution.cuh"
 
-KERNEL(features_4, Convolution) { convolve<4, 8, 2, true>(p); }
-KERNEL(features_32, Convolution) { convolve<32, 8, 2, true>(p); }
-KERNEL(gradient_8, Convolution) { convolve<32, 1, 2, true, true>(p); }
-KERNEL(gradient_64, Convolution) { convolve<32, 8, 2, true, true>(p); }
+// Large tiles of 64 outputs, and for small pictures tiles of which two find room on a multiprocessor.
+KERNEL(features_4_2, Convolution) { convolve<4, 4, 2, true>(p); }
+KERNEL(features_32_2, Convolution) { convolve<32, 4, 2, true>(p); }
+KERNEL(gradient_16_2, Convolution) { convolve<32, 1, 2, true, true>(p); }
+KERNEL(gradient_64_2, Convolution) { convolve<32, 4, 2, true, true>(p); }
+KERNEL_OF(features_4_1, Convolution, 2) { convolve<4, 4, 1, true>(p); }
+KERNEL_OF(features_32_1, Convolution, 2) { convolve<32, 4, 1, true>(p); }
+KERNEL_OF(gradient_16_1, Convolution, 2) { convolve<32, 1, 1, true, true>(p); }
+KERNEL_OF(gradient_64_1, Convolution, 2) { convolve<32, 4, 1, true, true>(p); }
 
 // All bits where a half is not zero.
 DEVICE unsigned open(unsigned gate) { return (gate & 0xffffu ? 0xffffu : 0u) | (gate >> 16 ? 0xffff0000u : 0u); }
@@ -94,6 +99,11 @@ KERNEL(unpool, Pool) {
   }
 }
 
+DEVICE unsigned weighed(unsigned word, float weight) {
+  const float2 pair = unpack(word);
+  return pack(pair.x * weight, pair.y * weight);
+}
+
 struct Gram {
   const unsigned short* features;
   // Of each pixel, or null.
@@ -104,51 +114,46 @@ struct Gram {
 };
 
 #define GRAM_PIXELS 64
+// Halves from one pixel to the next: rows of eight channels that are read together lie in other banks.
 #define GRAM_PITCH 72
 
-// Sums of products of 64 x 64 channels over a part of the pixels, which lie in shared memory as [channel][pixel].
+// Sums of products of 64 x 64 channels over a part of the pixels; a warp makes 16 x 32.
 KERNEL(gram, Gram) {
   SHARED_MEMORY(tiles);
   unsigned short* const left = reinterpret_cast<unsigned short*>(tiles);
-  unsigned short* const right = left + 64 * GRAM_PITCH;
+  unsigned short* const right = left + GRAM_PIXELS * GRAM_PITCH;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
   const int row = warp % 4 * 16, column = warp / 4 * 32;
   const int begin = blockIdx.z * p.pixels_of_part, end = begin + p.pixels_of_part < p.pixels ? begin + p.pixels_of_part : p.pixels;
+  // Where a lane's row of eight channels lies: pixels 0-7 and 8-15, and of these the first and the second eight channels.
+  const int in_block = lane % 8, block = lane / 8;
+  const unsigned short* const left_row = left + (in_block + block / 2 * 8) * GRAM_PITCH + row + block % 2 * 8;
+  const unsigned short* const right_row = right + (in_block + block % 2 * 8) * GRAM_PITCH + column + block / 2 * 8;
   float sums[4][4] = {};
   for (int first = begin; first < end; first += GRAM_PIXELS) {
-    for (int i = threadIdx.x; i < 2 * GRAM_PIXELS * 8; i += blockDim.x) {
-      const bool is_left = i < GRAM_PIXELS * 8;
-      const int pixel = i / 8 % GRAM_PIXELS, piece = i % 8;
-      const int channel = int(is_left ? blockIdx.x : blockIdx.y) * 64 + piece * 8;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      const int pixel = threadIdx.x / 8 + i % 2 * 32, piece = threadIdx.x % 8;
+      const int channel = int(i < 2 ? blockIdx.x : blockIdx.y) * 64 + piece * 8;
       uint4 four = {0, 0, 0, 0};
-      float weight = 1;
       if (first + pixel < end) {
         four = *reinterpret_cast<const uint4*>(p.features + size_t(first + pixel) * p.channels + channel);
-        if (is_left && p.pixel_weights != nullptr) weight = p.pixel_weights[first + pixel];
+        if (i < 2 && p.pixel_weights != nullptr) {
+          const float weight = p.pixel_weights[first + pixel];
+          four = uint4{weighed(four.x, weight), weighed(four.y, weight), weighed(four.z, weight), weighed(four.w, weight)};
+        }
       }
-      const unsigned words[4] = {four.x, four.y, four.z, four.w};
-      unsigned short* const to = (is_left ? left : right) + piece * 8 * GRAM_PITCH + pixel;
-#pragma unroll
-      for (int k = 0; k < 4; k++) {
-        const float2 pair = unpack(words[k]);
-        const unsigned word = pack(pair.x * weight, pair.y * weight);
-        to[2 * k * GRAM_PITCH] = (unsigned short)(word & 0xffffu);
-        to[(2 * k + 1) * GRAM_PITCH] = (unsigned short)(word >> 16);
-      }
+      *reinterpret_cast<uint4*>((i < 2 ? left : right) + pixel * GRAM_PITCH + piece * 8) = four;
     }
     wait_for_block();
-    for (int k = 0; k < GRAM_PIXELS; k += 16) {
-      const unsigned short* const at = left + (row + g) * GRAM_PITCH + k + 2 * t;
-      const unsigned a[4] = {
-          *reinterpret_cast<const unsigned*>(at),
-          *reinterpret_cast<const unsigned*>(at + 8 * GRAM_PITCH),
-          *reinterpret_cast<const unsigned*>(at + 8),
-          *reinterpret_cast<const unsigned*>(at + 8 * GRAM_PITCH + 8),
-      };
 #pragma unroll
-      for (int n = 0; n < 4; n++) {
-        const unsigned short* const from = right + (column + n * 8 + g) * GRAM_PITCH + k + 2 * t;
-        multiply_add(sums[n], a, uint2{*reinterpret_cast<const unsigned*>(from), *reinterpret_cast<const unsigned*>(from + 8)});
+    for (int k = 0; k < GRAM_PIXELS; k += 16) {
+      const uint4 a = load_turned(left_row + k * GRAM_PITCH);
+#pragma unroll
+      for (int n = 0; n < 2; n++) {
+        const uint4 b = load_turned(right_row + k * GRAM_PITCH + n * 16);
+        multiply_add(sums[2 * n], a, uint2{b.x, b.y});
+        multiply_add(sums[2 * n + 1], a, uint2{b.z, b.w});
       }
     }
     wait_for_block();
@@ -172,9 +177,13 @@ struct Sum {
 KERNEL(sum_parts, Sum) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= p.size) return;
-  float total = 0;
-  for (int part = 0; part < p.count; part++) total += p.parts[size_t(part) * p.size + i];
-  p.out[i] = total;
+  // Eight sums, whose reads do not wait for each other.
+  float totals[8] = {};
+  for (int part = 0; part < p.count; part += 8) {
+#pragma unroll
+    for (int k = 0; k < 8; k++) totals[k] += part + k < p.count ? p.parts[size_t(part + k) * p.size + i] : 0.0f;
+  }
+  p.out[i] = ((totals[0] + totals[1]) + (totals[2] + totals[3])) + ((totals[4] + totals[5]) + (totals[6] + totals[7]));
 }
 
 struct Difference {

@@ -8,8 +8,19 @@ use crate::cuda::{
 
 /// Threads of a block.
 pub(super) const THREADS: usize = 256;
-/// Rows and columns of a convolution's tile.
-const TILE: (usize, usize) = (16, 32);
+/// Pixels of a row of a convolution's tile, and warps, each of which has a row or two.
+const TILE_WIDTH: usize = 32;
+const WARPS: usize = 8;
+/// Blocks with small tiles that a large card works on at once.
+const BUSY: usize = 264;
+
+/// The kernels of a convolution, with small tiles and with large ones.
+pub(super) type Kernels = [&'static str; 2];
+pub(super) const FIRST: Kernels = ["features_4_1", "features_4_2"];
+pub(super) const FEATURES: Kernels = ["features_32_1", "features_32_2"];
+pub(super) const LAST_GRADIENT: Kernels = ["gradient_16_1", "gradient_16_2"];
+pub(super) const GRADIENT: Kernels = ["gradient_64_1", "gradient_64_2"];
+
 /// Channels that lie in shared memory together.
 const SLICE: usize = 32;
 
@@ -90,22 +101,24 @@ pub(super) fn packing(kernel: usize, channels: usize, group: usize) -> Packing {
     }
 }
 
-pub(super) fn tiled(kernel: &'static str, groups: usize, mut convolution: Convolution) -> Launch {
+pub(super) fn tiled(kernels: Kernels, groups: usize, mut convolution: Convolution) -> Launch {
     let side = convolution.kernel as usize;
     let packing = packing(side, convolution.channels as usize, 64);
     convolution.groups = packing.groups() as i32;
-    let patch = (TILE.0 + side - 1) * (TILE.1 + side - 1) * packing.slice * 2;
+    let (width, height) = (
+        convolution.out_width as usize,
+        convolution.out_height as usize,
+    );
+    let across = width.div_ceil(TILE_WIDTH);
+    let large = across * height.div_ceil(2 * WARPS) * groups >= BUSY;
+    let rows = if large { 2 * WARPS } else { WARPS };
+    let patch = (rows + side - 1) * (TILE_WIDTH + side - 1) * packing.slice * 2;
     // Where there are several slices, one is fetched while another is worked on.
     let patches = (packing.channels / packing.slice).min(2);
-    let grid = [
-        (convolution.out_width as usize).div_ceil(TILE.1) as u32,
-        (convolution.out_height as usize).div_ceil(TILE.0) as u32,
-        groups as u32,
-    ];
     Launch {
-        grid,
+        grid: [across as u32, height.div_ceil(rows) as u32, groups as u32],
         ..flat(
-            kernel,
+            kernels[usize::from(large)],
             0,
             (packing.groups() * 16 + packing.slice * 8 + patches * patch) as u32,
             convolution.into(),

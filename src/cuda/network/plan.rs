@@ -22,35 +22,23 @@ const EPSILON: f32 = 1e-5;
 const TOTALS: usize = 4 * 8;
 
 /// The kernels of convolutions: `convolve_S_N_R` with slices of S channels, N outputs a block, and R rows a warp.
-pub(in crate::cuda) const CONVOLUTIONS: [&str; 28] = [
-    "convolve_4_8_1",
-    "convolve_4_8_2",
+pub(in crate::cuda) const CONVOLUTIONS: [&str; 16] = [
     "convolve_4_16_1",
     "convolve_4_16_2",
     "convolve_4_32_1",
     "convolve_4_32_2",
-    "convolve_4_64_1",
-    "convolve_8_8_1",
-    "convolve_8_8_2",
     "convolve_8_16_1",
     "convolve_8_16_2",
     "convolve_8_32_1",
     "convolve_8_32_2",
-    "convolve_8_64_1",
-    "convolve_16_8_1",
-    "convolve_16_8_2",
     "convolve_16_16_1",
     "convolve_16_16_2",
     "convolve_16_32_1",
     "convolve_16_32_2",
-    "convolve_16_64_1",
-    "convolve_32_8_1",
-    "convolve_32_8_2",
     "convolve_32_16_1",
     "convolve_32_16_2",
     "convolve_32_32_1",
     "convolve_32_32_2",
-    "convolve_32_64_1",
 ];
 
 /// What painting pictures of one size takes.
@@ -197,10 +185,7 @@ impl<C: Card> Layer<C> {
             }
         };
         let two = tile(2);
-        match packing.outputs < 64
-            && two.shared <= SHARED
-            && two.blocks.iter().product::<usize>() >= busy
-        {
+        match two.shared <= SHARED && two.blocks.iter().product::<usize>() >= busy {
             true => two,
             false => tile(1),
         }
