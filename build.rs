@@ -1,4 +1,5 @@
-//! With the feature `cuda`: the kernels of `src/cuda` as PTX, by NVIDIA's compiler.
+//! With the feature `cuda`: the kernels of `src/cuda` by NVIDIA's compiler, as PTX and, so that no driver has to finish them for
+//! half a minute, as machine code of the usual cards.
 
 use std::{env, fs, path::PathBuf, process::Command};
 
@@ -17,6 +18,9 @@ const SOURCES: [&str; 12] = [
     "src/cuda/kernels/steady.cu",
     "src/cuda/kernels/steady.cuh",
 ];
+
+/// Compute capabilities that there is machine code for: A100, the RTX 30, 40 and 50 series, H100. Other cards take the PTX.
+const CARDS: [u32; 5] = [80, 86, 89, 90, 120];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -77,15 +81,23 @@ fn compile() -> Result<(), String> {
     let text: String = lines.flat_map(|line| [line, "\n"]).collect();
     fs::write(&out, text).map_err(|error| error.to_string())?;
     let assembler = compiler.with_file_name("ptxas");
-    let assembled = Command::new(&assembler)
-        .args(["-arch=sm_80", "-o"])
-        .arg(out.with_extension("cubin"))
-        .arg(&out)
-        .status();
-    match assembled {
-        Ok(status) if !status.success() => Err("the kernels are no PTX 7.0".into()),
-        _ => Ok(()),
+    let runs = CARDS.map(|card| {
+        let code = out.with_file_name(format!("kernels_{card}.cubin"));
+        Command::new(&assembler)
+            .arg(format!("-arch=sm_{card}"))
+            .arg("-o")
+            .args([&code, &out])
+            .spawn()
+    });
+    for (card, run) in CARDS.iter().zip(runs) {
+        let done = run.and_then(|mut run| run.wait());
+        match done {
+            Ok(status) if status.success() => {}
+            Ok(_) => return Err(format!("the kernels are no PTX 7.0 for sm_{card}")),
+            Err(error) => return Err(format!("{} does not run: {error}", assembler.display())),
+        }
     }
+    Ok(())
 }
 
 fn compiler() -> PathBuf {

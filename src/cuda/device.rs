@@ -20,8 +20,32 @@ use super::{
     parameters::Peak,
 };
 
-/// The kernels for compute capability 8.0, made by `build.rs`.
+/// The kernels for compute capability 8.0 and what comes after it, made by `build.rs`; the driver finishes them.
 const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
+
+/// The same, finished, by compute capability.
+const FINISHED: [((i32, i32), &[u8]); 5] = [
+    (
+        (8, 0),
+        include_bytes!(concat!(env!("OUT_DIR"), "/kernels_80.cubin")),
+    ),
+    (
+        (8, 6),
+        include_bytes!(concat!(env!("OUT_DIR"), "/kernels_86.cubin")),
+    ),
+    (
+        (8, 9),
+        include_bytes!(concat!(env!("OUT_DIR"), "/kernels_89.cubin")),
+    ),
+    (
+        (9, 0),
+        include_bytes!(concat!(env!("OUT_DIR"), "/kernels_90.cubin")),
+    ),
+    (
+        (12, 0),
+        include_bytes!(concat!(env!("OUT_DIR"), "/kernels_120.cubin")),
+    ),
+];
 
 /// The kernels that [`Launch::kernel`] names.
 const NAMES: [&str; 37] = [
@@ -124,8 +148,13 @@ impl Device {
             "{name}, compute capability {major}.{minor}, {:.0} GiB",
             memory as f64 / f64::from(1 << 30)
         );
-        let module = context
-            .load_module(Ptx::from_src(KERNELS))
+        // Of the same generation, and no newer than the card. A driver that is too old for it takes the text.
+        let finished = FINISHED.iter().rev();
+        let mut finished = finished.filter(|(of, _)| of.0 == major && of.1 <= minor);
+        let module = finished
+            .next()
+            .and_then(|(_, code)| context.load_module(Ptx::from_binary(code.to_vec())).ok())
+            .map_or_else(|| context.load_module(Ptx::from_src(KERNELS)), Ok)
             .map_err(refused("take the kernels"))?;
         let mut functions = HashMap::new();
         for name in NAMES.into_iter().chain(CONVOLUTIONS) {

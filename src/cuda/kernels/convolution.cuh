@@ -121,7 +121,7 @@ DEVICE void read_picture(const Convolution& p, int x, int y, int first, unsigned
 #pragma unroll
   for (int k = 0; k < CHANNELS; k++) {
     // Channel c of a block of 4 x 4 pixels is colour c % 3 of pixel c / 3.
-    const bool blocks = p.source == BLOCKS;
+    const bool blocks = CHANNELS == 8;
     const int channel = first + k, colour = blocks ? channel % 3 : channel, in_block = blocks ? channel / 3 : 0;
     const int from_y = mirrored(blocks ? y * 4 + in_block / 4 : y, p.picture_height);
     const int from_x = mirrored(blocks ? x * 4 + in_block % 4 : x, p.picture_width);
@@ -148,32 +148,39 @@ DEVICE void load_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, type
     scale[k] = norm[part * CHANNELS + k];
     shift[k] = norm[SLICE + part * CHANNELS + k];
   }
+  // Pictures are read by the kernels of the slices that the first layers have.
+  const bool tensor = (SLICE != 4 && SLICE != 16) || p.source == TENSOR;
+  const int pieces = p.channels / CHANNELS, reflects = p.border == REFLECT;
+  const int own_rows = p.trunk_out != nullptr && blockIdx.z == 0 ? min(WARPS * ROWS, p.height - tile.top - margin) : 0;
+  const int own_columns = min(TILE_WIDTH, p.width - tile.left - margin);
+  const Words* const input = static_cast<const Words*>(p.input) + first / CHANNELS + part;
+  const Words* const trunk = reinterpret_cast<const Words*>(p.trunk) + first / CHANNELS + part;
+  Words* const trunk_out = reinterpret_cast<Words*>(p.trunk_out) + first / CHANNELS + part;
   while (spot.row < tile.height) {
     Words values[AT_ONCE] = {}, sums[AT_ONCE] = {};
-    // What is not to be kept is nowhere.
+    // Where they come from, and whether they are the tile's own, to be kept.
     int from[AT_ONCE];
     bool own[AT_ONCE];
     int count = 0;
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++) {
-      own[k] = false;
-      if (spot.row >= tile.height) continue;
+      if (spot.row >= tile.height) break;
       count = k + 1;
       int x = tile.left + spot.column, y = tile.top + spot.row;
-      own[k] = p.trunk_out != nullptr && unsigned(spot.row - margin) < WARPS * ROWS && unsigned(spot.column - margin) < TILE_WIDTH && x < p.width && y < p.height;
+      own[k] = unsigned(spot.row - margin) < unsigned(max(own_rows, 0)) && unsigned(spot.column - margin) < unsigned(own_columns);
       spot.go_on(by, tile.width);
-      y = p.border == REFLECT ? mirrored(y, p.height) : within(y, p.height);
-      x = p.border == REFLECT ? mirrored(x, p.width) : within(x, p.width);
-      if (p.source != TENSOR) {
+      y = reflects ? mirrored(y, p.height) : within(y, p.height);
+      x = reflects ? mirrored(x, p.width) : within(x, p.width);
+      if (tensor) {
+        // Of at most 2^31 pieces.
+        from[k] = (y * p.width + x) * pieces;
+        values[k] = input[from[k]];
+        if (p.trunk != nullptr) sums[k] = trunk[from[k]];
+      } else {
         unsigned words[CHANNELS / 2];
         read_picture<CHANNELS>(p, x, y, first + part * CHANNELS, words);
         memcpy(&values[k], words, sizeof(Words));
-        continue;
       }
-      // Of at most 2^31 pieces.
-      from[k] = (y * p.width + x) * (p.channels / CHANNELS) + first / CHANNELS + part;
-      values[k] = static_cast<const Words*>(p.input)[from[k]];
-      if (p.trunk != nullptr) sums[k] = reinterpret_cast<const Words*>(p.trunk)[from[k]];
     }
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++) {
@@ -192,7 +199,7 @@ DEVICE void load_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, type
       }
       *to = values[k];
       to += THREADS;
-      if (own[k] && blockIdx.z == 0) reinterpret_cast<Words*>(p.trunk_out)[from[k]] = values[k];
+      if (own[k]) trunk_out[from[k]] = values[k];
     }
   }
 }
@@ -231,6 +238,7 @@ DEVICE unsigned long long fraction(double value) { return (unsigned long long)((
 // Mean and squares of each of a thread's outputs over its pixels; `inside` has a bit for each pixel, unless `ALL` are.
 template <int TILES, int ROWS, bool ALL>
 DEVICE void own_moments(const float (&sums)[TILES][EIGHTS * ROWS][4], unsigned inside, float count, Moments (&own)[2 * TILES]) {
+  const float share = count > 0 ? 1.0f / count : 0.0f;
 #pragma unroll
   for (int q = 0; q < 2 * TILES; q++) {
     float total = 0, squares = 0;
@@ -239,7 +247,7 @@ DEVICE void own_moments(const float (&sums)[TILES][EIGHTS * ROWS][4], unsigned i
       const float value = sums[q / 2][i / 2][q % 2 * 2 + i % 2];
       total += ALL || inside >> i & 1 ? value : 0.0f;
     }
-    const float mean = count > 0 ? total / count : 0.0f;
+    const float mean = total * share;
 #pragma unroll
     for (int i = 0; i < 2 * EIGHTS * ROWS; i++) {
       const float apart = sums[q / 2][i / 2][q % 2 * 2 + i % 2] - mean;
@@ -444,23 +452,21 @@ DEVICE void convolve(const Convolution& p) {
       }
     }
   }
-  // From a thread's pixel to where its outputs go.
-  const int times = p.shuffle ? 2 : 1, across = times * p.out_width * p.stored;
-  size_t own = column;
-  if (p.shuffle) {
-    const int channels = 4 * TILES * gridDim.z, place = column / channels;
-    own = size_t(place / 2) * across + place % 2 * p.stored + column % channels;
-  }
+  // From one pixel to the next, in a row and down, and to the first of a thread's outputs.
+  const int times = p.shuffle ? 2 : 1, across = times * p.stored, down = times * p.out_width * across;
+  const int x = x0 + 2 * t, channels = 4 * TILES * gridDim.z, place = p.shuffle ? column / channels : 0;
+  const size_t begins = size_t(y0) * down + x * across + place / 2 * (down / times) + (place % 2) * p.stored + (p.shuffle ? column % channels : column);
   if (p.shuffle || column < p.stored) {
 #pragma unroll
     for (int i = 0; i < 2 * COLUMNS; i++) {
-      const int y = y0 + i / (2 * EIGHTS), x = x0 + i / 2 % EIGHTS * 8 + 2 * t + i % 2;
-      if (y >= p.out_height || x >= p.out_width) continue;
+      const int row = i / (2 * EIGHTS), right = i / 2 % EIGHTS * 8 + i % 2;
+      if (y0 + row >= p.out_height || x + right >= p.out_width) continue;
       float values[2 * TILES];
 #pragma unroll
       for (int q = 0; q < 2 * TILES; q++) values[q] = sums[q / 2][i / 2][q % 2 * 2 + i % 2];
-      const float factor = GRADIENT ? p.factor * (p.pixel_weights != nullptr ? p.pixel_weights[size_t(y) * p.out_width + x] : 1.0f) : 1.0f;
-      put<TILES, GRADIENT>(p, size_t(y) * times * across + x * times * p.stored + own, column, values, factor);
+      float factor = GRADIENT ? p.factor : 1.0f;
+      if (GRADIENT && p.pixel_weights != nullptr) factor *= p.pixel_weights[(y0 + row) * p.out_width + x + right];
+      put<TILES, GRADIENT>(p, begins + (row * down + right * across), column, values, factor);
     }
   }
   if (!LOSS && p.totals != nullptr) gather_moments<TILES, ROWS>(p, sums, memory, x0, y0);
