@@ -4,7 +4,7 @@
 use std::{env, fs, path::PathBuf, process::Command};
 
 /// The first one includes the others.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     "src/cuda/kernels/all.cu",
     "src/cuda/kernels/card.cuh",
     "src/cuda/kernels/convolution.cuh",
@@ -17,6 +17,7 @@ const SOURCES: [&str; 12] = [
     "src/cuda/kernels/refine.cu",
     "src/cuda/kernels/steady.cu",
     "src/cuda/kernels/steady.cuh",
+    "src/cuda/kernels/vectors.cu",
 ];
 
 /// Compute capabilities that there is machine code for: A100, the RTX 30, 40 and 50 series, H100. Other cards take the PTX.

@@ -48,7 +48,7 @@ const FINISHED: [((i32, i32), &[u8]); 5] = [
 ];
 
 /// The kernels that [`Launch::kernel`] names.
-const NAMES: [&str; 37] = [
+const NAMES: [&str; 42] = [
     "finish",
     "product_peak",
     "features_4_1",
@@ -64,6 +64,11 @@ const NAMES: [&str; 37] = [
     "gram",
     "sum_parts",
     "difference",
+    "vector_change",
+    "vector_sum",
+    "canvas_take",
+    "canvas_give",
+    "canvas_losses",
     "steady_see",
     "steady_start",
     "steady_compare",

@@ -5,6 +5,7 @@
 //! Gradients are stored scaled by a power of two that the number of pixels gives: a loss is a mean over pixels, so its
 //! gradient by one of them would be too small for half precision.
 
+mod canvas;
 mod work;
 
 use half::f16;
@@ -17,6 +18,7 @@ use crate::{
     kernels::{ConvolutionWeights, Pooling},
     nn::vgg::VggWeights,
 };
+pub use canvas::PixelLosses;
 use work::{Room, THREADS, flat, packing, plain, stored, tiled};
 
 /// Channels along a side of a tile of a Gram matrix, and bytes of shared memory it takes.
@@ -152,8 +154,16 @@ impl<C: Card> LossOnCard<C> {
                 *value = f16::from_f32(input[channel * plane + place]);
             }
         }
-        let mut from = self.input.upload(&self.card, bytes_of(&pixels))?;
-        let mut size = (height, width);
+        let from = self.input.upload(&self.card, bytes_of(&pixels))?;
+        self.run(from, (height, width), last)
+    }
+
+    fn run(
+        &mut self,
+        mut from: u64,
+        mut size: (usize, usize),
+        last: usize,
+    ) -> Result<(), CardError> {
         self.sizes.clear();
         for number in 0..=last {
             let layer = &self.layers[number];
@@ -296,6 +306,31 @@ impl<C: Card> LossOnCard<C> {
         gradient: &mut [f32],
     ) -> Result<f64, CardError> {
         let plane = gradient.len() / 3;
+        let (content, scale) = self.lead_back(terms, plane)?;
+        gradient.fill(0.0);
+        let Some(scale) = scale else {
+            return Ok(content);
+        };
+        let mut pixels = vec![0_u8; 8 * plane];
+        if let Some(memory) = &self.gradients[0].memory {
+            self.card.download(memory, &mut pixels)?;
+        }
+        for (place, pixel) in pixels.chunks_exact(8).enumerate() {
+            for channel in 0..3 {
+                let value = f16::from_le_bytes([pixel[2 * channel], pixel[2 * channel + 1]]);
+                gradient[channel * plane + place] = value.to_f32() / scale;
+            }
+        }
+        Ok(content)
+    }
+
+    /// Leads `terms` back to the input, a canvas of so many pixels; returns the sum of the content terms and, if there is a
+    /// gradient, what it is multiplied by.
+    fn lead_back(
+        &mut self,
+        terms: &[CardTerm<'_>],
+        plane: usize,
+    ) -> Result<(f64, Option<f32>), CardError> {
         let scale = ((64 * plane) as f32).log2().round().exp2();
         let mut content = 0.0;
         let mut begun = false;
@@ -351,20 +386,7 @@ impl<C: Card> LossOnCard<C> {
                 self.gradients.swap(0, 1);
             }
         }
-        gradient.fill(0.0);
-        if begun {
-            let mut pixels = vec![0_u8; 8 * plane];
-            if let Some(memory) = &self.gradients[0].memory {
-                self.card.download(memory, &mut pixels)?;
-            }
-            for (place, pixel) in pixels.chunks_exact(8).enumerate() {
-                for channel in 0..3 {
-                    let value = f16::from_le_bytes([pixel[2 * channel], pixel[2 * channel + 1]]);
-                    gradient[channel * plane + place] = value.to_f32() / scale;
-                }
-            }
-        }
-        Ok(content)
+        Ok((content, begun.then_some(scale)))
     }
 
     /// Adds a term to the gradient of its layer, if that is `number`; returns the loss that it has itself.

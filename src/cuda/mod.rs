@@ -1,7 +1,7 @@
 //! The networks of both engines on an NVIDIA card, and steadying, by kernels of our own.
 //!
 //! `kernels/painting.cu` paints with the feed-forward networks, `kernels/loss.cu` runs the loss network of the optimization
-//! engine forward and backward, `kernels/flow.cu` and `kernels/refine.cu` find the motion of a film, `kernels/steady.cu` and
+//! engine forward and backward and `kernels/vectors.cu` its optimiser, `kernels/flow.cu` and `kernels/refine.cu` find the motion of a film, `kernels/steady.cu` and
 //! `kernels/octaves.cu` steady its paintings. `build.rs` compiles them to PTX, which the driver finishes for the card it finds, so that a
 //! program with the feature `cuda` needs nothing but the driver at run time, and starts without one. A [`Card`] runs them:
 //! the driver's (`Device`), or, in tests, the same source compiled for the processor (`emulator`).
@@ -22,6 +22,7 @@ mod parameters;
 mod steady;
 #[cfg(test)]
 mod tests;
+mod vectors;
 mod weights;
 
 pub use again::PassOnCard;
@@ -30,10 +31,11 @@ pub use check::{BOUNDS, compare, paints_alike};
 pub use device::Device;
 pub use flow::FlowOnCard;
 pub use frames::FrameOnCard;
-pub use loss::{CardTerm, LossOnCard};
+pub use loss::{CardTerm, LossOnCard, PixelLosses};
 pub use network::TransformOnCard;
 pub use parameters::Parameters;
 pub use steady::SteadyOnCard;
+pub use vectors::CardSpace;
 
 use crate::{kernels::KernelError, temporal::steady::SteadyError};
 

@@ -119,6 +119,51 @@ pub struct Difference {
     pub(super) add: i32,
 }
 
+/// A change of an optimiser's vector.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct VectorChange {
+    pub(super) to: u64,
+    pub(super) x: u64,
+    pub(super) y: u64,
+    pub(super) z: u64,
+    pub(super) first: f32,
+    pub(super) second: f32,
+    pub(super) count: i32,
+    pub(super) what: i32,
+}
+
+/// A sum over an optimiser's vectors, in parts.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct VectorSum {
+    pub(super) a: u64,
+    pub(super) b: u64,
+    pub(super) parts: u64,
+    pub(super) count: i32,
+    pub(super) what: i32,
+}
+
+/// A canvas, as planes and as the loss network takes it, and the losses on its pixels.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Canvas {
+    pub(super) planes: u64,
+    pub(super) pixels: u64,
+    pub(super) gradient: u64,
+    pub(super) target: u64,
+    pub(super) confidence: u64,
+    pub(super) parts: u64,
+    pub(super) mean: [f32; 3],
+    pub(super) factor: f32,
+    pub(super) variation: f32,
+    pub(super) range: f32,
+    pub(super) temporal: f32,
+    pub(super) width: i32,
+    pub(super) height: i32,
+    pub(super) begin: i32,
+}
+
 /// Octaves whose texture is paid back: `OCTAVES` of the kernels.
 pub(super) const OCTAVES: usize = 4;
 
@@ -283,6 +328,12 @@ parameters! {
     Sum,
     /// Of `difference`.
     Difference,
+    /// Of `vector_change`.
+    VectorChange,
+    /// Of `vector_sum`.
+    VectorSum,
+    /// Of all that begin with `canvas_`.
+    Canvas,
     /// Of all that begin with `steady_`.
     Steadying,
     /// Of all that begin with `flow_`.

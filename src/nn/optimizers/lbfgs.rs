@@ -13,10 +13,7 @@
 
 use std::collections::VecDeque;
 
-use super::{
-    Evaluate, Optimizer,
-    vectors::{add_scaled, dot, scale},
-};
+use super::{Evaluate, Optimizer, space::Space};
 
 /// Wolfe's constants: sufficient decrease, and what of the slope may be left.
 const DECREASE: f64 = 1e-4;
@@ -35,22 +32,22 @@ const FLOOR: [f64; 2] = [1.0, 0.03];
 
 /// L-BFGS.
 #[derive(Clone, Debug)]
-pub struct Lbfgs {
+pub struct Lbfgs<V> {
     history: usize,
-    pairs: VecDeque<Pair>,
+    pairs: VecDeque<Pair<V>>,
     /// Per number, mean squares of its steps and of its gradient's changes; of all numbers each step and each change has
     /// length 1.
-    squares: Vec<[f32; 2]>,
+    squares: Option<[V; 2]>,
     /// Loss and gradient where the last step ended.
-    here: Option<(f64, Vec<f32>)>,
+    here: Option<(f64, V)>,
     stuck: bool,
 }
 
 /// A step, the change of the gradient along it, and their product.
 #[derive(Clone, Debug)]
-struct Pair {
-    step: Vec<f32>,
-    change: Vec<f32>,
+struct Pair<V> {
+    step: V,
+    change: V,
     product: f64,
 }
 
@@ -62,70 +59,74 @@ struct Trial {
     slope: f64,
 }
 
-impl Lbfgs {
+impl<V> Lbfgs<V> {
     /// Remembers `history` steps; each takes the memory of two pictures.
     #[must_use]
     pub fn new(history: usize) -> Self {
         Self {
             history: history.max(1),
             pairs: VecDeque::new(),
-            squares: Vec::new(),
+            squares: None,
             here: None,
             stuck: false,
         }
     }
 
     /// -H·gradient, the two-loop recursion.
-    fn direction(&self, gradient: &[f32]) -> Vec<f32> {
-        let mut direction: Vec<f32> = gradient.iter().map(|g| -g).collect();
+    fn direction<S: Space<Vector = V> + ?Sized>(
+        &self,
+        space: &mut S,
+        gradient: &V,
+    ) -> Result<V, S::Error> {
+        let mut direction = negative(space, gradient)?;
         let mut factors = Vec::with_capacity(self.pairs.len());
         for pair in self.pairs.iter().rev() {
-            let factor = dot(&pair.step, &direction) / pair.product;
-            add_scaled(&mut direction, -factor, &pair.change);
+            let factor = space.dot(&pair.step, &direction)? / pair.product;
+            space.add_scaled(&mut direction, -factor, &pair.change)?;
             factors.push(factor);
         }
-        if let Some(pair) = self.pairs.back() {
-            let diagonal = self.diagonal();
-            let squares: f64 = (pair.change.iter().zip(&diagonal))
-                .map(|(change, entry)| f64::from(change * change * entry))
-                .sum();
-            let factor = (pair.product / squares) as f32;
-            for (value, entry) in direction.iter_mut().zip(diagonal) {
-                *value *= factor * entry;
-            }
+        if let (Some(pair), Some([steps, changes])) = (self.pairs.back(), &self.squares) {
+            let count = space.length() as f64;
+            let floors = [
+                (FLOOR[0] * space.sum(steps)? / count) as f32,
+                (FLOOR[1] * space.sum(changes)? / count) as f32,
+            ];
+            // Where the recursion starts from, but for a factor.
+            let diagonal = space.root_of_ratio(steps, changes, floors)?;
+            let squares = space.dot_of_square(&pair.change, &diagonal)?;
+            space.multiply(&mut direction, (pair.product / squares) as f32, &diagonal)?;
         }
         for (pair, factor) in self.pairs.iter().zip(factors.iter().rev()) {
-            let other = dot(&pair.change, &direction) / pair.product;
-            add_scaled(&mut direction, factor - other, &pair.step);
+            let other = space.dot(&pair.change, &direction)? / pair.product;
+            space.add_scaled(&mut direction, factor - other, &pair.step)?;
         }
-        direction
+        Ok(direction)
     }
 
-    /// Where the recursion starts from, but for a factor.
-    fn diagonal(&self) -> Vec<f32> {
-        let floor: [f32; 2] = std::array::from_fn(|of| {
-            let sum: f64 = self.squares.iter().map(|s| f64::from(s[of])).sum();
-            (FLOOR[of] * sum / self.squares.len() as f64) as f32
-        });
-        (self.squares.iter())
-            .map(|[step, change]| ((step + floor[0]) / (change + floor[1])).sqrt())
-            .collect()
-    }
-
-    fn remember(&mut self, step: Vec<f32>, change: Vec<f32>) {
-        let product = dot(&step, &change);
+    fn remember<S: Space<Vector = V> + ?Sized>(
+        &mut self,
+        space: &mut S,
+        step: V,
+        change: V,
+    ) -> Result<(), S::Error> {
+        let product = space.dot(&step, &change)?;
+        let lengths = [space.dot(&step, &step)?, space.dot(&change, &change)?];
         // Wolfe's second condition makes this positive; rounding may not.
-        if product <= 1e-10 * dot(&change, &change) {
-            return;
+        if product <= 1e-10 * lengths[1] {
+            return Ok(());
         }
         if self.pairs.is_empty() {
-            self.squares.clear();
-            self.squares.resize(step.len(), [0.0; 2]);
+            self.squares = None;
         }
-        let one = [&step, &change].map(|vector| dot(vector, vector).recip() as f32);
-        for ((squares, step), change) in self.squares.iter_mut().zip(&step).zip(&change) {
-            let new = [one[0] * step * step, one[1] * change * change];
-            *squares = [0, 1].map(|of| KEPT * squares[of] + new[of]);
+        let squares = match &mut self.squares {
+            Some(squares) => squares,
+            none => none.insert([space.fresh()?, space.fresh()?]),
+        };
+        for (squares, (vector, length)) in squares
+            .iter_mut()
+            .zip([&step, &change].into_iter().zip(lengths))
+        {
+            space.add_square(squares, KEPT, length.recip() as f32, vector)?;
         }
         if self.pairs.len() == self.history {
             self.pairs.pop_front();
@@ -135,29 +136,41 @@ impl Lbfgs {
             change,
             product,
         });
+        Ok(())
     }
 }
 
-impl Optimizer for Lbfgs {
-    fn step<E>(&mut self, x: &mut [f32], evaluate: &mut Evaluate<'_, E>) -> Result<f64, E> {
+fn negative<S: Space + ?Sized>(space: &mut S, of: &S::Vector) -> Result<S::Vector, S::Error> {
+    let mut negative = space.fresh()?;
+    space.add_scaled(&mut negative, -1.0, of)?;
+    Ok(negative)
+}
+
+impl<S: Space + ?Sized> Optimizer<S> for Lbfgs<S::Vector> {
+    fn step(
+        &mut self,
+        space: &mut S,
+        x: &mut S::Vector,
+        evaluate: &mut Evaluate<'_, S>,
+    ) -> Result<f64, S::Error> {
         self.stuck = false;
         let (loss, gradient) = match self.here.take() {
-            Some(here) if here.1.len() == x.len() => here,
-            _ => {
+            Some(here) => here,
+            None => {
                 self.pairs.clear();
-                let mut gradient = vec![0.0; x.len()];
+                let mut gradient = space.fresh()?;
                 (evaluate(x, &mut gradient)?, gradient)
             }
         };
-        let mut direction = self.direction(&gradient);
-        let mut slope = dot(&direction, &gradient);
+        let mut direction = self.direction(space, &gradient)?;
+        let mut slope = space.dot(&direction, &gradient)?;
         if slope >= 0.0 || !slope.is_finite() {
             self.pairs.clear();
-            direction = gradient.iter().map(|g| -g).collect();
-            slope = dot(&direction, &gradient);
+            direction = negative(space, &gradient)?;
+            slope = space.dot(&direction, &gradient)?;
         }
         let first = if self.pairs.is_empty() {
-            FIRST_STEP * (x.len() as f64 / -slope).sqrt()
+            FIRST_STEP * (space.length() as f64 / -slope).sqrt()
         } else {
             1.0
         };
@@ -169,8 +182,9 @@ impl Optimizer for Lbfgs {
             },
             origin: x,
             direction: &direction,
-            point: vec![0.0; x.len()],
-            gradient: vec![0.0; x.len()],
+            point: space.fresh()?,
+            gradient: space.fresh()?,
+            space,
             evaluate,
             trials: 0,
         };
@@ -180,7 +194,7 @@ impl Optimizer for Lbfgs {
             None
         };
         let LineSearch {
-            point,
+            mut point,
             gradient: new_gradient,
             ..
         } = search;
@@ -191,14 +205,12 @@ impl Optimizer for Lbfgs {
             return Ok(loss);
         };
         let mut step = direction;
-        scale(&mut step, trial.at);
+        space.scale(&mut step, trial.at)?;
         let mut change = gradient;
-        change
-            .iter_mut()
-            .zip(&new_gradient)
-            .for_each(|(old, new)| *old = new - *old);
-        x.copy_from_slice(&point);
-        self.remember(step, change);
+        space.scale(&mut change, -1.0)?;
+        space.add_scaled(&mut change, 1.0, &new_gradient)?;
+        std::mem::swap(x, &mut point);
+        self.remember(space, step, change)?;
         self.here = Some((trial.loss, new_gradient));
         Ok(trial.loss)
     }
@@ -214,24 +226,25 @@ impl Optimizer for Lbfgs {
     }
 }
 
-struct LineSearch<'a, E> {
+struct LineSearch<'a, 'e, S: Space + ?Sized> {
     start: Trial,
-    origin: &'a [f32],
-    direction: &'a [f32],
+    origin: &'a S::Vector,
+    direction: &'a S::Vector,
     /// The point of the last trial and the gradient there.
-    point: Vec<f32>,
-    gradient: Vec<f32>,
-    evaluate: &'a mut Evaluate<'a, E>,
+    point: S::Vector,
+    gradient: S::Vector,
+    space: &'a mut S,
+    evaluate: &'a mut Evaluate<'e, S>,
     trials: usize,
 }
 
-impl<E> LineSearch<'_, E> {
-    fn trial(&mut self, at: f64) -> Result<Trial, E> {
+impl<S: Space + ?Sized> LineSearch<'_, '_, S> {
+    fn trial(&mut self, at: f64) -> Result<Trial, S::Error> {
         self.trials += 1;
-        self.point.copy_from_slice(self.origin);
-        add_scaled(&mut self.point, at, self.direction);
+        self.space.copy(&mut self.point, self.origin)?;
+        self.space.add_scaled(&mut self.point, at, self.direction)?;
         let loss = (self.evaluate)(&self.point, &mut self.gradient)?;
-        let slope = dot(&self.gradient, self.direction);
+        let slope = self.space.dot(&self.gradient, self.direction)?;
         // What is no number is far too high.
         let loss = if loss.is_finite() { loss } else { f64::MAX };
         Ok(Trial { at, loss, slope })
@@ -250,7 +263,7 @@ impl<E> LineSearch<'_, E> {
     }
 
     /// The accepted trial, at which `point` and `gradient` then stand; `None` when nothing goes down.
-    fn run(&mut self, first: f64) -> Result<Option<Trial>, E> {
+    fn run(&mut self, first: f64) -> Result<Option<Trial>, S::Error> {
         let (mut before, mut at) = (self.start, first);
         loop {
             let trial = self.trial(at)?;
@@ -268,7 +281,7 @@ impl<E> LineSearch<'_, E> {
     }
 
     /// Narrows between `low`, which falls, and `high`.
-    fn zoom(&mut self, mut low: Trial, mut high: Trial) -> Result<Option<Trial>, E> {
+    fn zoom(&mut self, mut low: Trial, mut high: Trial) -> Result<Option<Trial>, S::Error> {
         while self.trials < TRIALS {
             let trial = self.trial(between(low, high))?;
             if !self.falls(trial) || trial.loss >= low.loss && low.at > 0.0 {

@@ -6,23 +6,31 @@
 
 mod adam;
 mod lbfgs;
+mod space;
 mod vectors;
 
 pub use adam::Adam;
 pub use lbfgs::Lbfgs;
+pub use space::{AdamStep, DECAYS, EPSILON, Processor, Space};
 
 use std::time::{Duration, Instant};
 
 /// A function to minimise: returns the loss at a point and fills the gradient there.
-pub type Evaluate<'a, E> = dyn FnMut(&[f32], &mut [f32]) -> Result<f64, E> + 'a;
+pub type Evaluate<'a, S> = dyn FnMut(&<S as Space>::Vector, &mut <S as Space>::Vector) -> Result<f64, <S as Space>::Error>
+    + 'a;
 
 /// A way downhill. `evaluate(x, gradient)` returns the loss at `x` and fills the gradient there.
-pub trait Optimizer {
+pub trait Optimizer<S: Space + ?Sized> {
     /// Moves `x` one step and returns the loss: for Adam at the point it left, for L-BFGS at the point it reached.
     ///
     /// # Errors
-    /// What `evaluate` fails with.
-    fn step<E>(&mut self, x: &mut [f32], evaluate: &mut Evaluate<'_, E>) -> Result<f64, E>;
+    /// What `evaluate` or the vectors' place fails with.
+    fn step(
+        &mut self,
+        space: &mut S,
+        x: &mut S::Vector,
+        evaluate: &mut Evaluate<'_, S>,
+    ) -> Result<f64, S::Error>;
 
     /// Forgets everything learnt: the target changed.
     fn restart(&mut self);
@@ -63,19 +71,20 @@ impl StopRule {
 ///
 /// # Errors
 /// What `evaluate` fails with.
-pub fn minimise<E>(
-    optimizer: &mut impl Optimizer,
-    x: &mut [f32],
+pub fn minimise<S: Space + ?Sized>(
+    optimizer: &mut impl Optimizer<S>,
+    space: &mut S,
+    x: &mut S::Vector,
     rule: StopRule,
-    mut evaluate: impl FnMut(&[f32], &mut [f32]) -> Result<f64, E>,
-    mut observe: impl FnMut(usize, f64, &[f32]) -> bool,
-) -> Result<Vec<f64>, E> {
+    mut evaluate: impl FnMut(&S::Vector, &mut S::Vector) -> Result<f64, S::Error>,
+    mut observe: impl FnMut(usize, f64, &S::Vector) -> bool,
+) -> Result<Vec<f64>, S::Error> {
     let started = Instant::now();
     let mut losses = Vec::new();
     while losses.len() < rule.iterations
         && rule.budget.is_none_or(|budget| started.elapsed() < budget)
     {
-        let loss = optimizer.step(x, &mut evaluate)?;
+        let loss = optimizer.step(space, x, &mut evaluate)?;
         losses.push(loss);
         if !observe(losses.len(), loss, x) || optimizer.is_stuck() {
             break;
@@ -96,7 +105,7 @@ mod tests {
     use std::convert::Infallible;
 
     /// Rosenbrock's valley in many dimensions: the minimum is 0, where all are 1.
-    fn valley(x: &[f32], gradient: &mut [f32]) -> Result<f64, Infallible> {
+    fn valley(x: &Vec<f32>, gradient: &mut Vec<f32>) -> Result<f64, Infallible> {
         gradient.fill(0.0);
         let mut loss = 0.0;
         for i in (0..x.len()).step_by(2) {
@@ -106,6 +115,10 @@ mod tests {
             gradient[i + 1] = (200.0 * (b - a * a)) as f32;
         }
         Ok(loss)
+    }
+
+    fn space(length: usize) -> Processor<Infallible> {
+        Processor::new(length)
     }
 
     fn start() -> Vec<f32> {
@@ -118,7 +131,15 @@ mod tests {
     fn lbfgs_goes_down_the_valley() {
         let mut x = start();
         let rule = StopRule::after(200);
-        let losses = minimise(&mut Lbfgs::new(8), &mut x, rule, valley, |_, _, _| true).unwrap();
+        let losses = minimise(
+            &mut Lbfgs::new(8),
+            &mut space(200),
+            &mut x,
+            rule,
+            valley,
+            |_, _, _| true,
+        )
+        .unwrap();
         assert!(losses.last().unwrap() < &1e-6, "{losses:?}");
         assert!(
             losses.windows(2).all(|pair| pair[1] <= pair[0]),
@@ -131,7 +152,7 @@ mod tests {
     #[test]
     fn lbfgs_learns_how_much_each_number_counts() {
         let weight = |i: usize| 10.0_f64.powf(6.0 * (i * 37 % 100) as f64 / 100.0 - 3.0);
-        let bowl = |x: &[f32], gradient: &mut [f32]| {
+        let bowl = |x: &Vec<f32>, gradient: &mut Vec<f32>| {
             let mut loss = 0.0;
             for (i, (x, gradient)) in x.iter().zip(gradient).enumerate() {
                 // The fourth power changes the curvature along the way.
@@ -143,7 +164,15 @@ mod tests {
         };
         let mut x = vec![1.0_f32; 2000];
         let rule = StopRule::after(25);
-        let losses = minimise(&mut Lbfgs::new(5), &mut x, rule, bowl, |_, _, _| true).unwrap();
+        let losses = minimise(
+            &mut Lbfgs::new(5),
+            &mut space(2000),
+            &mut x,
+            rule,
+            bowl,
+            |_, _, _| true,
+        )
+        .unwrap();
         assert!(losses[24] < 5e-4 * losses[0], "{losses:?}");
     }
 
@@ -152,7 +181,15 @@ mod tests {
         let run = || {
             let mut x = start();
             let rule = StopRule::after(400);
-            minimise(&mut Adam::new(0.05), &mut x, rule, valley, |_, _, _| true).unwrap()
+            minimise(
+                &mut Adam::new(0.05),
+                &mut space(200),
+                &mut x,
+                rule,
+                valley,
+                |_, _, _| true,
+            )
+            .unwrap()
         };
         let losses = run();
         assert!(
@@ -167,14 +204,14 @@ mod tests {
     #[test]
     fn adam_by_hand() {
         // One step moves by the rate against the gradient's sign; a second equal gradient does the same.
-        let mut x = [1.0_f32, -2.0];
+        let (mut x, mut space) = (vec![1.0_f32, -2.0], space(2));
         let mut adam = Adam::new(0.5);
-        let mut slope = |_: &[f32], gradient: &mut [f32]| {
+        let mut slope = |_: &Vec<f32>, gradient: &mut Vec<f32>| {
             gradient.copy_from_slice(&[3.0, -0.01]);
             Ok::<_, Infallible>(0.0)
         };
-        adam.step(&mut x, &mut slope).unwrap();
-        adam.step(&mut x, &mut slope).unwrap();
+        adam.step(&mut space, &mut x, &mut slope).unwrap();
+        adam.step(&mut space, &mut x, &mut slope).unwrap();
         assert!(
             (x[0] - 0.0).abs() < 1e-4 && (x[1] + 1.0).abs() < 1e-4,
             "{x:?}"
@@ -186,18 +223,36 @@ mod tests {
         let mut x = start();
         let mut rule = StopRule::after(1000);
         rule.settled = 1e-3;
-        let losses = minimise(&mut Lbfgs::new(8), &mut x, rule, valley, |_, _, _| true).unwrap();
+        let losses = minimise(
+            &mut Lbfgs::new(8),
+            &mut space(200),
+            &mut x,
+            rule,
+            valley,
+            |_, _, _| true,
+        )
+        .unwrap();
         assert!(losses.len() < 300);
         let rule = StopRule::after(1000);
-        let observed = minimise(&mut Lbfgs::new(8), &mut start(), rule, valley, |n, _, _| {
-            n < 3
-        });
+        let observed = minimise(
+            &mut Lbfgs::new(8),
+            &mut space(200),
+            &mut start(),
+            rule,
+            valley,
+            |n, _, _| n < 3,
+        );
         assert_eq!(observed.unwrap().len(), 3);
         let mut rule = StopRule::after(1000);
         rule.budget = Some(Duration::ZERO);
-        let none = minimise(&mut Lbfgs::new(8), &mut start(), rule, valley, |_, _, _| {
-            true
-        });
+        let none = minimise(
+            &mut Lbfgs::new(8),
+            &mut space(200),
+            &mut start(),
+            rule,
+            valley,
+            |_, _, _| true,
+        );
         assert!(none.unwrap().is_empty());
     }
 }

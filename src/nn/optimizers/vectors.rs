@@ -3,10 +3,15 @@
 
 use rayon::prelude::*;
 
-const PIECE: usize = 1 << 15;
+pub(super) const PIECE: usize = 1 << 15;
 
 /// Σ a·b.
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
+    sum_of(a, b, |a, b| f64::from(a) * f64::from(b))
+}
+
+/// The sum of what `each` makes of a pair of numbers.
+pub(super) fn sum_of(a: &[f32], b: &[f32], each: impl Fn(f32, f32) -> f64 + Sync) -> f64 {
     let parts: Vec<f64> = a
         .par_chunks(PIECE)
         .zip(b.par_chunks(PIECE))
@@ -16,7 +21,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
             let (a, b) = (a.chunks(8), b.chunks(8));
             for (a, b) in a.zip(b) {
                 for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(b) {
-                    *sum += f64::from(a) * f64::from(b);
+                    *sum += each(a, b);
                 }
             }
             sums.iter().sum()

@@ -1,10 +1,14 @@
 //! The loss network wherever it runs: what the losses need of it.
 
+use std::any::Any;
+
 use half::{bf16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
 
+use super::objective::Anchor;
 use crate::{
     kernels::{LossNetwork, Tape, add_gram, add_gram_gradient},
+    nn::optimizers::Space,
     stylize::StylizeError,
 };
 
@@ -27,8 +31,62 @@ pub(super) enum Term {
     },
 }
 
+/// Numbers on a device.
+pub(super) type DeviceVector = Box<dyn Any + Send>;
+
+/// A place for an optimiser's vectors on a device.
+pub(super) trait DeviceSpace: Space<Vector = DeviceVector, Error = StylizeError> {
+    /// Brings numbers there.
+    fn put(&self, values: &[f32]) -> Result<DeviceVector, StylizeError>;
+
+    /// Brings them back.
+    fn take(&self, vector: &DeviceVector) -> Result<Vec<f32>, StylizeError>;
+}
+
+/// A loss network on a device that holds canvases too: planes R, G, B, 0..255. Gradients are by these.
+pub(super) trait DeviceFeatures {
+    /// A place for vectors of so many numbers.
+    fn space(&self, length: usize) -> Box<dyn DeviceSpace>;
+
+    /// Holds canvases to these until others come.
+    fn hold(&mut self, anchors: &[Anchor]) -> Result<(), StylizeError>;
+
+    /// As [`Features::forward`].
+    fn forward_canvas(
+        &mut self,
+        canvas: &DeviceVector,
+        size: (usize, usize),
+        wanted: &[usize],
+    ) -> Result<(), StylizeError>;
+
+    /// As [`Features::backward`]; says also whether there was a gradient to write.
+    fn backward_canvas(
+        &mut self,
+        terms: &[Term],
+        matrices: &[Vec<Vec<f32>>],
+        size: (usize, usize),
+        gradient: &mut DeviceVector,
+    ) -> Result<(f64, bool), StylizeError>;
+
+    /// Adds the gradient of the losses on pixels, with which it begins unless `begun`: `weights` are those of the variation, of
+    /// what is out of range, and of the difference to what canvases are held to. Returns the first two and the last loss.
+    fn pixel_losses(
+        &mut self,
+        canvas: &DeviceVector,
+        gradient: &mut DeviceVector,
+        size: (usize, usize),
+        weights: [f32; 3],
+        begun: bool,
+    ) -> Result<[f64; 2], StylizeError>;
+}
+
 /// A loss network that remembers its last pass.
 pub(super) trait Features: Send {
+    /// The same network where canvases can lie on its device.
+    fn on_device(&mut self) -> Option<&mut dyn DeviceFeatures> {
+        None
+    }
+
     /// Channels after a layer.
     fn channels(&self, layer: usize) -> usize;
 
@@ -237,123 +295,6 @@ fn add_difference(
         })
         .collect();
     scale * parts.iter().sum::<f64>()
-}
-
-/// An NVIDIA card.
-#[cfg(any(test, feature = "cuda"))]
-pub(super) struct OnCard<C: crate::cuda::Card> {
-    network: crate::cuda::LossOnCard<C>,
-    /// Channels, stride and reach of each layer.
-    layers: Vec<(usize, usize, usize)>,
-}
-
-#[cfg(any(test, feature = "cuda"))]
-impl<C: crate::cuda::Card> OnCard<C> {
-    pub(super) fn new(
-        weights: &crate::nn::vgg::VggWeights,
-        pooling: crate::kernels::Pooling,
-        card: C,
-    ) -> Result<Self, StylizeError> {
-        let (mut reach, mut stride) = (0, 1);
-        let layers = weights.layers.iter().map(|layer| {
-            if layer.pooled {
-                reach += stride;
-                stride *= 2;
-            }
-            reach += stride;
-            (layer.out_channels, stride, reach)
-        });
-        Ok(Self {
-            layers: layers.collect(),
-            network: crate::cuda::LossOnCard::new(weights, pooling, card)?,
-        })
-    }
-}
-
-#[cfg(any(test, feature = "cuda"))]
-impl<C: crate::cuda::Card + Send> Features for OnCard<C>
-where
-    C::Memory: Send,
-{
-    fn channels(&self, layer: usize) -> usize {
-        self.layers[layer].0
-    }
-
-    fn stride(&self, layer: usize) -> usize {
-        self.layers[layer].1
-    }
-
-    fn reach(&self, last: usize) -> usize {
-        self.layers[last].2
-    }
-
-    fn forward(
-        &mut self,
-        input: &[f32],
-        size: (usize, usize),
-        wanted: &[usize],
-    ) -> Result<(), StylizeError> {
-        let last = wanted.iter().max().copied().unwrap_or(0);
-        Ok(self.network.forward(input, size, last)?)
-    }
-
-    fn add_gram(
-        &mut self,
-        layer: usize,
-        weights: Option<&[f32]>,
-        scale: f32,
-        sum: &mut [f32],
-    ) -> Result<(), StylizeError> {
-        Ok(self.network.add_gram(layer, weights, scale, sum)?)
-    }
-
-    fn squares(&mut self, layer: usize, weights: Option<&[f32]>) -> Result<f64, StylizeError> {
-        Ok(self.network.squares(layer, weights)?)
-    }
-
-    fn keep(&mut self, layer: usize) -> usize {
-        self.network.keep(layer)
-    }
-
-    fn begin(&mut self, _pixels: usize) {
-        self.network.forget();
-    }
-
-    fn backward(
-        &mut self,
-        _wanted: &[usize],
-        terms: &[Term],
-        matrices: &[Vec<Vec<f32>>],
-        gradient: &mut [f32],
-    ) -> Result<f64, StylizeError> {
-        use crate::cuda::CardTerm;
-        let terms: Vec<CardTerm<'_>> = terms
-            .iter()
-            .map(|term| match term {
-                Term::Style {
-                    layer,
-                    matrix,
-                    weights,
-                } => CardTerm::Style {
-                    layer: *layer,
-                    slope: &matrices[matrix.0][matrix.1],
-                    pixel_weights: weights.as_deref(),
-                },
-                Term::Content {
-                    layer,
-                    kept,
-                    weights,
-                    scale,
-                } => CardTerm::Content {
-                    layer: *layer,
-                    kept: *kept,
-                    pixel_weights: weights.as_deref(),
-                    scale: *scale,
-                },
-            })
-            .collect();
-        Ok(self.network.backward(&terms, gradient)?)
-    }
 }
 
 #[cfg(test)]

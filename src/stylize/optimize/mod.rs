@@ -11,6 +11,8 @@ mod film;
 mod kept;
 mod memory;
 mod objective;
+#[cfg(any(test, feature = "cuda"))]
+mod on_card;
 mod passes;
 mod recolour;
 mod settings;
@@ -32,13 +34,13 @@ use crate::{
     device::PaintDevice,
     frame::Picture,
     nn::{
-        optimizers::{Adam, Lbfgs, StopRule, minimise},
+        optimizers::{Adam, Lbfgs, Processor, Space, StopRule, minimise},
         vgg::VggWeights,
     },
     style::StyleMix,
 };
 use canvas::{Canvas, Size};
-use features::{Features, OnProcessor};
+use features::{DeviceVector, Features, OnProcessor};
 use film::Film;
 use kept::KeptPaintings;
 use memory::MemoryPlan;
@@ -73,7 +75,8 @@ pub struct Step<'a> {
     pub losses: Losses,
     /// Whether this is the full size.
     pub is_full_size: bool,
-    planes: &'a [f32],
+    /// Its planes, which may have to be fetched; none when that fails, of which the next step will tell.
+    planes: &'a dyn Fn() -> Option<Vec<f32>>,
     size: Size,
 }
 
@@ -81,8 +84,9 @@ impl Step<'_> {
     /// The painting as it is now, at the size painted at.
     #[must_use]
     pub fn picture(&self) -> Picture {
+        let (height, width) = self.size.pair();
         Canvas {
-            planes: self.planes.to_vec(),
+            planes: (self.planes)().unwrap_or_else(|| vec![0.0; 3 * height * width]),
             size: self.size,
         }
         .to_picture()
@@ -131,6 +135,27 @@ impl Scene<'_> {
 /// Watches the steps; returning false ends the picture with what there is.
 pub type Watch = Box<dyn FnMut(&Step<'_>) -> bool + Send>;
 
+impl Method {
+    /// Minimises by this method; L-BFGS remembers `history` steps.
+    fn minimise<S: Space + ?Sized>(
+        self,
+        space: &mut S,
+        history: usize,
+        x: &mut S::Vector,
+        rule: StopRule,
+        evaluate: impl FnMut(&S::Vector, &mut S::Vector) -> Result<f64, S::Error>,
+        observe: impl FnMut(usize, f64, &S::Vector) -> bool,
+    ) -> Result<(), S::Error> {
+        match self {
+            Self::Lbfgs => minimise(&mut Lbfgs::new(history), space, x, rule, evaluate, observe),
+            Self::Adam { rate } => {
+                minimise(&mut Adam::new(rate), space, x, rule, evaluate, observe)
+            }
+        }
+        .map(|_| ())
+    }
+}
+
 /// Paints by optimisation.
 pub struct Optimize {
     network: Box<dyn Features>,
@@ -174,7 +199,7 @@ impl Optimize {
         match device {
             #[cfg(any(test, feature = "cuda"))]
             PaintDevice::Cuda(card) => {
-                let network = features::OnCard::new(weights, settings.pooling, card.clone())?;
+                let network = on_card::OnCard::new(weights, settings.pooling, card.clone())?;
                 Ok(Self::with_network(Box::new(network), settings))
             }
             PaintDevice::Cpu | PaintDevice::Candle(_) => Ok(Self::new(weights, settings)),
@@ -289,6 +314,15 @@ impl Optimize {
         let target = Canvas::new(content, size);
         let room = self.room();
         let history = room.history(size.pair().0 * size.pair().1);
+        let tiles = room.tiles(size);
+        // A canvas that is one tile can lie where the network is.
+        let mut space = None;
+        if tiles.tiles.len() == 1
+            && let Some(device) = self.network.on_device()
+        {
+            device.hold(anchors)?;
+            space = Some([(); 2].map(|()| device.space(x.planes.len())));
+        }
         let usual = &self.settings.losses;
         let weights = LossWeights {
             style: usual.style * self.strength,
@@ -301,18 +335,13 @@ impl Optimize {
             parts.collect(),
             &target,
             anchors,
-            room.tiles(size),
+            tiles,
         )?;
         drop(target);
         let latest = std::cell::Cell::new(Losses::default());
-        let evaluate = |x: &[f32], gradient: &mut [f32]| {
-            let losses = objective.evaluate(x, gradient)?;
-            latest.set(losses);
-            Ok::<_, StylizeError>(losses.total)
-        };
         let (watch, frame) = (&mut self.watch, self.frame);
         let mut goes_on = true;
-        let observe = |iteration: usize, _: f64, x: &[f32]| {
+        let mut observe = |iteration: usize, planes: &dyn Fn() -> Option<Vec<f32>>| {
             let step = Step {
                 frame,
                 scale,
@@ -320,19 +349,40 @@ impl Optimize {
                 iterations: rule.iterations,
                 losses: latest.get(),
                 is_full_size: scale == 1.0,
-                planes: x,
+                planes,
                 size,
             };
             goes_on = watch.as_mut().is_none_or(|watch| watch(&step));
             goes_on
         };
-        let planes = &mut x.planes;
-        match self.settings.method {
-            Method::Lbfgs => minimise(&mut Lbfgs::new(history), planes, rule, evaluate, observe),
-            Method::Adam { rate } => {
-                minimise(&mut Adam::new(rate), planes, rule, evaluate, observe)
+        let method = self.settings.method;
+        match space {
+            Some([mut space, fetching]) => {
+                let mut point = space.put(&x.planes)?;
+                let evaluate = |x: &DeviceVector, gradient: &mut DeviceVector| {
+                    let losses = objective.evaluate_on_device(x, gradient)?;
+                    latest.set(losses);
+                    Ok(losses.total)
+                };
+                let observe = |iteration: usize, _: f64, x: &DeviceVector| {
+                    observe(iteration, &|| fetching.take(x).ok())
+                };
+                method.minimise(&mut *space, history, &mut point, rule, evaluate, observe)?;
+                x.planes = space.take(&point)?;
             }
-        }?;
+            None => {
+                let evaluate = |x: &Vec<f32>, gradient: &mut Vec<f32>| {
+                    let losses = objective.evaluate(x, gradient)?;
+                    latest.set(losses);
+                    Ok::<_, StylizeError>(losses.total)
+                };
+                let observe = |iteration: usize, _: f64, x: &Vec<f32>| {
+                    observe(iteration, &|| Some(x.clone()))
+                };
+                let mut space = Processor::new(x.planes.len());
+                method.minimise(&mut space, history, &mut x.planes, rule, evaluate, observe)?;
+            }
+        }
         Ok(goes_on)
     }
 

@@ -16,8 +16,8 @@ use crate::{
 
 use super::{
     canvas::Canvas,
-    features::{Features, Term},
-    style::{Guide, Look, StyleTarget},
+    features::{DeviceVector, Features, Term},
+    style::{Guide, Look, Point, StyleTarget},
     tiles::{Tile, Tiles},
 };
 
@@ -176,6 +176,36 @@ impl<'a> Objective<'a> {
         Ok(())
     }
 
+    /// As [`Objective::evaluate`], of a canvas in one tile that lies on the network's device, where what canvases are held to
+    /// lies too ([`DeviceFeatures::hold`](super::features::DeviceFeatures::hold)).
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub(super) fn evaluate_on_device(
+        &mut self,
+        x: &DeviceVector,
+        gradient: &mut DeviceVector,
+    ) -> Result<Losses, StylizeError> {
+        let mut losses = Losses::default();
+        let mut slopes = Vec::new();
+        let mut terms = Vec::new();
+        if !self.wanted.is_empty() {
+            slopes = self.compare_styles(&Point::Device(x), &mut losses)?;
+            terms = self.terms(0, &slopes);
+        }
+        let (size, weights) = (self.size, self.weights);
+        let Some(device) = self.network.on_device() else {
+            return Ok(losses);
+        };
+        let (content, begun) = device.backward_canvas(&terms, &slopes, size, gradient)?;
+        losses.content = content;
+        let weights = [weights.variation, RANGE_WEIGHT, weights.temporal];
+        [losses.variation, losses.temporal] =
+            device.pixel_losses(x, gradient, size, weights, begun)?;
+        losses.total = losses.content + losses.style + losses.variation + losses.temporal;
+        Ok(losses)
+    }
+
     /// The loss of the planes `x`; fills their gradient.
     ///
     /// # Errors
@@ -188,7 +218,7 @@ impl<'a> Objective<'a> {
         let mut losses = Losses::default();
         gradient.fill(0.0);
         if !self.wanted.is_empty() {
-            let slopes = self.compare_styles(x, &mut losses)?;
+            let slopes = self.compare_styles(&Point::Processor(x), &mut losses)?;
             self.go_back(x, &slopes, &mut losses, gradient)?;
         }
         let weights = self.weights;
@@ -206,7 +236,7 @@ impl<'a> Objective<'a> {
     /// part is; returns the matrices that make the gradient by the features of them, by part and layer.
     fn compare_styles(
         &mut self,
-        x: &[f32],
+        x: &Point<'_>,
         losses: &mut Losses,
     ) -> Result<Vec<Vec<Vec<f32>>>, StylizeError> {
         let layers = numbers(&self.weights.style_layers);
@@ -229,7 +259,7 @@ impl<'a> Objective<'a> {
             let entries = self.weights.style_layers.iter().zip(&part.style.grams);
             for (matrix, (&(layer, share), (target, norm))) in matrices.iter_mut().zip(entries) {
                 let stride = self.network.stride(layer);
-                let pixels = (x.len() / 3 / (stride * stride)) as f64;
+                let pixels = (self.size.0 * self.size.1 / (stride * stride)) as f64;
                 let counted = part.guide.map_or(pixels, |guide| guide.at(stride).1);
                 let weight = f64::from(self.weights.style * share) * counted / pixels;
                 let mut sum = 0.0;

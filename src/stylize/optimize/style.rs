@@ -5,7 +5,10 @@
 //! Gram matrices of its own part, a *guided* Gram matrix (Gatys et al. 2017, "Controlling perceptual factors in neural
 //! style transfer"): every pixel counts as much as the mask covers it.
 
-use super::{features::Features, tiles::Tiles};
+use super::{
+    features::{DeviceVector, Features},
+    tiles::Tiles,
+};
 use crate::stylize::StylizeError;
 
 /// Gram matrices of one picture, one for each of the style layers.
@@ -84,6 +87,14 @@ impl Guide {
     }
 }
 
+/// The planes of a canvas, wherever they lie.
+pub(super) enum Point<'a> {
+    /// In memory.
+    Processor(&'a [f32]),
+    /// On the network's device; the canvas is one tile then.
+    Device(&'a DeviceVector),
+}
+
 /// What Gram matrices are made with.
 pub(super) struct Look<'a> {
     pub(super) network: &'a mut dyn Features,
@@ -99,7 +110,7 @@ impl Look<'_> {
     pub(super) fn grams(
         &mut self,
         tiles: &Tiles,
-        x: &[f32],
+        x: &Point<'_>,
         (wanted, layers): (&[usize], &[usize]),
         guides: &[Option<&Guide>],
     ) -> Result<Vec<Grams>, StylizeError> {
@@ -110,11 +121,19 @@ impl Look<'_> {
         let mut sums: Vec<Grams> = guides.iter().map(|_| empty()).collect();
         let pixels: Vec<f64> = layers
             .iter()
-            .map(|&layer| (x.len() / 3) as f64 / (self.network.stride(layer) as f64).powi(2))
+            .map(|&layer| tiles.pixels() as f64 / (self.network.stride(layer) as f64).powi(2))
             .collect();
         for tile in &tiles.tiles {
-            tiles.load(tile, x, self.input);
-            self.network.forward(self.input, tile.size(), wanted)?;
+            match (x, self.network.on_device()) {
+                (Point::Device(x), Some(device)) => {
+                    device.forward_canvas(x, tile.size(), wanted)?
+                }
+                (Point::Processor(x), _) => {
+                    tiles.load(tile, x, self.input);
+                    self.network.forward(self.input, tile.size(), wanted)?;
+                }
+                (Point::Device(_), None) => {}
+            }
             for (place, &layer) in layers.iter().enumerate() {
                 let stride = self.network.stride(layer);
                 for (sum, guide) in sums.iter_mut().zip(guides) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     canvas::{Canvas, Size},
-    style::{Grams, Look, StyleTarget},
+    style::{Grams, Look, Point, StyleTarget},
     tiles::Tiles,
 };
 use crate::{
@@ -61,7 +61,12 @@ impl Styles {
             let scale = scale.max(MIN_SIDE as f64 / picture.width().min(picture.height()) as f64);
             let size = Size::scaled(picture.height(), picture.width(), scale);
             let canvas = Canvas::new(picture, size);
-            let mut grams = look.grams(&tiles(size), &canvas.planes, (layers, layers), &[None])?;
+            let mut grams = look.grams(
+                &tiles(size),
+                &Point::Processor(&canvas.planes),
+                (layers, layers),
+                &[None],
+            )?;
             if self.known.len() >= KEPT {
                 self.known.remove(0);
             }

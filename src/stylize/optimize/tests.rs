@@ -1,6 +1,6 @@
 //! The painter on a small loss network, so that a painting takes milliseconds.
 
-use super::features::OnCard;
+use super::on_card::OnCard;
 use super::{tiles::Tiles, *};
 use crate::cuda::emulated::EmulatedCard;
 use crate::kernels::Pooling;
@@ -250,6 +250,99 @@ fn a_card_finds_the_losses_and_the_gradient_of_the_processor() {
     }
 }
 
+/// Canvas, losses on pixels and the optimiser's vectors on the card, with a picture to be held to.
+#[test]
+fn a_card_optimises_as_the_processor_does() {
+    let weights = small(&[(64, false), (64, true)]);
+    let losses = LossWeights {
+        content_layers: vec![(1, 1.0)],
+        style_layers: vec![(0, 0.5), (1, 0.5)],
+        ..LossWeights::default()
+    };
+    let size = Size::scaled(40, 56, 0.5);
+    let content = Canvas::new(&picture(0, 1.0), size);
+    let (height, width) = size.pair();
+    let anchors = [Anchor {
+        target: Canvas::new(&picture(5, 1.5), size).planes,
+        confidence: (0..height * width).map(|i| (i % 7) as f32 / 6.0).collect(),
+    }];
+    let mut processor = OnProcessor::new(weights.on_processor(Pooling::Average));
+    let mut card = OnCard::new(&weights, Pooling::Average, EmulatedCard::new()).unwrap();
+    let mut look = Look {
+        network: &mut processor,
+        input: &mut Vec::new(),
+    };
+    let style = Styles::new(vec![(Arc::new(picture(0, 3.0)), 1.0)])
+        .target(&mut look, &[0, 1], ((height * width) as f64, 1.0), |size| {
+            Tiles::new(size.pair(), 0, usize::MAX)
+        })
+        .unwrap();
+    let parts = || {
+        vec![Part {
+            style: &style,
+            guide: None,
+        }]
+    };
+    // The canvas goes beyond what is shown.
+    let start: Vec<f32> = content.planes.iter().map(|v| 1.4 * v - 40.0).collect();
+    let tiles = || Tiles::new(size.pair(), 0, usize::MAX);
+    for method in [Method::Lbfgs, Method::Adam { rate: 3.0 }] {
+        let rule = StopRule::after(4);
+        let mut objective = Objective::new(
+            &mut processor,
+            &losses,
+            parts(),
+            &content,
+            &anchors,
+            tiles(),
+        )
+        .unwrap();
+        let (mut expected, mut wanted) = (start.clone(), Vec::new());
+        let mut space = Processor::<StylizeError>::new(start.len());
+        let evaluate =
+            |x: &Vec<f32>, gradient: &mut Vec<f32>| Ok(objective.evaluate(x, gradient)?.total);
+        let observe = |_: usize, loss: f64, _: &Vec<f32>| {
+            wanted.push(loss);
+            true
+        };
+        method
+            .minimise(&mut space, 4, &mut expected, rule, evaluate, observe)
+            .unwrap();
+
+        let device = card.on_device().unwrap();
+        device.hold(&anchors).unwrap();
+        let mut space = device.space(start.len());
+        let mut objective =
+            Objective::new(&mut card, &losses, parts(), &content, &anchors, tiles()).unwrap();
+        let (mut point, mut found) = (space.put(&start).unwrap(), Vec::new());
+        let mut first = None;
+        let evaluate = |x: &DeviceVector, gradient: &mut DeviceVector| {
+            let losses = objective.evaluate_on_device(x, gradient)?;
+            first.get_or_insert(losses);
+            Ok(losses.total)
+        };
+        let observe = |_: usize, loss: f64, _: &DeviceVector| {
+            found.push(loss);
+            true
+        };
+        method
+            .minimise(&mut *space, 4, &mut point, rule, evaluate, observe)
+            .unwrap();
+        let first = first.unwrap();
+        assert!(first.temporal > 0.1 * first.total && first.variation > 0.01 * first.total);
+        for (found, wanted) in found.iter().zip(&wanted) {
+            println!("{method:?}: {found} {wanted}");
+            assert!((found / wanted - 1.0).abs() < 0.01, "{found} {wanted}");
+        }
+        assert!(found[3] < 0.9 * found[0], "nothing was minimised");
+        let own = space.take(&point).unwrap();
+        let apart = own.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+        let apart = apart.sum::<f32>() / own.len() as f32;
+        println!("{method:?}: {apart} of 255 apart");
+        assert!(apart < 1.0, "{apart}");
+    }
+}
+
 /// Half precision holds what VGG-16 makes of a picture, and its gradient.
 #[test]
 fn a_card_holds_the_features_of_vgg() {
@@ -287,11 +380,20 @@ fn each_part_is_drawn_to_its_own_style() {
     let mut nothing = vec![0.0; content.planes.len()];
     let before = loss_of([&left, &right], &content.planes, &mut nothing).style;
     let mut x = content.planes.clone();
-    let evaluate = |x: &[f32], gradient: &mut [f32]| {
+    let evaluate = |x: &Vec<f32>, gradient: &mut Vec<f32>| {
         Ok::<_, std::convert::Infallible>(loss_of([&left, &right], x, gradient).total)
     };
     let rule = StopRule::after(12);
-    let Ok(_losses) = minimise(&mut Lbfgs::new(5), &mut x, rule, evaluate, |_, _, _| true);
+    let mut space = Processor::new(x.len());
+    let mut method = Lbfgs::new(5);
+    let Ok(_losses) = minimise(
+        &mut method,
+        &mut space,
+        &mut x,
+        rule,
+        evaluate,
+        |_, _, _| true,
+    );
     let after = loss_of([&left, &right], &x, &mut nothing).style;
     let exchanged = loss_of([&right, &left], &x, &mut nothing).style;
     assert!(

@@ -84,6 +84,11 @@ impl Tiles {
         Self { canvas, tiles }
     }
 
+    /// Pixels of the canvas.
+    pub(super) fn pixels(&self) -> usize {
+        self.canvas.0 * self.canvas.1
+    }
+
     /// The tile's part of the planes `x` (R, G, B) as the loss network takes it.
     pub(super) fn load(&self, tile: &Tile, x: &[f32], input: &mut Vec<f32>) {
         if self.tiles.len() == 1 {
