@@ -232,6 +232,8 @@ DEVICE bool take_turn(unsigned* done, unsigned count) {
 
 DEVICE void fence() {}
 
+DEVICE void touch(const uint4*) {}
+
 // What a thread copies is there when it says that it waits for it, and not before.
 template <typename WORDS>
 DEVICE void copy_later(WORDS* to, const WORDS* from, bool wanted) {

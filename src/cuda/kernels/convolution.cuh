@@ -102,9 +102,17 @@ struct Tile {
         height((WARPS * ROWS - 1) * p.stride + p.kernel) {}
 };
 
+// i / by, of small numbers.
+DEVICE int quotient(int i, int by) { return int((float(i) + 0.5f) * (1.0f / float(by))); }
+
 // Where in a patch a thread is.
 struct Spot {
   int row, column;
+
+  DEVICE static Spot of(int i, int width) {
+    const int row = quotient(i, width);
+    return {row, i - row * width};
+  }
 
   DEVICE void go_on(Spot by, int width) {
     column += by.column;
@@ -131,75 +139,87 @@ DEVICE void read_picture(const Convolution& p, int x, int y, int first, unsigned
   for (int k = 0; k < CHANNELS / 2; k++) words[k] = pack(values[2 * k], values[2 * k + 1]);
 }
 
-// Copies the patch of a tile, channels `first` and on, into shared memory.
+// A piece with scale and shift, and with what is added to it.
+template <int CHANNELS, typename WORDS>
+DEVICE WORDS scaled(const Convolution& p, WORDS piece, const float (&scale)[CHANNELS], const float (&shift)[CHANNELS], WORDS added) {
+  if (p.scale == nullptr) return piece;
+  const float least = p.relu ? 0.0f : -INFINITY;
+  unsigned words[CHANNELS / 2];
+#pragma unroll
+  for (int c = 0; c < CHANNELS / 2; c++) {
+    const float2 pair = unpack(word(piece, c)), before = unpack(word(added, c));
+    const float a = fmaxf(pair.x * scale[2 * c] + shift[2 * c], least) + before.x;
+    const float b = fmaxf(pair.y * scale[2 * c + 1] + shift[2 * c + 1], least) + before.y;
+    words[c] = pack(a, b);
+  }
+  memcpy(&piece, words, sizeof(piece));
+  return piece;
+}
+
+// Copies the patch of a tile, channels `first` and on, into shared memory. All of it is under way at once; then each thread
+// scales what it has copied.
 template <int SLICE, int ROWS, int AT_ONCE>
 DEVICE void load_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, typename Piece<SLICE>::Words* patch, const float* norm, int first) {
   typedef typename Piece<SLICE>::Words Words;
   const int CHANNELS = Tile<SLICE, ROWS>::CHANNELS, PIECES = Tile<SLICE, ROWS>::PIECES, PIXELS = Tile<SLICE, ROWS>::PIXELS;
-  const int margin = p.kernel / 2;
   // A thread has the same channels of all its pixels.
-  const int part = threadIdx.x % PIECES, begin = threadIdx.x / PIECES;
-  Spot spot = {begin / tile.width, begin % tile.width};
-  const Spot by = {PIXELS / tile.width, PIXELS % tile.width};
-  Words* to = patch + threadIdx.x;
+  const int part = threadIdx.x % PIECES;
+  const Spot begin = Spot::of(threadIdx.x / PIECES, tile.width), by = Spot::of(PIXELS, tile.width);
+  const int pieces = p.channels / CHANNELS, reflects = p.border == REFLECT;
+  const auto row_of = [&](int row) { return reflects ? mirrored(tile.top + row, p.height) : within(tile.top + row, p.height); };
+  const auto column_of = [&](int column) { return reflects ? mirrored(tile.left + column, p.width) : within(tile.left + column, p.width); };
+  Words* const own = patch + threadIdx.x;
+  // Pictures are read by the kernels of the slices that the first layers have.
+  if ((SLICE == 4 || SLICE == 16) && p.source != TENSOR) {
+    int i = 0;
+    for (Spot spot = begin; spot.row < tile.height; spot.go_on(by, tile.width), i += THREADS) {
+      unsigned words[CHANNELS / 2];
+      read_picture<CHANNELS>(p, column_of(spot.column), row_of(spot.row), first + part * CHANNELS, words);
+      memcpy(own + i, words, sizeof(Words));
+    }
+    return;
+  }
+  const Words* const input = static_cast<const Words*>(p.input) + first / CHANNELS + part;
+  int i = 0;
+  for (Spot spot = begin; spot.row < tile.height; spot.go_on(by, tile.width), i += THREADS)
+    copy_later(own + i, input + (row_of(spot.row) * p.width + column_of(spot.column)) * pieces, true);
+  end_of_copies();
   float scale[CHANNELS], shift[CHANNELS];
 #pragma unroll
   for (int k = 0; k < CHANNELS; k++) {
     scale[k] = norm[part * CHANNELS + k];
     shift[k] = norm[SLICE + part * CHANNELS + k];
   }
-  // Pictures are read by the kernels of the slices that the first layers have.
-  const bool tensor = (SLICE != 4 && SLICE != 16) || p.source == TENSOR;
-  const int pieces = p.channels / CHANNELS, reflects = p.border == REFLECT;
+  wait_for_copies<0>();
+  const int count = i;
+  if (p.trunk == nullptr && p.trunk_out == nullptr) {
+    if (p.scale != nullptr)
+      for (i = 0; i < count; i += THREADS) own[i] = scaled<CHANNELS, Words>(p, own[i], scale, shift, Words{});
+    return;
+  }
+  const int margin = p.kernel / 2;
   const int own_rows = p.trunk_out != nullptr && blockIdx.z == 0 ? min(WARPS * ROWS, p.height - tile.top - margin) : 0;
   const int own_columns = min(TILE_WIDTH, p.width - tile.left - margin);
-  const Words* const input = static_cast<const Words*>(p.input) + first / CHANNELS + part;
   const Words* const trunk = reinterpret_cast<const Words*>(p.trunk) + first / CHANNELS + part;
   Words* const trunk_out = reinterpret_cast<Words*>(p.trunk_out) + first / CHANNELS + part;
-  while (spot.row < tile.height) {
-    Words values[AT_ONCE] = {}, sums[AT_ONCE] = {};
-    // Where they come from, and whether they are the tile's own, to be kept.
+  Spot spot = begin;
+  for (i = 0; i < count; i += AT_ONCE * THREADS) {
+    Words added[AT_ONCE] = {};
     int from[AT_ONCE];
-    bool own[AT_ONCE];
-    int count = 0;
+    bool kept[AT_ONCE];
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++) {
-      if (spot.row >= tile.height) break;
-      count = k + 1;
-      int x = tile.left + spot.column, y = tile.top + spot.row;
-      own[k] = unsigned(spot.row - margin) < unsigned(max(own_rows, 0)) && unsigned(spot.column - margin) < unsigned(own_columns);
+      kept[k] = unsigned(spot.row - margin) < unsigned(max(own_rows, 0)) && unsigned(spot.column - margin) < unsigned(own_columns);
+      from[k] = (row_of(spot.row) * p.width + column_of(spot.column)) * pieces;
       spot.go_on(by, tile.width);
-      y = reflects ? mirrored(y, p.height) : within(y, p.height);
-      x = reflects ? mirrored(x, p.width) : within(x, p.width);
-      if (tensor) {
-        // Of at most 2^31 pieces.
-        from[k] = (y * p.width + x) * pieces;
-        values[k] = input[from[k]];
-        if (p.trunk != nullptr) sums[k] = trunk[from[k]];
-      } else {
-        unsigned words[CHANNELS / 2];
-        read_picture<CHANNELS>(p, x, y, first + part * CHANNELS, words);
-        memcpy(&values[k], words, sizeof(Words));
-      }
+      if (p.trunk != nullptr) added[k] = trunk[from[k]];
     }
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++) {
-      if (k >= count) break;
-      if (p.scale != nullptr) {
-        unsigned words[CHANNELS / 2];
-        const float least = p.relu ? 0.0f : -INFINITY;
-#pragma unroll
-        for (int c = 0; c < CHANNELS / 2; c++) {
-          const float2 pair = unpack(word(values[k], c)), before = unpack(word(sums[k], c));
-          const float a = fmaxf(pair.x * scale[2 * c] + shift[2 * c], least) + before.x;
-          const float b = fmaxf(pair.y * scale[2 * c + 1] + shift[2 * c + 1], least) + before.y;
-          words[c] = pack(a, b);
-        }
-        memcpy(&values[k], words, sizeof(Words));
-      }
-      *to = values[k];
-      to += THREADS;
-      if (own[k]) trunk_out[from[k]] = values[k];
+      const int at = i + k * THREADS;
+      if (at >= count) break;
+      own[at] = scaled<CHANNELS, Words>(p, own[at], scale, shift, added[k]);
+      if (kept[k]) trunk_out[from[k]] = own[at];
     }
   }
 }
@@ -209,11 +229,11 @@ template <int SLICE, int ROWS>
 DEVICE void fetch_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, typename Piece<SLICE>::Words* patch, int first) {
   typedef typename Piece<SLICE>::Words Words;
   const int CHANNELS = Tile<SLICE, ROWS>::CHANNELS, PIECES = Tile<SLICE, ROWS>::PIECES, PIXELS = Tile<SLICE, ROWS>::PIXELS;
-  const int part = threadIdx.x % PIECES, begin = threadIdx.x / PIECES;
-  const Spot by = {PIXELS / tile.width, PIXELS % tile.width};
+  const int part = threadIdx.x % PIECES;
+  const Spot by = Spot::of(PIXELS, tile.width);
   const Words* const input = static_cast<const Words*>(p.input) + first / CHANNELS + part;
   Words* to = patch + threadIdx.x;
-  for (Spot spot = {begin / tile.width, begin % tile.width}; spot.row < tile.height; spot.go_on(by, tile.width)) {
+  for (Spot spot = Spot::of(threadIdx.x / PIECES, tile.width); spot.row < tile.height; spot.go_on(by, tile.width)) {
     const int x = tile.left + spot.column, y = tile.top + spot.row;
     const bool inside = unsigned(x) < unsigned(p.width) && unsigned(y) < unsigned(p.height);
     copy_later(to, input + (inside ? (y * p.width + x) * (p.channels / CHANNELS) : 0), inside);
@@ -389,7 +409,7 @@ DEVICE void convolve(const Convolution& p) {
   Words* const patches = reinterpret_cast<Words*>(norm + 2 * SLICE);
   const int patch_size = tile.width * tile.height * PIECES;
   for (int i = threadIdx.x; i < p.groups * 4; i += THREADS) {
-    const int place = i / PIECES, row = place / p.kernel_width, column = place % p.kernel_width;
+    const int place = i / PIECES, row = quotient(place, p.kernel_width), column = place - row * p.kernel_width;
     offsets[i] = row < p.kernel ? (row * tile.width + column) * PIECES + i % PIECES : 0;
   }
   float sums[TILES][COLUMNS][4];
@@ -399,7 +419,11 @@ DEVICE void convolve(const Convolution& p) {
     for (int n = 0; n < COLUMNS; n++)
 #pragma unroll
       for (int k = 0; k < 4; k++) sums[m][n][k] = 0;
-  const uint4* weights = static_cast<const uint4*>(p.weights) + size_t(blockIdx.z) * (p.channels / SLICE) * p.groups * TILES * PRODUCTS * 32 + lane;
+  // Of one slice; they are fetched into the cache before they are needed.
+  const int weight_count = p.groups * TILES * PRODUCTS * 32;
+  const uint4* weights = static_cast<const uint4*>(p.weights) + size_t(blockIdx.z) * (p.channels / SLICE) * weight_count;
+  for (int i = threadIdx.x; i < weight_count; i += THREADS) touch(weights + i);
+  weights += lane;
   const int step = p.stride_across * PIECES, next_row = p.stride * tile.width * PIECES;
   const int begin = warp * ROWS * next_row + g * step;
   if (LOSS) fetch_patch(p, tile, patches, 0);
@@ -409,6 +433,7 @@ DEVICE void convolve(const Convolution& p) {
       patch += first / SLICE % 2 * patch_size;
       if (first + SLICE < p.channels) {
         fetch_patch(p, tile, patches + (first / SLICE + 1) % 2 * patch_size, first + SLICE);
+        for (int i = threadIdx.x; i < weight_count; i += THREADS) touch(weights - lane + weight_count + i);
         wait_for_copies<1>();
       } else {
         wait_for_copies<0>();
