@@ -42,7 +42,12 @@ pub struct LossOnCard<C: Card> {
     pixel_weights: Room<C>,
     matrix: Room<C>,
     kept: Vec<Room<C>>,
+    /// Blocks with small tiles that the card works on at once; with fewer, tiles are small.
+    pub(crate) busy: usize,
 }
+
+/// As many as a large card works on.
+const BUSY: usize = 264;
 
 struct Layer<C: Card> {
     forward: C::Memory,
@@ -134,6 +139,7 @@ impl<C: Card> LossOnCard<C> {
             pixel_weights: Room::default(),
             matrix: Room::default(),
             kept: Vec::new(),
+            busy: BUSY,
         })
     }
 
@@ -206,7 +212,7 @@ impl<C: Card> LossOnCard<C> {
             } else {
                 work::FEATURES
             };
-            let launch = tiled(kernels, layer.out_channels / 64, convolution);
+            let launch = tiled((kernels, self.busy), layer.out_channels / 64, convolution);
             // SAFETY: the tensors have the sizes that are said, the weights those of the layer.
             unsafe { self.card.launch(&launch) }?;
             self.sizes.push(size);
@@ -363,8 +369,8 @@ impl<C: Card> LossOnCard<C> {
                 ..plain(size, 3)
             };
             let launch = match number {
-                0 => tiled(work::LAST_GRADIENT, 1, convolution),
-                _ => tiled(work::GRADIENT, inputs / 64, convolution),
+                0 => tiled((work::LAST_GRADIENT, self.busy), 1, convolution),
+                _ => tiled((work::GRADIENT, self.busy), inputs / 64, convolution),
             };
             // SAFETY: gradient and features have the size of the layer, the output that of its input.
             unsafe { self.card.launch(&launch) }?;
@@ -443,7 +449,7 @@ impl<C: Card> LossOnCard<C> {
                     ..plain(self.sizes[layer], 1)
                 };
                 *begun = true;
-                let launch = tiled(work::GRADIENT, channels / 64, convolution);
+                let launch = tiled((work::GRADIENT, self.busy), channels / 64, convolution);
                 // SAFETY: features and gradient have the size of the layer, the matrix that of its channels.
                 unsafe { self.card.launch(&launch) }?;
                 Ok(0.0)

@@ -196,6 +196,8 @@ using std::min;
 
 DEVICE void wait_for_block() { emulator::wait(emulator::block_barrier, emulator::block_size); }
 
+DEVICE void wait_for_warp() { emulator::wait_for_warp(); }
+
 DEVICE float exchange(float value, int distance) {
   emulator::Warp& warp = emulator::warp();
   const unsigned lane = emulator::current % 32;

@@ -17,6 +17,8 @@
 
 DEVICE void wait_for_block() { __syncthreads(); }
 
+DEVICE void wait_for_warp() { __syncwarp(); }
+
 // Whether it holds for any thread of the warp.
 DEVICE bool warp_has(bool holds) { return __any_sync(0xffffffffu, holds); }
 

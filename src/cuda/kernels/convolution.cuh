@@ -328,16 +328,18 @@ DEVICE void gather_moments(const Convolution& p, const float (&sums)[TILES][EIGH
   }
   if (lane == 0) counts[warp] = count;
   wait_for_block();
-  if (threadIdx.x < OUTPUTS) {
-    Moments all = of_warps[threadIdx.x];
+  // One warp does the rest, while the others put down their outputs.
+  if (warp > 0) return;
+  if (lane < OUTPUTS) {
+    Moments all = of_warps[lane];
     float total = counts[0];
     for (int w = 1; w < WARPS; w++) {
       const float both = total + counts[w];
-      all = together(all, of_warps[w * OUTPUTS + threadIdx.x], total, both > 0 ? counts[w] / both : 0.0f);
+      all = together(all, of_warps[w * OUTPUTS + lane], total, both > 0 ? counts[w] / both : 0.0f);
       total = both;
     }
     const double mean = all.mean, sum = mean * total, squares = all.squares + mean * sum;
-    unsigned long long* const totals = p.totals + (blockIdx.z * OUTPUTS + threadIdx.x) % p.norm_channels * 4;
+    unsigned long long* const totals = p.totals + (blockIdx.z * OUTPUTS + lane) % p.norm_channels * 4;
     add_up(totals, whole(sum));
     add_up(totals + 1, fraction(sum));
     add_up(totals + 2, whole(squares));
@@ -345,13 +347,10 @@ DEVICE void gather_moments(const Convolution& p, const float (&sums)[TILES][EIGH
   }
   // What was added is seen by the block that finds all others done.
   fence();
-  wait_for_block();
-  int* const last = reinterpret_cast<int*>(counts + WARPS);
-  if (threadIdx.x == 0) *last = take_turn(p.done, gridDim.x * gridDim.y * gridDim.z);
-  wait_for_block();
-  if (!*last) return;
+  wait_for_warp();
+  if (!warp_has(lane == 0 && take_turn(p.done, gridDim.x * gridDim.y * gridDim.z))) return;
   fence();
-  for (int channel = threadIdx.x; channel < p.norm_channels; channel += THREADS) {
+  for (int channel = lane; channel < p.norm_channels; channel += 32) {
     unsigned long long* const totals = p.totals + channel * 4;
     const double sum = double((long long)take_total(totals)) + double(take_total(totals + 1)) / 4294967296.0;
     const double squares = double((long long)take_total(totals + 2)) + double(take_total(totals + 3)) / 4294967296.0;
@@ -363,19 +362,36 @@ DEVICE void gather_moments(const Convolution& p, const float (&sums)[TILES][EIGH
   }
 }
 
-// Puts down a thread's outputs of one pixel, neighbours from `column` on; `at` is where the first of them goes.
+// What is there of a gradient that is added to, and where it is wanted: words of a thread's outputs of one pixel.
+template <int TILES>
+struct There {
+  unsigned before[TILES], gate[TILES];
+};
+
+template <int TILES>
+DEVICE void read_words(const unsigned short* from, int left, unsigned (&words)[TILES]) {
+  if (TILES == 4 && left >= 8) {
+    const uint4 all = *reinterpret_cast<const uint4*>(from);
+#pragma unroll
+    for (int n = 0; n < TILES; n++) words[n] = word(all, n);
+  } else {
+#pragma unroll
+    for (int n = 0; n < TILES; n++)
+      if (2 * n < left) words[n] = reinterpret_cast<const unsigned*>(from)[n];
+  }
+}
+
+// Puts down a thread's outputs of one pixel, neighbours of which `left` are stored; `at` is where the first of them goes.
 template <int TILES, bool GRADIENT>
-DEVICE void put(const Convolution& p, size_t at, int column, const float (&values)[2 * TILES], float factor) {
+DEVICE void put(const Convolution& p, size_t at, int left, const float (&values)[2 * TILES], float factor, const There<TILES>& there) {
   unsigned* const to = reinterpret_cast<unsigned*>(p.output + at);
-  const int left = p.shuffle ? 2 * TILES : p.stored - column;
   unsigned words[TILES] = {};
 #pragma unroll
   for (int n = 0; n < TILES; n++) {
     float a = values[2 * n], b = values[2 * n + 1];
-    if (GRADIENT && 2 * n < left) {
-      const float2 before = p.add ? unpack(to[n]) : float2{0, 0};
-      const unsigned gate = p.gate != nullptr ? reinterpret_cast<const unsigned*>(p.gate + at)[n] : 0xffffffffu;
-      a = before.x + (gate & 0xffffu ? a * factor : 0.0f), b = before.y + (gate >> 16 ? b * factor : 0.0f);
+    if (GRADIENT) {
+      const float2 before = unpack(there.before[n]);
+      a = before.x + (there.gate[n] & 0xffffu ? a * factor : 0.0f), b = before.y + (there.gate[n] >> 16 ? b * factor : 0.0f);
     }
     words[n] = pack(a, b);
   }
@@ -424,7 +440,7 @@ DEVICE void convolve(const Convolution& p) {
   const uint4* weights = static_cast<const uint4*>(p.weights) + size_t(blockIdx.z) * (p.channels / SLICE) * weight_count;
   for (int i = threadIdx.x; i < weight_count; i += THREADS) touch(weights + i);
   weights += lane;
-  const int step = p.stride_across * PIECES, next_row = p.stride * tile.width * PIECES;
+  const int step = (LOSS ? 1 : p.stride_across) * PIECES, next_row = p.stride * tile.width * PIECES;
   const int begin = warp * ROWS * next_row + g * step;
   if (LOSS) fetch_patch(p, tile, patches, 0);
   for (int first = 0; first < p.channels; first += SLICE) {
@@ -445,14 +461,21 @@ DEVICE void convolve(const Convolution& p) {
       load_patch<SLICE, ROWS, TILES * ROWS < 4 ? 4 : 2>(p, tile, patches, norm, first);
     }
     wait_for_block();
+    // Where there are registers for it, the weights of the next group are on their way while this one is worked on.
+    const bool AHEAD = LOSS && TILES * ROWS == 8;
+    uint4 next[TILES][PRODUCTS];
+#pragma unroll
+    for (int i = 0; AHEAD && i < TILES * PRODUCTS; i++) next[i / PRODUCTS][i % PRODUCTS] = weights[i * 32];
     for (int group = 0; group < p.groups; group++) {
       const Words* const at = patch + offsets[group * 4 + t];
       uint4 a[TILES][PRODUCTS];
 #pragma unroll
-      for (int m = 0; m < TILES; m++)
-#pragma unroll
-        for (int k = 0; k < PRODUCTS; k++) a[m][k] = weights[(m * PRODUCTS + k) * 32];
+      for (int i = 0; i < TILES * PRODUCTS; i++) a[i / PRODUCTS][i % PRODUCTS] = AHEAD ? next[i / PRODUCTS][i % PRODUCTS] : weights[i * 32];
       weights += TILES * PRODUCTS * 32;
+      if (AHEAD && group + 1 < p.groups) {
+#pragma unroll
+        for (int i = 0; i < TILES * PRODUCTS; i++) next[i / PRODUCTS][i % PRODUCTS] = weights[i * 32];
+      }
 #pragma unroll
       for (int n = 0; n < COLUMNS; n++) {
         const Words b = at[n / EIGHTS * next_row + n % EIGHTS * 8 * step];
@@ -477,24 +500,43 @@ DEVICE void convolve(const Convolution& p) {
       }
     }
   }
+  if (!LOSS && p.totals != nullptr) gather_moments<TILES, ROWS>(p, sums, memory, x0, y0);
   // From one pixel to the next, in a row and down, and to the first of a thread's outputs.
   const int times = p.shuffle ? 2 : 1, across = times * p.stored, down = times * p.out_width * across;
   const int x = x0 + 2 * t, channels = 4 * TILES * gridDim.z, place = p.shuffle ? column / channels : 0;
   const size_t begins = size_t(y0) * down + x * across + place / 2 * (down / times) + (place % 2) * p.stored + (p.shuffle ? column % channels : column);
   if (p.shuffle || column < p.stored) {
+    const int left = p.shuffle ? 2 * TILES : p.stored - column, AT_ONCE = 4;
 #pragma unroll
-    for (int i = 0; i < 2 * COLUMNS; i++) {
-      const int row = i / (2 * EIGHTS), right = i / 2 % EIGHTS * 8 + i % 2;
-      if (y0 + row >= p.out_height || x + right >= p.out_width) continue;
-      float values[2 * TILES];
+    for (int begin = 0; begin < 2 * COLUMNS; begin += AT_ONCE) {
+      There<TILES> there[AT_ONCE] = {};
+      float factors[AT_ONCE];
 #pragma unroll
-      for (int q = 0; q < 2 * TILES; q++) values[q] = sums[q / 2][i / 2][q % 2 * 2 + i % 2];
-      float factor = GRADIENT ? p.factor : 1.0f;
-      if (GRADIENT && p.pixel_weights != nullptr) factor *= p.pixel_weights[(y0 + row) * p.out_width + x + right];
-      put<TILES, GRADIENT>(p, begins + (row * down + right * across), column, values, factor);
+      for (int k = 0; GRADIENT && k < AT_ONCE; k++) {
+        const int i = begin + k, row = i / (2 * EIGHTS), right = i / 2 % EIGHTS * 8 + i % 2;
+        factors[k] = p.factor;
+        if (y0 + row >= p.out_height || x + right >= p.out_width) continue;
+        const size_t at = begins + (row * down + right * across);
+        if (p.add) read_words<TILES>(p.output + at, left, there[k].before);
+        if (p.gate != nullptr) {
+          read_words<TILES>(p.gate + at, left, there[k].gate);
+        } else {
+#pragma unroll
+          for (int n = 0; n < TILES; n++) there[k].gate[n] = 0xffffffffu;
+        }
+        if (p.pixel_weights != nullptr) factors[k] *= p.pixel_weights[(y0 + row) * p.out_width + x + right];
+      }
+#pragma unroll
+      for (int k = 0; k < AT_ONCE; k++) {
+        const int i = begin + k, row = i / (2 * EIGHTS), right = i / 2 % EIGHTS * 8 + i % 2;
+        if (y0 + row >= p.out_height || x + right >= p.out_width) continue;
+        float values[2 * TILES];
+#pragma unroll
+        for (int q = 0; q < 2 * TILES; q++) values[q] = sums[q / 2][i / 2][q % 2 * 2 + i % 2];
+        put<TILES, GRADIENT>(p, begins + (row * down + right * across), left, values, GRADIENT ? factors[k] : 1.0f, there[k]);
+      }
     }
   }
-  if (!LOSS && p.totals != nullptr) gather_moments<TILES, ROWS>(p, sums, memory, x0, y0);
 }
 
 // The sum over all threads of a block, of which every thread gets the same; `space` has room for one number a warp.

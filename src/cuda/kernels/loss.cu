@@ -117,6 +117,22 @@ struct Gram {
 // Halves from one pixel to the next: rows of eight channels that are read together lie in other banks.
 #define GRAM_PITCH 72
 
+// A thread's part of the features of 64 pixels: eight channels of two pixels of the left channels, weighed, and of the right.
+DEVICE void read_features(const Gram& p, int first, int end, uint4 (&found)[4]) {
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const int pixel = first + threadIdx.x / 8 + i % 2 * 32, channel = int(i < 2 ? blockIdx.x : blockIdx.y) * 64 + threadIdx.x % 8 * 8;
+    found[i] = uint4{0, 0, 0, 0};
+    if (pixel >= end) continue;
+    const uint4 four = *reinterpret_cast<const uint4*>(p.features + size_t(pixel) * p.channels + channel);
+    found[i] = four;
+    if (i < 2 && p.pixel_weights != nullptr) {
+      const float weight = p.pixel_weights[pixel];
+      found[i] = uint4{weighed(four.x, weight), weighed(four.y, weight), weighed(four.z, weight), weighed(four.w, weight)};
+    }
+  }
+}
+
 // Sums of products of 64 x 64 channels over a part of the pixels; a warp makes 16 x 32.
 KERNEL(gram, Gram) {
   SHARED_MEMORY(tiles);
@@ -130,22 +146,14 @@ KERNEL(gram, Gram) {
   const unsigned short* const left_row = left + (in_block + block / 2 * 8) * GRAM_PITCH + row + block % 2 * 8;
   const unsigned short* const right_row = right + (in_block + block % 2 * 8) * GRAM_PITCH + column + block / 2 * 8;
   float sums[4][4] = {};
+  // What is worked on next is on its way.
+  uint4 next[4];
+  read_features(p, begin, end, next);
   for (int first = begin; first < end; first += GRAM_PIXELS) {
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-      const int pixel = threadIdx.x / 8 + i % 2 * 32, piece = threadIdx.x % 8;
-      const int channel = int(i < 2 ? blockIdx.x : blockIdx.y) * 64 + piece * 8;
-      uint4 four = {0, 0, 0, 0};
-      if (first + pixel < end) {
-        four = *reinterpret_cast<const uint4*>(p.features + size_t(first + pixel) * p.channels + channel);
-        if (i < 2 && p.pixel_weights != nullptr) {
-          const float weight = p.pixel_weights[first + pixel];
-          four = uint4{weighed(four.x, weight), weighed(four.y, weight), weighed(four.z, weight), weighed(four.w, weight)};
-        }
-      }
-      *reinterpret_cast<uint4*>((i < 2 ? left : right) + pixel * GRAM_PITCH + piece * 8) = four;
-    }
+    for (int i = 0; i < 4; i++) *reinterpret_cast<uint4*>((i < 2 ? left : right) + (threadIdx.x / 8 + i % 2 * 32) * GRAM_PITCH + threadIdx.x % 8 * 8) = next[i];
     wait_for_block();
+    read_features(p, first + GRAM_PIXELS, end, next);
 #pragma unroll
     for (int k = 0; k < GRAM_PIXELS; k += 16) {
       const uint4 a = load_turned(left_row + k * GRAM_PITCH);

@@ -11,8 +11,6 @@ pub(super) const THREADS: usize = 256;
 /// Pixels of a row of a convolution's tile, and warps, each of which has a row or two.
 const TILE_WIDTH: usize = 32;
 const WARPS: usize = 8;
-/// Blocks with small tiles that a large card works on at once.
-const BUSY: usize = 264;
 
 /// The kernels of a convolution, with small tiles and with large ones.
 pub(super) type Kernels = [&'static str; 2];
@@ -101,7 +99,12 @@ pub(super) fn packing(kernel: usize, channels: usize, group: usize) -> Packing {
     }
 }
 
-pub(super) fn tiled(kernels: Kernels, groups: usize, mut convolution: Convolution) -> Launch {
+/// A convolution over tiles that are large where that makes `busy` blocks, `groups` times as many outputs as a block has.
+pub(super) fn tiled(
+    (kernels, busy): (Kernels, usize),
+    groups: usize,
+    mut convolution: Convolution,
+) -> Launch {
     let side = convolution.kernel as usize;
     let packing = packing(side, convolution.channels as usize, 64);
     convolution.groups = packing.groups() as i32;
@@ -110,7 +113,7 @@ pub(super) fn tiled(kernels: Kernels, groups: usize, mut convolution: Convolutio
         convolution.out_height as usize,
     );
     let across = width.div_ceil(TILE_WIDTH);
-    let large = across * height.div_ceil(2 * WARPS) * groups >= BUSY;
+    let large = across * height.div_ceil(2 * WARPS) * groups >= busy;
     let rows = if large { 2 * WARPS } else { WARPS };
     let patch = (rows + side - 1) * (TILE_WIDTH + side - 1) * packing.slice * 2;
     // Where there are several slices, one is fetched while another is worked on.

@@ -48,6 +48,15 @@ impl<C: Card + Clone> OnCard<C> {
     }
 }
 
+#[cfg(test)]
+impl<C: Card> OnCard<C> {
+    /// With the tiles that large pictures have.
+    pub(super) fn with_large_tiles(mut self) -> Self {
+        self.network.busy = 0;
+        self
+    }
+}
+
 impl<C: Card + Clone + Send + 'static> Features for OnCard<C> {
     fn on_device(&mut self) -> Option<&mut dyn DeviceFeatures> {
         Some(self)

@@ -200,10 +200,17 @@ fn evaluated(network: &mut dyn Features, losses: &LossWeights, size: Size) -> (L
     (losses, gradient)
 }
 
-fn compare_with_card(weights: &VggWeights, losses: &LossWeights, pooling: Pooling) {
+fn compare_with_card(
+    weights: &VggWeights,
+    losses: &LossWeights,
+    (pooling, large_tiles): (Pooling, bool),
+) {
     let size = Size::scaled(64, 96, 0.5);
     let mut processor = OnProcessor::new(weights.on_processor(pooling));
     let mut card = OnCard::new(weights, pooling, EmulatedCard::new()).unwrap();
+    if large_tiles {
+        card = card.with_large_tiles();
+    }
     let (expected, wanted) = evaluated(&mut processor, losses, size);
     let (found, gradient) = evaluated(&mut card, losses, size);
     for (a, b) in [
@@ -245,8 +252,8 @@ fn a_card_finds_the_losses_and_the_gradient_of_the_processor() {
         style: 20.0,
         ..LossWeights::default()
     };
-    for pooling in [Pooling::Max, Pooling::Average] {
-        compare_with_card(&weights, &losses, pooling);
+    for tested in [(Pooling::Max, false), (Pooling::Average, true)] {
+        compare_with_card(&weights, &losses, tested);
     }
 }
 
@@ -350,7 +357,7 @@ fn a_card_holds_the_features_of_vgg() {
     let bytes = std::fs::read(path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let weights = VggWeights::load(&file).unwrap();
-    compare_with_card(&weights, &LossWeights::default(), Pooling::Average);
+    compare_with_card(&weights, &LossWeights::default(), (Pooling::Average, false));
 }
 
 #[test]
