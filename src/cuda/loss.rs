@@ -8,7 +8,9 @@
 mod canvas;
 mod work;
 
-use half::f16;
+use std::collections::HashMap;
+
+use half::{f16, slice::HalfFloatSliceExt};
 
 use super::{
     Card, CardError, Launch, bytes_of,
@@ -42,6 +44,8 @@ pub struct LossOnCard<C: Card> {
     pixel_weights: Room<C>,
     matrix: Room<C>,
     kept: Vec<Room<C>>,
+    /// In which order a matrix of so many channels is taken.
+    orders: HashMap<usize, Vec<u32>>,
     /// Blocks with small tiles that the card works on at once; with fewer, tiles are small.
     pub(crate) busy: usize,
 }
@@ -139,6 +143,7 @@ impl<C: Card> LossOnCard<C> {
             pixel_weights: Room::default(),
             matrix: Room::default(),
             kept: Vec::new(),
+            orders: HashMap::new(),
             busy: BUSY,
         })
     }
@@ -429,13 +434,14 @@ impl<C: Card> LossOnCard<C> {
                 let channels = self.layers[layer].out_channels;
                 // Brought to 1, so that half precision holds it.
                 let largest = slope.iter().fold(1e-30_f32, |most, v| most.max(v.abs()));
-                let matrix = ConvolutionWeights {
-                    out_channels: channels,
-                    in_channels: channels,
-                    kernel_size: 1,
-                    weight: slope.iter().map(|value| value / largest).collect(),
-                };
-                let packed = packing(1, channels, 64).pack_square(&matrix);
+                let order = self.orders.entry(channels).or_insert_with(|| {
+                    let place = |output, channel, _, _| (output * channels + channel) as u32;
+                    packing(1, channels, 64).order(channels, place)
+                });
+                let order = order.iter().map(|&at| slope[at as usize] / largest);
+                let ordered: Vec<f32> = order.collect();
+                let mut packed = vec![f16::ZERO; ordered.len()];
+                packed.convert_from_f32_slice(&ordered);
                 let convolution = Convolution {
                     input: self.activations[layer].address(&self.card),
                     weights: self.matrix.upload(&self.card, bytes_of(&packed))?,

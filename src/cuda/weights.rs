@@ -40,6 +40,17 @@ impl Packing {
         out_channels: usize,
         weight: impl Fn(usize, usize, usize, usize) -> f32,
     ) -> Vec<f16> {
+        self.order(out_channels, |output, channel, row, column| {
+            f16::from_f32(weight(output, channel, row, column))
+        })
+    }
+
+    /// The same of anything, in that order.
+    pub(super) fn order<T: Default>(
+        &self,
+        out_channels: usize,
+        each: impl Fn(usize, usize, usize, usize) -> T,
+    ) -> Vec<T> {
         let (rows, columns) = self.kernel;
         let piece = self.slice.min(PIECE);
         let (pieces, tiles) = (self.slice / piece, self.outputs / 16);
@@ -55,11 +66,10 @@ impl Packing {
                         let (half, word) = (k / 2 % 2, 2 * product + k / 4);
                         let output = block * self.outputs + (g * tiles + tile) * 2 + half;
                         let channel = first + part * piece + 2 * word + k % 2;
-                        let value = match row < rows && output < out_channels {
-                            true => weight(output, channel, row, column),
-                            false => 0.0,
-                        };
-                        f16::from_f32(value)
+                        match row < rows && output < out_channels {
+                            true => each(output, channel, row, column),
+                            false => T::default(),
+                        }
                     }));
                 }
             }

@@ -105,6 +105,7 @@ mod tests {
     use std::convert::Infallible;
 
     /// Rosenbrock's valley in many dimensions: the minimum is 0, where all are 1.
+    #[allow(clippy::ptr_arg, reason = "the processor's vectors are these")]
     fn valley(x: &Vec<f32>, gradient: &mut Vec<f32>) -> Result<f64, Infallible> {
         gradient.fill(0.0);
         let mut loss = 0.0;
