@@ -14,6 +14,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
+
 use super::{
     Card, CardError, Fetch, FrameOnCard, Launch, bytes_of,
     frames::{Frames, Known},
@@ -49,6 +51,9 @@ pub struct FlowOnCard<C: Card> {
     continued: bool,
     /// Whether the last picture had a motion.
     moved: bool,
+    /// Whether what is behind the motion has been asked for, and then that of the last picture, on its way.
+    asked: Cell<bool>,
+    coming: Cell<Option<C::Fetch>>,
     /// The launches of the last picture.
     launches: Vec<Launch>,
 }
@@ -78,6 +83,8 @@ impl<C: Card + Clone> FlowOnCard<C> {
             room: None,
             continued: false,
             moved: false,
+            asked: Cell::new(false),
+            coming: Cell::new(None),
             launches: Vec::new(),
         }
     }
@@ -106,6 +113,7 @@ impl<C: Card> FlowOnCard<C> {
         let mut frame = self.frames.bring(rgb, size, None)?;
         self.launches.clear();
         self.moved = false;
+        self.coming.set(None);
         if self.plan.levels(size).1 == 0 {
             self.continued = false;
             return Ok(frame);
@@ -120,6 +128,11 @@ impl<C: Card> FlowOnCard<C> {
         }
         self.start()?;
         if follows {
+            if self.asked.get() {
+                let bytes = room.fields_bytes();
+                self.coming
+                    .set(Some(self.card.fetch(&room.fields[0], bytes)?));
+            }
             frame.set_motion(Some(room.known(&self.card)?));
             self.moved = true;
         }
@@ -144,6 +157,7 @@ impl<C: Card> FlowOnCard<C> {
     ) -> Result<FrameOnCard<C>, CardError> {
         let mut frame = self.frames.bring_luma(luma)?;
         (self.continued, self.moved) = (false, false);
+        self.coming.set(None);
         self.launches.clear();
         let Some(found) = found else {
             return Ok(frame);
@@ -219,10 +233,15 @@ impl<C: Card> FlowOnCard<C> {
         let Some(room) = self.room.as_ref().filter(|_| self.moved) else {
             return Ok(None);
         };
+        self.asked.set(true);
         let level = &room.own.levels[0];
         let level = (level.width as usize, level.height as usize);
-        let mut fields = vec![0; 2 * 8 * level.0 * level.1];
-        self.card.download(&room.fields[0], &mut fields)?;
+        let mut fields = vec![0; room.fields_bytes()];
+        let coming = match self.coming.take() {
+            Some(coming) => coming,
+            None => self.card.fetch(&room.fields[0], fields.len())?,
+        };
+        coming.take(&mut fields)?;
         Ok(Some(Found::from_pairs(room.size, level, floats(&fields))))
     }
 }
@@ -234,6 +253,12 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 }
 
 impl<C: Card> Room<C> {
+    /// Bytes of both directions at the size at which they are found.
+    fn fields_bytes(&self) -> usize {
+        let level = &self.own.levels[0];
+        2 * 8 * (level.width * level.height) as usize
+    }
+
     fn new(card: &C, plan: FlowPlan, size: (usize, usize)) -> Result<Self, CardError> {
         let (halvings, levels) = plan.levels(size);
         assert!(levels <= FLOW_LEVELS, "no picture is that large");
