@@ -94,7 +94,7 @@ pub fn run(device: &PaintDevice, models: &ModelStore, picture: &Picture) -> Resu
 
 /// Milliseconds and loss of each step.
 fn steps(painter: Optimize, content: &Picture) -> Result<(Vec<f64>, Vec<f64>)> {
-    let (sender, steps) = mpsc::channel();
+    let (sender, steps) = mpsc::sync_channel(STEPS.0);
     let mut begun = Instant::now();
     let mut painter = painter.watched(Box::new(move |step| {
         let ms = begun.elapsed().as_secs_f64() * 1000.0;
