@@ -457,7 +457,7 @@ pub struct BenchArgs {
     #[arg(long, default_value = "auto", value_name = "NAME")]
     pub precision: Precision,
 
-    /// On an NVIDIA card: compare its paintings with the processor's, then time each layer on it
+    /// On an NVIDIA card: compare its paintings with the processor's, then time each layer and a step of --engine optimize on it
     #[arg(long)]
     pub layers: bool,
 

@@ -356,7 +356,10 @@ impl Follow {
             && self.steps.is_multiple_of(*every)
         {
             let path = numbered(output, self.steps);
-            if let Err(error) = PictureFile::new(step.picture()).write(&path, true) {
+            let picture = step.picture().map_err(anyhow::Error::from);
+            let written =
+                picture.and_then(|picture| Ok(PictureFile::new(picture).write(&path, true)?));
+            if let Err(error) = written {
                 // A picture in between is no reason to lose the last one.
                 eprintln!("note: {error}");
                 self.save = None;

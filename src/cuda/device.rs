@@ -23,7 +23,7 @@ use super::{
 /// The kernels for compute capability 8.0 and what comes after it, made by `build.rs`; the driver finishes them.
 const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 
-/// The same, finished, by compute capability.
+/// The same, finished, by compute capability; empty where the compiler did not know the card.
 const FINISHED: [((i32, i32), &[u8]); 5] = [
     (
         (8, 0),
@@ -155,7 +155,8 @@ impl Device {
         );
         // Of the same generation, and no newer than the card. A driver that is too old for it takes the text.
         let finished = FINISHED.iter().rev();
-        let mut finished = finished.filter(|(of, _)| of.0 == major && of.1 <= minor);
+        let mut finished =
+            finished.filter(|(of, code)| of.0 == major && of.1 <= minor && !code.is_empty());
         let module = finished
             .next()
             .and_then(|(_, code)| context.load_module(Ptx::from_binary(code.to_vec())).ok())

@@ -15,13 +15,14 @@ use half::{f16, slice::HalfFloatSliceExt};
 use super::{
     Card, CardError, Launch, bytes_of,
     parameters::{Convolution, Difference, Gram, Pool, Sum},
+    vectors::flat,
 };
 use crate::{
     kernels::{ConvolutionWeights, Pooling},
     nn::vgg::VggWeights,
 };
 pub use canvas::PixelLosses;
-use work::{Room, THREADS, flat, packing, plain, stored, tiled};
+use work::{Room, THREADS, packing, plain, stored, tiled};
 
 /// Channels along a side of a tile of a Gram matrix, and bytes of shared memory it takes.
 const GRAM: (usize, u32) = (64, 2 * 64 * 72 * 2);

@@ -1,10 +1,11 @@
 //! The networks of both engines on an NVIDIA card, and steadying, by kernels of our own.
 //!
 //! `kernels/painting.cu` paints with the feed-forward networks, `kernels/loss.cu` runs the loss network of the optimization
-//! engine forward and backward and `kernels/vectors.cu` its optimiser, `kernels/flow.cu` and `kernels/refine.cu` find the motion of a film, `kernels/steady.cu` and
-//! `kernels/octaves.cu` steady its paintings. `build.rs` compiles them to PTX, which the driver finishes for the card it finds, so that a
-//! program with the feature `cuda` needs nothing but the driver at run time, and starts without one. A [`Card`] runs them:
-//! the driver's (`Device`), or, in tests, the same source compiled for the processor (`emulator`).
+//! engine forward and backward and `kernels/vectors.cu` its optimiser, `kernels/flow.cu` and `kernels/refine.cu` find the motion
+//! of a film, `kernels/steady.cu` and `kernels/octaves.cu` steady its paintings. `build.rs` compiles them to machine code of
+//! the usual cards, and to PTX that the driver finishes for others, so that a program with the feature `cuda` needs nothing
+//! but the driver at run time, and starts without one. A [`Card`] runs them: the driver's (`Device`), or, in tests, the same
+//! source compiled for the processor (`emulator`).
 
 mod again;
 mod check;

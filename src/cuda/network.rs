@@ -96,8 +96,10 @@ impl<C: Card> TransformOnCard<C> {
                 true => ACROSS,
                 false => 1,
             };
-            let slice = match own.stride {
-                1 => Packing::slice(channels),
+            let slice = match (own.stride, across) {
+                // A row of its patch is four times as wide.
+                (_, ACROSS) => Packing::slice(channels).min(8),
+                (1, _) => Packing::slice(channels),
                 // Neighbours lie two pixels apart, and so in other banks.
                 _ => Packing::slice(channels).min(16),
             };

@@ -1,5 +1,5 @@
-//! Vectors of an optimiser on a card, so that painting by optimisation needs nothing of the processor from step to step but
-//! a few numbers.
+//! Vectors of an optimiser on a card, so that of a step of painting by optimisation only Gram matrices and sums come down, and
+//! what the matrices lead to (and masks, where there are any) goes up.
 
 use super::{
     Card, CardError, Fetch, Launch, bytes_of,
@@ -67,7 +67,7 @@ impl<C: Card> CardSpace<C> {
             count: self.length as i32,
             ..change
         };
-        let launch = launch("vector_change", self.length, 0, parameters.into());
+        let launch = flat("vector_change", self.length, 0, parameters.into());
         // SAFETY: all vectors have the same length.
         unsafe { self.card.launch(&launch) }
     }
@@ -85,7 +85,7 @@ impl<C: Card> CardSpace<C> {
             count: self.length as i32,
             what,
         };
-        let launch = launch(
+        let launch = flat(
             "vector_sum",
             blocks * THREADS,
             THREADS as u32 / 32 * 4,
@@ -114,7 +114,7 @@ pub(super) fn sum<C: Card>(
 }
 
 /// A kernel with a thread for each of `count` things.
-pub(super) fn launch(
+pub(super) fn flat(
     kernel: &'static str,
     count: usize,
     shared: u32,

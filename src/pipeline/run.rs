@@ -24,6 +24,9 @@ use crate::{
 /// that a 4K frame (25 MB) in every place stays far below a decoder's own buffers.
 pub const LINK_CAPACITY: usize = 3;
 
+/// Bytes of the frames that wait for the encoder where further passes give out many at once.
+const GIVEN_OUT_BYTES: usize = 128 << 20;
+
 /// The same where frames travel with their motion and original, four times their own size.
 const GUIDED_LINK_CAPACITY: usize = 1;
 
@@ -130,7 +133,8 @@ where
         }
         _ => 0,
     };
-    let (to_encode, from_paint) = bounded(LINK_CAPACITY.max(given_out));
+    let fits = GIVEN_OUT_BYTES / (3 * source.info().width * source.info().height).max(1);
+    let (to_encode, from_paint) = bounded(LINK_CAPACITY.max(given_out.min(fits)));
     let (mut before_paint, mut behind_paint) = (None, None);
     let (mut from_prepare, mut to_steady) = (from_decode, to_encode);
     if let Some(steadying) = steadying {

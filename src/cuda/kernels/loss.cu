@@ -1,8 +1,9 @@
 // The loss network (VGG) on the card, forward and backward with frozen weights.
 //
-// A gradient by the input of a convolution is a convolution with the kernel turned around. Where a layer's features are
-// zero, its ReLU was closed: gradients are zero there, and are so from the moment they are written. A Gram matrix's gradient is a convolution of 1 x 1 with a matrix in place of weights.
-// Gradients are stored in half precision, scaled so that they are neither lost nor overflow.
+// A gradient by the input of a convolution is a convolution with the kernel turned around. Where a layer's features are zero,
+// its ReLU was closed: gradients are zero there, and are so from the moment they are written. A Gram matrix's gradient is a
+// convolution of 1 x 1 with a matrix in place of weights. Gradients are stored in half precision, scaled so that they are
+// neither lost nor overflow.
 #include "convolution.cuh"
 
 // Large tiles of 64 outputs, and for small pictures tiles of which two find room on a multiprocessor.

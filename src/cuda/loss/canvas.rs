@@ -1,11 +1,12 @@
 //! Canvases that lie on the card: what is optimised there, and the losses on its pixels.
 
-use super::{
-    CardTerm, LossOnCard, SUMS,
-    work::{THREADS, flat},
-};
+use super::{CardTerm, LossOnCard, SUMS, work::THREADS};
 use crate::{
-    cuda::{Card, CardError, parameters::Canvas, vectors::sum},
+    cuda::{
+        Card, CardError,
+        parameters::Canvas,
+        vectors::{flat, sum},
+    },
     nn::vgg::MEAN_RGB,
 };
 

@@ -1,8 +1,9 @@
 //! What the loss network works with on a card: memory that is kept from pass to pass, and launches of its kernels.
 
 use crate::cuda::{
-    Card, CardError, Launch, Parameters,
+    Card, CardError, Launch,
     parameters::{Convolution, TENSOR, ZERO},
+    vectors::flat,
     weights::Packing,
 };
 
@@ -126,24 +127,5 @@ pub(super) fn tiled(
             (packing.groups() * 16 + packing.slice * 8 + patches * patch) as u32,
             convolution.into(),
         )
-    }
-}
-
-/// A kernel with a thread for each of `count` things.
-pub(super) fn flat(
-    kernel: &'static str,
-    count: usize,
-    shared: u32,
-    parameters: Parameters,
-) -> Launch {
-    Launch {
-        name: kernel.into(),
-        kernel,
-        grid: [count.div_ceil(THREADS) as u32, 1, 1],
-        threads: THREADS as u32,
-        shared,
-        parameters,
-        multiply_adds: 0,
-        bytes: 0,
     }
 }

@@ -16,6 +16,7 @@ mod on_card;
 mod passes;
 mod recolour;
 mod settings;
+mod step;
 mod style;
 mod styles;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use kept::{forget_paintings, kept_paintings};
 pub use objective::{LossWeights, Losses, layers};
 pub use passes::{PaintedFilm, Passes};
 pub use settings::{Method, OptimizeSettings, Quality};
+pub use step::{Step, Watch};
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
@@ -45,6 +47,7 @@ use film::Film;
 use kept::KeptPaintings;
 use memory::MemoryPlan;
 use objective::{Anchor, Objective, Part};
+use step::Fetch;
 use style::{Guide, Look, StyleTarget};
 use styles::Styles;
 
@@ -60,38 +63,6 @@ const LEAST_LEVEL_SIDE: f64 = 80.0;
 
 /// Share of the canvas under which a part has no style of its own.
 const SMALLEST_PART: f32 = 0.01;
-
-/// One step of the optimiser, to be watched.
-pub struct Step<'a> {
-    /// Number of the picture, from 0.
-    pub frame: u64,
-    /// Size painted at, as a share of the full one.
-    pub scale: f64,
-    /// Number of the step at this size, from 1.
-    pub iteration: usize,
-    /// Steps planned at this size.
-    pub iterations: usize,
-    /// The loss at the best point of this step.
-    pub losses: Losses,
-    /// Whether this is the full size.
-    pub is_full_size: bool,
-    /// Its planes, which may have to be fetched; none when that fails, of which the next step will tell.
-    planes: &'a dyn Fn() -> Option<Vec<f32>>,
-    size: Size,
-}
-
-impl Step<'_> {
-    /// The painting as it is now, at the size painted at.
-    #[must_use]
-    pub fn picture(&self) -> Picture {
-        let (height, width) = self.size.pair();
-        Canvas {
-            planes: (self.planes)().unwrap_or_else(|| vec![0.0; 3 * height * width]),
-            size: self.size,
-        }
-        .to_picture()
-    }
-}
 
 /// A picture to paint, and how much of each of its pixels is inside of the region (0..255).
 struct Scene<'a> {
@@ -131,9 +102,6 @@ impl Scene<'_> {
         parts
     }
 }
-
-/// Watches the steps; returning false ends the picture with what there is.
-pub type Watch = Box<dyn FnMut(&Step<'_>) -> bool + Send>;
 
 impl Method {
     /// Minimises by this method; L-BFGS remembers `history` steps.
@@ -341,7 +309,7 @@ impl Optimize {
         let latest = std::cell::Cell::new(Losses::default());
         let (watch, frame) = (&mut self.watch, self.frame);
         let mut goes_on = true;
-        let mut observe = |iteration: usize, planes: &dyn Fn() -> Option<Vec<f32>>| {
+        let mut observe = |iteration: usize, planes: &Fetch<'_>| {
             let step = Step {
                 frame,
                 scale,
@@ -365,7 +333,7 @@ impl Optimize {
                     Ok(losses.total)
                 };
                 let observe = |iteration: usize, _: f64, x: &DeviceVector| {
-                    observe(iteration, &|| fetching.take(x).ok())
+                    observe(iteration, &|| fetching.take(x))
                 };
                 method.minimise(&mut *space, history, &mut point, rule, evaluate, observe)?;
                 x.planes = space.take(&point)?;
@@ -376,9 +344,8 @@ impl Optimize {
                     latest.set(losses);
                     Ok::<_, StylizeError>(losses.total)
                 };
-                let observe = |iteration: usize, _: f64, x: &Vec<f32>| {
-                    observe(iteration, &|| Some(x.clone()))
-                };
+                let observe =
+                    |iteration: usize, _: f64, x: &Vec<f32>| observe(iteration, &|| Ok(x.clone()));
                 let mut space = Processor::new(x.planes.len());
                 method.minimise(&mut space, history, &mut x.planes, rule, evaluate, observe)?;
             }

@@ -194,9 +194,8 @@ impl<'a> Objective<'a> {
             terms = self.terms(0, &slopes);
         }
         let (size, weights) = (self.size, self.weights);
-        let Some(device) = self.network.on_device() else {
-            return Ok(losses);
-        };
+        let device = self.network.on_device();
+        let device = device.expect("a canvas on a device is its network's");
         let (content, begun) = device.backward_canvas(&terms, &slopes, size, gradient)?;
         losses.content = content;
         let weights = [weights.variation, RANGE_WEIGHT, weights.temporal];

@@ -124,15 +124,16 @@ impl Look<'_> {
             .map(|&layer| tiles.pixels() as f64 / (self.network.stride(layer) as f64).powi(2))
             .collect();
         for tile in &tiles.tiles {
-            match (x, self.network.on_device()) {
-                (Point::Device(x), Some(device)) => {
-                    device.forward_canvas(x, tile.size(), wanted)?
+            match x {
+                Point::Device(x) => {
+                    let device = self.network.on_device();
+                    let device = device.expect("a canvas on a device is its network's");
+                    device.forward_canvas(x, tile.size(), wanted)?;
                 }
-                (Point::Processor(x), _) => {
+                Point::Processor(x) => {
                     tiles.load(tile, x, self.input);
                     self.network.forward(self.input, tile.size(), wanted)?;
                 }
-                (Point::Device(_), None) => {}
             }
             for (place, &layer) in layers.iter().enumerate() {
                 let stride = self.network.stride(layer);
