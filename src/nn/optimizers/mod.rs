@@ -128,19 +128,22 @@ mod tests {
             .collect()
     }
 
+    /// The losses on the way down the valley.
+    fn descend(
+        mut optimizer: impl Optimizer<Processor<Infallible>>,
+        rule: StopRule,
+        goes_on: impl Fn(usize) -> bool,
+    ) -> Vec<f64> {
+        let (mut space, mut x) = (space(200), start());
+        let observe = |number: usize, _: f64, _: &Vec<f32>| goes_on(number);
+        let Ok(losses) = minimise(&mut optimizer, &mut space, &mut x, rule, valley, observe);
+        losses
+    }
+
     #[test]
     fn lbfgs_goes_down_the_valley() {
-        let mut x = start();
         let rule = StopRule::after(200);
-        let losses = minimise(
-            &mut Lbfgs::new(8),
-            &mut space(200),
-            &mut x,
-            rule,
-            valley,
-            |_, _, _| true,
-        )
-        .unwrap();
+        let losses = descend(Lbfgs::new(8), rule, |_| true);
         assert!(losses.last().unwrap() < &1e-6, "{losses:?}");
         assert!(
             losses.windows(2).all(|pair| pair[1] <= pair[0]),
@@ -180,17 +183,8 @@ mod tests {
     #[test]
     fn adam_goes_down_and_repeats_itself() {
         let run = || {
-            let mut x = start();
             let rule = StopRule::after(400);
-            minimise(
-                &mut Adam::new(0.05),
-                &mut space(200),
-                &mut x,
-                rule,
-                valley,
-                |_, _, _| true,
-            )
-            .unwrap()
+            descend(Adam::new(0.05), rule, |_| true)
         };
         let losses = run();
         assert!(
@@ -221,39 +215,16 @@ mod tests {
 
     #[test]
     fn rules_stop() {
-        let mut x = start();
         let mut rule = StopRule::after(1000);
         rule.settled = 1e-3;
-        let losses = minimise(
-            &mut Lbfgs::new(8),
-            &mut space(200),
-            &mut x,
-            rule,
-            valley,
-            |_, _, _| true,
-        )
-        .unwrap();
+        let losses = descend(Lbfgs::new(8), rule, |_| true);
         assert!(losses.len() < 300);
         let rule = StopRule::after(1000);
-        let observed = minimise(
-            &mut Lbfgs::new(8),
-            &mut space(200),
-            &mut start(),
-            rule,
-            valley,
-            |n, _, _| n < 3,
-        );
-        assert_eq!(observed.unwrap().len(), 3);
+        let observed = descend(Lbfgs::new(8), rule, |n| n < 3);
+        assert_eq!(observed.len(), 3);
         let mut rule = StopRule::after(1000);
         rule.budget = Some(Duration::ZERO);
-        let none = minimise(
-            &mut Lbfgs::new(8),
-            &mut space(200),
-            &mut start(),
-            rule,
-            valley,
-            |_, _, _| true,
-        );
-        assert!(none.unwrap().is_empty());
+        let none = descend(Lbfgs::new(8), rule, |_| true);
+        assert!(none.is_empty());
     }
 }

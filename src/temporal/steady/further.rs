@@ -310,7 +310,11 @@ mod tests {
             let picture = first.push(painting(t), &input(t), motion.as_ref());
             match &mut further {
                 Some(further) => {
-                    pictures.extend(further.push(picture, input(t), found, t).unwrap())
+                    let size = (picture.width(), picture.height());
+                    let given = further.push(picture, input(t), found, t).unwrap();
+                    // As many as the pipeline has places for.
+                    assert!(given.is_empty() || given.len() == given_out(size));
+                    pictures.extend(given);
                 }
                 None => pictures.push((picture, t)),
             }
