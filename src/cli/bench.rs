@@ -327,6 +327,7 @@ impl Bench<'_> {
             flow: file_flow(width, height, threads),
             passes: usual_passes(self.args.style.quality),
             finish: Finisher::default(),
+            measured: false,
         }))
     }
 

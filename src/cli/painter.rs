@@ -372,6 +372,7 @@ impl Painter {
             flow,
             passes,
             finish: self.finisher()?,
+            measured: false,
         };
         Ok((self.unfinished_stylizer()?, Some(steadying)))
     }

@@ -119,6 +119,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
                 flow,
                 passes: usual_passes(args.paint.style.quality),
                 finish,
+                measured: args.talk.json,
             }),
         };
         (plan, steadying)
@@ -134,6 +135,8 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         }
         pack = Some(painter.gallery().pack().origin().to_owned());
         let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow, passes)?;
+        let measured = args.talk.json;
+        let steadying = steadying.map(|rest| Steadying { measured, ..rest });
         (Plan::Painter(stylizer), steadying)
     };
     let sink = VideoFileSink::create(

@@ -4,12 +4,12 @@
 //! left of the others'. So the tiles of one place are as a rule made by the same core in every layer, whose cache holds
 //! what the next layer reads there, and the more of it as layers take them forwards and backwards in turn. A helper that
 //! the operating system wakes late finds the job closed and goes back to sleep: the caller waits only for helpers that
-//! hold a tile, so a busy machine (decoder, encoder, optical flow) costs no stall per layer. Between two layers of a
-//! frame helpers spin for some microseconds; between frames they sleep and leave the processor to others.
+//! hold a tile, so a busy machine (decoder, encoder, optical flow) costs no stall per layer. Whoever waits spins for a
+//! fraction of a millisecond, which bridges two layers of a frame, and then sleeps and leaves the processor to others.
 
 use super::KernelError;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 /// What a worker does for one tile: (worker, tile).
@@ -18,7 +18,7 @@ type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
 const OPEN: u64 = 1 << 31;
 const ACTIVE: u64 = OPEN - 1;
 const GENERATION: u64 = 1 << 32;
-/// Spins before a helper sleeps: some tens of microseconds.
+/// Spins before a thread sleeps: a fraction of a millisecond, as long as the steps between two layers or two levels of motion.
 const SPINS: u32 = 4_000;
 
 #[derive(Clone, Copy)]
@@ -42,6 +42,14 @@ struct State {
     stop: AtomicBool,
     job: Mutex<Option<Job>>,
     wake: Condvar,
+    /// The last helper has let go of a closed job.
+    done: Condvar,
+}
+
+impl State {
+    fn lock(&self) -> MutexGuard<'_, Option<Job>> {
+        self.job.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 // SAFETY: the pointer in `job` is only followed while the call that owns the closure waits.
 unsafe impl Send for State {}
@@ -64,6 +72,7 @@ impl WorkerPool {
             stop: AtomicBool::new(false),
             job: Mutex::new(None),
             wake: Condvar::new(),
+            done: Condvar::new(),
         });
         let mut pool = Self {
             state,
@@ -106,10 +115,7 @@ impl WorkerPool {
             taken.0.store(0, Ordering::Relaxed);
         }
         {
-            let mut slot = state
-                .job
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut slot = state.lock();
             *slot = Some(job);
             state.ticket.store(generation | OPEN, Ordering::Release);
         }
@@ -132,14 +138,20 @@ impl Drop for Closing<'_> {
             taken.0.store(usize::MAX / 2, Ordering::Relaxed);
         }
         self.0.ticket.fetch_and(!OPEN, Ordering::AcqRel);
-        let mut spins = 0_u32;
-        while self.0.ticket.load(Ordering::Acquire) & ACTIVE != 0 {
-            spins += 1;
-            if spins < SPINS {
-                std::hint::spin_loop()
-            } else {
-                std::thread::yield_now()
+        let active = || self.0.ticket.load(Ordering::Acquire) & ACTIVE != 0;
+        for _ in 0..SPINS {
+            if !active() {
+                return;
             }
+            std::hint::spin_loop();
+        }
+        let mut slot = self.0.lock();
+        while active() {
+            slot = self
+                .0
+                .done
+                .wait(slot)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -147,11 +159,7 @@ impl Drop for Closing<'_> {
 impl Drop for WorkerPool {
     fn drop(&mut self) {
         {
-            let _slot = self
-                .state
-                .job
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let _slot = self.state.lock();
             self.state.stop.store(true, Ordering::Release);
         }
         self.state.wake.notify_all();
@@ -189,7 +197,12 @@ impl Drop for Leaving<'_> {
         if std::thread::panicking() {
             self.0.panicked.store(true, Ordering::Relaxed);
         }
-        self.0.ticket.fetch_sub(1, Ordering::AcqRel);
+        let before = self.0.ticket.fetch_sub(1, Ordering::AcqRel);
+        if before & (OPEN | ACTIVE) == 1 {
+            // Under the lock, so that whoever is about to sleep hears of it.
+            let _slot = self.0.lock();
+            self.0.done.notify_one();
+        }
     }
 }
 
@@ -217,10 +230,7 @@ fn help(state: &State, worker: usize) {
         };
         if joined {
             let leaving = Leaving(state);
-            let job = *state
-                .job
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let job = *state.lock();
             if let Some(job) = job {
                 work(state, job, worker);
             }
@@ -242,10 +252,7 @@ fn next_job(state: &State, seen: u64) -> Option<u64> {
         }
         std::hint::spin_loop();
     }
-    let mut slot = state
-        .job
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut slot = state.lock();
     loop {
         if state.stop.load(Ordering::Acquire) {
             return None;
@@ -257,7 +264,7 @@ fn next_job(state: &State, seen: u64) -> Option<u64> {
         slot = state
             .wake
             .wait(slot)
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+            .unwrap_or_else(PoisonError::into_inner);
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Steadying {
     pub passes: usize,
     /// What is done to the steady painting; the stylizer leaves it undone.
     pub finish: Finisher,
+    /// Whether the run says how steady it was, which takes some 2 % of its time.
+    pub measured: bool,
 }
 
 /// How steady a run was: see [`crate::temporal::measure`]. Sampled: some 14,400 pixels of a frame.
@@ -187,8 +189,8 @@ pub(super) struct Steadier {
     steady: Option<Steady>,
     further: Option<FurtherPasses<Held>>,
     finish: Finisher,
-    /// Of the input and of the result.
-    measured: [Running; 2],
+    /// Of the input and of the result, where that is wanted.
+    measured: Option<[Running; 2]>,
     cuts: u64,
 }
 
@@ -203,6 +205,7 @@ impl Steadier {
             flow,
             passes,
             finish,
+            measured,
         } = steadying;
         let steady = match stylizer.steady(Some(settings))? {
             true => None,
@@ -219,7 +222,7 @@ impl Steadier {
             steady,
             further: further.transpose()?,
             finish,
-            measured: Default::default(),
+            measured: measured.then(Default::default),
             cuts: 0,
         })
     }
@@ -240,16 +243,18 @@ impl Steadier {
         // While the painting is still on its way.
         let needed = self.steady.is_some() || self.further.is_some();
         let luma = luma.or_else(|| needed.then(|| Luma::from_rgb(&original)));
-        let tracks = along.tracks();
-        let original = match self.finish.needs_original() {
-            true => {
-                self.measured[0].push(&original, tracks.as_ref());
+        let tracks = self.measured.as_ref().and_then(|_| along.tracks());
+        let wanted = self.finish.needs_original();
+        let original = match &mut self.measured {
+            Some([input, _]) if wanted => {
+                input.push(&original, tracks.as_ref());
                 Some(original)
             }
-            false => {
-                self.measured[0].push_owned(original, tracks.as_ref());
+            Some([input, _]) => {
+                input.push_owned(original, tracks.as_ref());
                 None
             }
+            None => wanted.then_some(original),
         };
         if let Some(pending) = pending {
             pending(&mut frame.picture)?;
@@ -285,7 +290,9 @@ impl Steadier {
         let frames = done.into_iter().map(|(mut picture, held)| {
             let original = held.original.unwrap_or_else(|| Picture::black(0, 0));
             self.finish.apply(&original, &mut picture)?;
-            self.measured[1].push(&picture, held.tracks.as_ref());
+            if let Some([_, output]) = &mut self.measured {
+                output.push(&picture, held.tracks.as_ref());
+            }
             let mut frame = held.frame;
             frame.picture = picture;
             Ok(frame)
@@ -302,7 +309,7 @@ impl Steadier {
     }
 
     fn steadiness(&self) -> Option<Steadiness> {
-        let [input, output] = &self.measured;
+        let [input, output] = self.measured.as_ref()?;
         Some(Steadiness {
             e_stab: output.result()?,
             e_stab_input: input.result()?,
