@@ -356,6 +356,8 @@ pub(crate) struct FinishRow<'a> {
 
 /// Pixels that are finished together.
 const FINISH_PIXELS: usize = 8;
+/// So many pixels ahead is asked for what will be read.
+const AHEAD: usize = 24 * FINISH_PIXELS;
 
 impl Kernel for FinishRow<'_> {
     type Output = ();
@@ -385,6 +387,7 @@ impl FinishRow<'_> {
                 let mut values = [0.0_f32; 4 * FINISH_PIXELS];
                 let mut end = [T::ZERO; 4 * FINISH_PIXELS];
                 let mut pixels = raw.add(first * 4);
+                S::prefetch(pixels.wrapping_add(4 * AHEAD).cast());
                 if count < FINISH_PIXELS {
                     std::ptr::copy_nonoverlapping(pixels, end.as_mut_ptr(), count * 4);
                     pixels = end.as_ptr();

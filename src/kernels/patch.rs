@@ -299,6 +299,8 @@ impl TensorSource {
         patch: *mut u8,
         index: usize,
     ) {
+        // What the next row reads is on its way from the third-level cache meanwhile.
+        let row = self.shape.1 * self.shape.2;
         // SAFETY: as for `run`.
         unsafe {
             for part in (0..STATISTIC_LANES).step_by(S::LANES) {
@@ -310,6 +312,13 @@ impl TensorSource {
                 );
                 for block in 0..blocks {
                     let at = block * STATISTIC_LANES + part;
+                    if part == 0 {
+                        let ahead = first + at + row;
+                        S::prefetch(self.data.cast::<T>().wrapping_add(ahead).cast());
+                        if TRUNK {
+                            S::prefetch(self.trunk.cast::<T>().wrapping_add(ahead).cast());
+                        }
+                    }
                     let raw = T::get::<S>(self.data.cast(), first + at);
                     let mut value = S::fma(raw, scale, shift);
                     if RELU {

@@ -65,6 +65,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn store_f16(_pointer: *mut half::f16, _value: Self::F) {
         unreachable!("this instruction set keeps no half precision")
     }
+    /// Asks for the cache line at `address`, which may lie anywhere: it will be read soon.
+    #[inline(always)]
+    fn prefetch(_address: *const u8) {}
     /// Rounds to whole numbers in 0..=255, saturating, and stores.
     unsafe fn store_u8(pointer: *mut u8, value: Self::F) {
         let mut values = [0.0_f32; 16];
