@@ -13,10 +13,9 @@
 //! registers; they are configured before and released after each tile of the picture.
 
 use super::aligned::AlignedBuffer;
-use super::convolution::RowConvolution;
-use super::format::Bf16;
 use super::network::ConvolutionWeights;
 use super::simd::Simd;
+use super::tiled::Beside;
 
 /// Output pixels of one tile register.
 const TILE_PIXELS: usize = 16;
@@ -239,148 +238,73 @@ impl TileConvolution {
         }
     }
 
-    /// 32 units (of one pixel, or several at once) of 16 outputs, or of those 32 that `turn` counts: `out_row` bytes from one
-    /// unit's to the next one's, `second_block` from 16 outputs to the other 16.
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    unsafe fn pair(
-        &self,
-        input: *const u8,
-        offsets: &[usize; STEPS],
-        turn: usize,
-        (out, out_row, second_block): (*mut f32, usize, usize),
-    ) {
-        let second_input = TILE_PIXELS * self.step;
-        let second_out = TILE_PIXELS * out_row;
-        // SAFETY: the tile registers are configured; every step's rows lie inside the patch and its slack, the weights
-        // hold 1024 bytes per step and block, and `out` has room for 32 units.
-        unsafe {
-            let weights = self.packed.as_ptr::<u8>();
-            let weights = weights.add(turn * self.steps.len() * 2 * TILE_BYTES);
-            if self.out_channels >= 32 {
-                std::arch::asm!(
-                    "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
-                    "2:",
-                    "mov {a}, [{offsets}]",
-                    "add {a}, {input}",
-                    "tileloadd tmm4, [{a} + {step}]",
-                    "add {a}, {second_input}",
-                    "tileloadd tmm6, [{weights} + {line}]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tileloadd tmm7, [{weights} + {line} + 1024]",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{a} + {step}]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "add {weights}, 2048",
-                    "add {offsets}, 8",
-                    "cmp {offsets}, {end}",
-                    "jne 2b",
-                    "tilestored [{out} + {out_row}], tmm0",
-                    "lea {a}, [{out} + {second_block}]",
-                    "tilestored [{a} + {out_row}], tmm1",
-                    "add {out}, {second_out}",
-                    "tilestored [{out} + {out_row}], tmm2",
-                    "lea {a}, [{out} + {second_block}]",
-                    "tilestored [{a} + {out_row}], tmm3",
-                    a = out(reg) _,
-                    offsets = inout(reg) offsets.as_ptr() => _,
-                    end = in(reg) offsets.as_ptr().add(self.steps.len()),
-                    input = in(reg) input,
-                    step = in(reg) self.step,
-                    second_input = in(reg) second_input,
-                    weights = inout(reg) weights => _,
-                    line = in(reg) 64_usize,
-                    out = inout(reg) out => _,
-                    out_row = in(reg) out_row,
-                    second_block = in(reg) second_block,
-                    second_out = in(reg) second_out,
-                    options(nostack),
-                );
-            } else {
-                std::arch::asm!(
-                    "tilezero tmm0", "tilezero tmm2",
-                    "2:",
-                    "mov {a}, [{offsets}]",
-                    "add {a}, {input}",
-                    "tileloadd tmm4, [{a} + {step}]",
-                    "add {a}, {second_input}",
-                    "tileloadd tmm6, [{weights} + {line}]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tileloadd tmm5, [{a} + {step}]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "add {weights}, 1024",
-                    "add {offsets}, 8",
-                    "cmp {offsets}, {end}",
-                    "jne 2b",
-                    "tilestored [{out} + {out_row}], tmm0",
-                    "add {out}, {second_out}",
-                    "tilestored [{out} + {out_row}], tmm2",
-                    a = out(reg) _,
-                    offsets = inout(reg) offsets.as_ptr() => _,
-                    end = in(reg) offsets.as_ptr().add(self.steps.len()),
-                    input = in(reg) input,
-                    step = in(reg) self.step,
-                    second_input = in(reg) second_input,
-                    weights = inout(reg) weights => _,
-                    line = in(reg) 64_usize,
-                    out = inout(reg) out => _,
-                    out_row = in(reg) out_row,
-                    second_out = in(reg) second_out,
-                    options(nostack),
-                );
-            }
-        }
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    unsafe fn pair(
-        &self,
-        _input: *const u8,
-        _offsets: &[usize; STEPS],
-        _turn: usize,
-        _out: (*mut f32, usize, usize),
-    ) {
-        unreachable!("not available on this architecture")
-    }
-}
-
-impl RowConvolution for TileConvolution {
-    type Format = Bf16;
-    const OVERRUNS: bool = true;
-    const ROWS: usize = 1;
-    const BLOCK_ROWS: bool = true;
-
-    fn out_channels(&self) -> usize {
+    /// Outputs of all pixels that are made at once.
+    pub(crate) fn out_channels(&self) -> usize {
         self.out_channels
     }
 
-    #[inline(always)]
-    fn pixels_at_once(&self) -> usize {
+    /// Neighbouring pixels that count as one, whose channels follow one another in the outputs.
+    pub(crate) fn pixels_at_once(&self) -> usize {
         self.pixels_at_once
     }
 
+    /// Pixels that are made at once.
+    pub(crate) fn columns_at_once(&self) -> usize {
+        self.units_at_once() * self.pixels_at_once
+    }
+
+    /// The unit's four sums are of twice 16 units and twice 16 outputs, or of four times 16 units.
+    fn units_at_once(&self) -> usize {
+        if self.out_channels >= 32 {
+            2 * TILE_PIXELS
+        } else {
+            4 * TILE_PIXELS
+        }
+    }
+
+    /// Pieces of other work that are done beside a row of so many units.
+    pub(crate) fn pieces(&self, units: usize) -> usize {
+        units.div_ceil(self.units_at_once()) * self.out_channels.div_ceil(32) * self.steps.len()
+    }
+
+    /// Takes the unit, before a worker's first row of a tile.
+    ///
+    /// # Safety
+    /// The unit is available.
     #[inline(always)]
-    unsafe fn begin(&self) {
-        // SAFETY: whoever made this had the unit.
+    pub(crate) unsafe fn begin(&self) {
+        // SAFETY: as for this function.
         unsafe { configure() };
     }
 
+    /// Gives it back.
+    ///
+    /// # Safety
+    /// The unit is available.
     #[inline(always)]
-    unsafe fn end(&self) {
-        // SAFETY: as above.
+    pub(crate) unsafe fn end(&self) {
+        // SAFETY: as for this function.
         unsafe { release() };
     }
 
+    /// A row of raw outputs, `[units][out_channels]`, to `out`; outputs that are blocks of 2×2 pixels as two rows,
+    /// `half` values apart. Up to [`OVERRUN`](super::convolution::OVERRUN) values are written behind each of two rows,
+    /// twice as many behind a whole one. A piece of the work `beside` is done at each step.
+    ///
+    /// `input` is the patch row where the kernel's first row lies, `row_values` the length of a patch row.
+    ///
+    /// # Safety
+    /// The patch holds `kernel` rows of the units' pixels with what the kernel reaches, and
+    /// [`SLACK`](super::convolution::SLACK) values behind its end; `out` has room; the unit is taken
+    /// ([`TileConvolution::begin`]); what is done beside touches neither; `S` is available.
     #[inline(always)]
-    unsafe fn row<S: Simd>(
+    pub(crate) unsafe fn row<S: Simd>(
         &self,
         input: *const u8,
         row_values: usize,
-        pixels: usize,
-        out: *mut f32,
-        out_stride: usize,
-        _work: *mut f32,
+        units: usize,
+        (out, half): (*mut f32, usize),
+        beside: &mut impl Beside,
     ) {
         let mut offsets = [0; STEPS];
         for (offset, (row, inside)) in offsets.iter_mut().zip(&self.steps) {
@@ -390,23 +314,144 @@ impl RowConvolution for TileConvolution {
         // Values of one output pixel in a row, from a turn to the next, and from 16 channels to the other 16.
         let (outputs, next_turn, second_block) = match (self.blocks, turns) {
             (false, _) => (self.out_channels, 32, 16),
-            (true, 1) => (self.out_channels / 2, 0, out_stride),
-            (true, _) => (self.out_channels / 2, out_stride, 16),
+            (true, 1) => (self.out_channels / 2, 0, half),
+            (true, _) => (self.out_channels / 2, half, 16),
         };
-        for first in (0..pixels).step_by(2 * TILE_PIXELS) {
+        for first in (0..units).step_by(self.units_at_once()) {
             for turn in 0..turns {
                 // SAFETY: up to 31 units too many are read from the slack and written behind the row or both rows.
                 unsafe {
                     let out = out.add(first * outputs + turn * next_turn);
-                    self.pair(
+                    self.pair::<S>(
                         input.add(first * self.step),
                         &offsets,
                         turn,
                         (out, outputs * 4, second_block * 4),
+                        beside,
                     )
                 };
             }
         }
+    }
+
+    /// 32 units (of one pixel, or several at once) of 16 outputs, or of those 32 that `turn` counts: `out_row` bytes from one
+    /// unit's to the next one's, `second_block` from 16 outputs to the other 16.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    unsafe fn pair<S: Simd>(
+        &self,
+        input: *const u8,
+        offsets: &[usize; STEPS],
+        turn: usize,
+        (out, out_row, second_block): (*mut f32, usize, usize),
+        beside: &mut impl Beside,
+    ) {
+        use std::arch::asm;
+
+        let steps = self.steps.len();
+        let second_input = TILE_PIXELS * self.step;
+        // SAFETY: the tile registers are configured; every step's rows lie inside the patch and its slack, the weights
+        // hold 1024 bytes per step and block, and `out` has room for 32 units.
+        unsafe {
+            let out = out.cast::<u8>();
+            let second_out = out.add(TILE_PIXELS * out_row);
+            if self.out_channels >= 32 {
+                asm!(
+                    "tilezero tmm0",
+                    "tilezero tmm1",
+                    "tilezero tmm2",
+                    "tilezero tmm3",
+                    options(nostack, nomem, preserves_flags)
+                );
+                for (step, &offset) in offsets[..steps].iter().enumerate() {
+                    let input = input.add(offset);
+                    asm!(
+                        "tileloadd tmm4, [{a} + {step}]",
+                        "tileloadd tmm6, [{weights} + {line}]",
+                        "tdpbf16ps tmm0, tmm4, tmm6",
+                        "tileloadd tmm7, [{weights} + {line} + 1024]",
+                        "tdpbf16ps tmm1, tmm4, tmm7",
+                        "tileloadd tmm5, [{b} + {step}]",
+                        "tdpbf16ps tmm2, tmm5, tmm6",
+                        "tdpbf16ps tmm3, tmm5, tmm7",
+                        a = in(reg) input,
+                        b = in(reg) input.add(second_input),
+                        weights = in(reg) self.packed.as_ptr::<u8>().add((turn * steps + step) * 2 * TILE_BYTES),
+                        step = in(reg) self.step,
+                        line = in(reg) 64_usize,
+                        options(nostack, readonly, preserves_flags)
+                    );
+                    beside.piece::<S>();
+                }
+                asm!(
+                    "tilestored [{a} + {out_row}], tmm0",
+                    "tilestored [{b} + {out_row}], tmm1",
+                    "tilestored [{c} + {out_row}], tmm2",
+                    "tilestored [{d} + {out_row}], tmm3",
+                    a = in(reg) out,
+                    b = in(reg) out.add(second_block),
+                    c = in(reg) second_out,
+                    d = in(reg) second_out.add(second_block),
+                    out_row = in(reg) out_row,
+                    options(nostack, preserves_flags)
+                );
+            } else {
+                asm!(
+                    "tilezero tmm0",
+                    "tilezero tmm1",
+                    "tilezero tmm2",
+                    "tilezero tmm3",
+                    options(nostack, nomem, preserves_flags)
+                );
+                for (step, &offset) in offsets[..steps].iter().enumerate() {
+                    let input = input.add(offset);
+                    asm!(
+                        "tileloadd tmm4, [{weights} + {line}]",
+                        "tileloadd tmm5, [{a} + {step}]",
+                        "tdpbf16ps tmm0, tmm5, tmm4",
+                        "tileloadd tmm6, [{b} + {step}]",
+                        "tdpbf16ps tmm1, tmm6, tmm4",
+                        "tileloadd tmm7, [{c} + {step}]",
+                        "tdpbf16ps tmm2, tmm7, tmm4",
+                        "tileloadd tmm5, [{d} + {step}]",
+                        "tdpbf16ps tmm3, tmm5, tmm4",
+                        a = in(reg) input,
+                        b = in(reg) input.add(second_input),
+                        c = in(reg) input.add(2 * second_input),
+                        d = in(reg) input.add(3 * second_input),
+                        weights = in(reg) self.packed.as_ptr::<u8>().add(step * TILE_BYTES),
+                        step = in(reg) self.step,
+                        line = in(reg) 64_usize,
+                        options(nostack, readonly, preserves_flags)
+                    );
+                    beside.piece::<S>();
+                }
+                asm!(
+                    "tilestored [{a} + {out_row}], tmm0",
+                    "tilestored [{b} + {out_row}], tmm1",
+                    "tilestored [{c} + {out_row}], tmm2",
+                    "tilestored [{d} + {out_row}], tmm3",
+                    a = in(reg) out,
+                    b = in(reg) second_out,
+                    c = in(reg) out.add(2 * TILE_PIXELS * out_row),
+                    d = in(reg) out.add(3 * TILE_PIXELS * out_row),
+                    out_row = in(reg) out_row,
+                    options(nostack, preserves_flags)
+                );
+            }
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    unsafe fn pair<S: Simd>(
+        &self,
+        _input: *const u8,
+        _offsets: &[usize; STEPS],
+        _turn: usize,
+        _out: (*mut f32, usize, usize),
+        _beside: &mut impl Beside,
+    ) {
+        unreachable!("not available on this architecture")
     }
 }
 

@@ -16,9 +16,6 @@ pub(crate) trait RowConvolution: Sync {
     const OVERRUNS: bool;
     /// Rows that are made at once.
     const ROWS: usize;
-    /// Whether outputs that are blocks of 2×2 pixels are made as two rows, `out_stride` values apart.
-    const BLOCK_ROWS: bool = false;
-
     /// Output channels.
     fn out_channels(&self) -> usize;
 
@@ -28,24 +25,7 @@ pub(crate) trait RowConvolution: Sync {
         1
     }
 
-    /// Called by a worker before its first row of a tile.
-    ///
-    /// # Safety
-    /// The processor has what the convolution was built for.
-    #[inline(always)]
-    unsafe fn begin(&self) {}
-
-    /// Called by a worker after its last row of a tile.
-    ///
-    /// # Safety
-    /// As for [`RowConvolution::begin`].
-    #[inline(always)]
-    unsafe fn end(&self) {}
-
     /// [`RowConvolution::ROWS`] rows of raw outputs, `[pixels][out_channels]` each, to `out`, `out_stride` values apart.
-    ///
-    /// Of outputs that are blocks of 2×2 pixels a convolution with [`RowConvolution::BLOCK_ROWS`] makes two rows,
-    /// `out_stride` values apart, and writes up to [`OVERRUN`] values behind each.
     ///
     /// `input` is the patch row where the kernel's first row lies, `row_values` the length of a patch row.
     ///
@@ -71,7 +51,7 @@ pub(crate) const WORK: usize = WinogradConvolution::WORK;
 /// outputs.
 pub(crate) const SLACK: usize = 32 * 64 * 2;
 
-/// Values that a convolution of 2×2 blocks may write behind each of its rows: 31 times 32.
+/// Values that the matrix unit may write behind each of two rows of 2×2 blocks: 31 times 32.
 pub(crate) const OVERRUN: usize = 1024;
 
 /// How a layer is computed.

@@ -11,7 +11,7 @@
 mod trunk;
 
 use super::aligned::AlignedBuffer;
-use super::convolution::{Method, SLACK, WORK};
+use super::convolution::{Method, OVERRUN, SLACK, WORK};
 use super::last::LastConvolution;
 use super::network::{
     Entry, LayerShape, MINIMUM_SIDE, StyleParameters, TransformWeights, Upsample,
@@ -187,7 +187,12 @@ impl TransformEngine {
             return plan;
         }
         let shape = self.network.shape;
-        let plan = Plan::new(shape, width, height);
+        let plan = Plan::new(
+            shape,
+            |layer| self.network.columns_at_once(layer),
+            width,
+            height,
+        );
         let pixels = plan.pixels();
         let bytes = self.network.storage().bytes();
         // 16-bit numbers at full size, then a plane at half size.
@@ -217,7 +222,9 @@ impl TransformEngine {
                 patch = patch.max(in_channels * (tiling.tile_rows + kernel) * row_values);
             }
             let outputs = stored_channels(out_channels) * if upsample.is_some() { 4 } else { 1 };
-            row = row.max(columns.next_multiple_of(4) * outputs.max(32) * 4);
+            // Four rows, or two with what the matrix unit writes behind them.
+            let values = columns.next_multiple_of(4) * outputs.max(32);
+            row = row.max((4 * values).max(2 * values + 4 * OVERRUN));
             patch = patch.max((tiling.patch_pixels() + 4 * (columns + kernel)) * in_channels);
             partials = partials.max(tiling.count() * 32);
         }

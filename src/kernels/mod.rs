@@ -32,6 +32,7 @@ mod quantise;
 pub(crate) mod reference;
 mod simd;
 mod statistics;
+mod tiled;
 mod training;
 mod vectorised;
 mod wide;

@@ -73,6 +73,17 @@ fn method(
 }
 
 impl PackedNetwork {
+    /// Pixels that the matrix unit makes of a layer's row at once: other columns of a tile would leave it half empty.
+    pub(crate) fn columns_at_once(&self, layer: usize) -> Option<usize> {
+        match (self.layers.get(layer), &self.last) {
+            (Some(Convolution::Tiles(convolution)), _) => Some(convolution.columns_at_once()),
+            (None, Some(LastLayer::Tiles(Convolution::Tiles(convolution)))) => {
+                Some(convolution.columns_at_once())
+            }
+            _ => None,
+        }
+    }
+
     /// Packs the weights.
     pub(crate) fn new(
         weights: &TransformWeights,

@@ -1,7 +1,7 @@
 //! One layer over one tile: fill the patch, convolve row by row, gather statistics, store.
 
 use super::aligned::AlignedBuffer;
-use super::convolution::{Convolution, OVERRUN, RowConvolution};
+use super::convolution::{Convolution, RowConvolution};
 use super::format::Format;
 use super::instruction_set::Kernel;
 use super::last::LastConvolution;
@@ -106,7 +106,7 @@ impl Kernel for ConvolutionTile<'_> {
                 }
                 Convolution::Tiles(convolution) => {
                     if S::DOTS {
-                        self.run_with::<S, _>(convolution);
+                        self.multiply::<S>(convolution);
                     }
                 }
             }
@@ -149,13 +149,8 @@ impl ConvolutionTile<'_> {
             let outputs = convolution.out_channels() / convolution.pixels_at_once();
             let units = pixels.div_ceil(convolution.pixels_at_once());
             let mut sums = LaneSums::new();
-            convolution.begin();
             let values = pixels * outputs;
-            let row_stride = if C::BLOCK_ROWS {
-                (values / 2).next_multiple_of(16) + OVERRUN
-            } else {
-                pixels.next_multiple_of(4) * outputs
-            };
+            let row_stride = pixels.next_multiple_of(4) * outputs;
             for y in tile.rows.clone() {
                 let patch_row = (y - tile.rows.start) * pass.tiling.stride;
                 let input = patch.add(patch_row * row_values * C::Format::BYTES);
@@ -188,10 +183,7 @@ impl ConvolutionTile<'_> {
                             Storage::F32 => {
                                 sums.add_row::<S, f32>(row, values, data.cast::<f32>().add(at));
                             }
-                            Storage::F16 if S::DOTS => {
-                                sums.add_row::<S, f16>(row, values, data.cast::<f16>().add(at));
-                            }
-                            Storage::F16 => unreachable!("no layer without dot products"),
+                            Storage::F16 => unreachable!("only behind the matrix unit"),
                             Storage::I16 => {
                                 sums.add_row::<S, i16>(row, values, data.cast::<i16>().add(at));
                             }
@@ -203,19 +195,11 @@ impl ConvolutionTile<'_> {
                         channels,
                     } => {
                         let at = [0, 1].map(|below| ((2 * y + below) * width + x) * 2 * channels);
-                        if C::BLOCK_ROWS {
-                            for (below, at) in at.into_iter().enumerate() {
-                                let row = row.add(below * row_stride);
-                                sums.add_row::<S, f16>(row, values / 2, data.cast::<f16>().add(at));
-                            }
-                        } else {
-                            sums.add_row::<S, ()>(row, values, std::ptr::null_mut());
-                            copy_rows_of_blocks(row, data.cast(), at, channels, pixels);
-                        }
+                        sums.add_row::<S, ()>(row, values, std::ptr::null_mut());
+                        copy_rows_of_blocks(row, data.cast(), at, channels, pixels);
                     }
                 }
             }
-            convolution.end();
             let partials = pass.partials.add(self.tile * pass.channels);
             sums.fold(std::slice::from_raw_parts_mut(partials, pass.channels));
         }

@@ -54,6 +54,15 @@ pub(crate) struct Tile {
     pub(crate) patch_columns: usize,
 }
 
+impl Tile {
+    /// Columns of the patch that lie inside an input of this width.
+    #[inline(always)]
+    fn inside(&self, width: usize) -> Range<usize> {
+        let right = self.left + self.patch_columns as isize;
+        self.left.max(0) as usize..right.min(width as isize) as usize
+    }
+}
+
 /// How a layer's output plane is cut into tiles. The cut depends on the layer alone, never on the threads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tiling {
@@ -172,6 +181,28 @@ impl Storage {
     }
 }
 
+/// Values that are contiguous in the source and in the patch, in blocks of [`STATISTIC_LANES`].
+#[derive(Clone, Copy)]
+pub(crate) struct PatchRun {
+    first: usize,
+    index: usize,
+    values: usize,
+    /// Whole blocks.
+    pub(crate) blocks: usize,
+    keep: bool,
+}
+
+impl PatchRun {
+    /// No values.
+    pub(crate) const NONE: Self = Self {
+        first: 0,
+        index: 0,
+        values: 0,
+        blocks: 0,
+        keep: false,
+    };
+}
+
 /// What a convolution reads.
 #[derive(Clone, Copy)]
 pub(crate) struct TensorSource {
@@ -196,6 +227,19 @@ pub(crate) struct TensorSource {
 }
 
 impl TensorSource {
+    /// A source that holds nothing.
+    pub(crate) const NONE: Self = Self {
+        data: std::ptr::null(),
+        storage: Storage::F16,
+        shape: (0, 0, 0),
+        affine: Affine::IDENTITY,
+        quantiser: Affine::IDENTITY,
+        relu: false,
+        trunk: std::ptr::null(),
+        keep: std::ptr::null_mut(),
+        edge: Edge::Reflect,
+    };
+
     /// Writes the patch of `tile`, `[patch_rows][patch_columns][channels]` in format `P`, to `patch`.
     ///
     /// # Safety
@@ -203,83 +247,148 @@ impl TensorSource {
     /// processor has the instruction set.
     #[inline(always)]
     pub(crate) unsafe fn fill<S: Simd, P: Format>(&self, tile: &Tile, patch: *mut u8) {
-        let (height, width, channels) = self.shape;
-        let right = tile.left + tile.patch_columns as isize;
-        let inner = tile.left.max(0)..right.min(width as isize);
-        for patch_row in 0..tile.patch_rows {
-            let y = tile.top + patch_row as isize;
-            let source_row = self.edge.inside(y, height) * width;
-            let own = y >= tile.rows.start as isize && y < tile.rows.end as isize;
-            // The part of the row that this tile keeps, if any.
-            let kept = if own && !self.keep.is_null() {
-                tile.columns.start as isize..tile.columns.end as isize
-            } else {
-                inner.end..inner.end
-            };
-            let at =
-                |x: isize| (patch_row * tile.patch_columns + (x - tile.left) as usize) * channels;
-            // SAFETY: columns are brought inside the picture, and the patch has room for its own columns.
+        for row in 0..tile.patch_rows {
+            // SAFETY: as for this function.
             unsafe {
-                for x in (tile.left..inner.start).chain(inner.end..right) {
-                    let pixel = source_row + self.edge.inside(x, width);
-                    self.run::<S, P>(pixel, channels, patch, at(x), false);
-                }
-                for (x, end, keep) in [
-                    (inner.start, kept.start, false),
-                    (kept.start, kept.end, true),
-                    (kept.end, inner.end, false),
-                ] {
-                    if x < end {
-                        let values = (end - x) as usize * channels;
-                        self.run::<S, P>(source_row + x as usize, values, patch, at(x), keep);
-                    }
-                }
+                let run = self.begin_row::<S, P>(tile, row, patch);
+                self.put::<S, P>(&run, 0..run.blocks, patch);
+                self.end_row::<P>(tile, row, patch);
             }
         }
     }
 
-    /// Writes `count` values from `pixel` on, contiguous in the source and, from `index` on, in the patch.
+    /// Writes what does not belong to whole blocks of one row of the patch; those are left to [`TensorSource::put`], and
+    /// what lies outside of the picture to [`TensorSource::end_row`].
+    ///
+    /// # Safety
+    /// As for [`TensorSource::fill`].
     #[inline(always)]
-    unsafe fn run<S: Simd, P: Format>(
+    pub(crate) unsafe fn begin_row<S: Simd, P: Format>(
         &self,
-        pixel: usize,
-        count: usize,
+        tile: &Tile,
+        patch_row: usize,
         patch: *mut u8,
-        index: usize,
-        keep: bool,
+    ) -> PatchRun {
+        let (height, width, channels) = self.shape;
+        let inner = tile.inside(width);
+        let y = tile.top + patch_row as isize;
+        let source_row = self.edge.inside(y, height) * width;
+        let own = y >= tile.rows.start as isize && y < tile.rows.end as isize;
+        // The part of the row that this tile keeps, if any; else all of it is one run.
+        let keep = own && !self.keep.is_null();
+        let middle = if keep {
+            tile.columns.clone()
+        } else {
+            inner.clone()
+        };
+        let run = |columns: Range<usize>, keep| {
+            let column = (columns.start as isize - tile.left) as usize;
+            PatchRun {
+                first: (source_row + columns.start) * channels,
+                index: (patch_row * tile.patch_columns + column) * channels,
+                values: columns.len() * channels,
+                blocks: columns.len() * channels / STATISTIC_LANES,
+                keep,
+            }
+        };
+        // SAFETY: columns are inside the picture, and the patch has room for its own columns.
+        unsafe {
+            for columns in [inner.start..middle.start, middle.end..inner.end] {
+                if !columns.is_empty() {
+                    let run = run(columns, false);
+                    self.put::<S, P>(&run, 0..run.blocks, patch);
+                    self.put_rest::<S, P>(&run, patch);
+                }
+            }
+            let run = run(middle, keep);
+            self.put_rest::<S, P>(&run, patch);
+            run
+        }
+    }
+
+    /// Writes what lies outside of the picture, once the rest of the row is there: it is in the patch already.
+    ///
+    /// # Safety
+    /// As for [`TensorSource::fill`].
+    #[inline(always)]
+    pub(crate) unsafe fn end_row<P: Format>(&self, tile: &Tile, patch_row: usize, patch: *mut u8) {
+        let (_, width, channels) = self.shape;
+        let inner = tile.inside(width);
+        let right = tile.left + tile.patch_columns as isize;
+        let bytes = channels * P::BYTES;
+        let row = patch_row * tile.patch_columns;
+        for x in (tile.left..inner.start as isize).chain(inner.end as isize..right) {
+            let from = self.edge.inside(x, width) as isize - tile.left;
+            // SAFETY: a tile has at least one column of the picture, and the reach of the kernel on both sides of it,
+            // among which the mirror image of what lies outside is.
+            unsafe {
+                let from = patch.add((row + from as usize) * bytes);
+                let to = patch.add((row + (x - tile.left) as usize) * bytes);
+                std::ptr::copy_nonoverlapping(from, to, bytes);
+            }
+        }
+    }
+
+    /// Writes blocks of a run.
+    ///
+    /// # Safety
+    /// As for [`TensorSource::fill`]; the run is of the same patch, and the blocks are its own.
+    #[inline(always)]
+    pub(crate) unsafe fn put<S: Simd, P: Format>(
+        &self,
+        run: &PatchRun,
+        blocks: Range<usize>,
+        patch: *mut u8,
     ) {
-        let first = pixel * self.shape.2;
-        let blocks = count / STATISTIC_LANES;
-        let (relu, trunk) = (self.relu, !self.trunk.is_null());
+        let first = run.first + blocks.start * STATISTIC_LANES;
+        let index = run.index + blocks.start * STATISTIC_LANES;
+        let count = blocks.len();
+        let (relu, keep) = (self.relu, run.keep);
         // SAFETY: the caller hands a range inside the source and the patch.
         unsafe {
             // Each combination that occurs gets a loop of its own.
             macro_rules! blocks {
                 ($relu:literal, $trunk:literal, $keep:literal) => {
                     if S::DOTS && self.storage == Storage::F16 {
-                        self.blocks::<S, P, f16, $relu, $trunk, $keep>(first, blocks, patch, index);
+                        self.blocks::<S, P, f16, $relu, $trunk, $keep>(first, count, patch, index);
                     } else {
-                        self.blocks::<S, P, f32, $relu, $trunk, $keep>(first, blocks, patch, index);
+                        self.blocks::<S, P, f32, $relu, $trunk, $keep>(first, count, patch, index);
                     }
                 };
             }
             if self.storage == Storage::I16 {
-                self.blocks::<S, P, i16, true, false, false>(first, blocks, patch, index);
+                self.blocks::<S, P, i16, true, false, false>(first, count, patch, index);
             } else if relu && keep {
                 blocks!(true, false, true);
             } else if relu {
                 blocks!(true, false, false);
-            } else if trunk && keep {
+            } else if keep {
                 blocks!(false, true, true);
             } else {
                 blocks!(false, true, false);
             }
-            for i in blocks * STATISTIC_LANES..count {
-                P::put_one(
-                    patch,
-                    index + i,
-                    self.one::<P>(first + i, i % STATISTIC_LANES, keep),
-                );
+        }
+    }
+
+    /// Writes the values of a run behind its last whole block.
+    #[inline(always)]
+    unsafe fn put_rest<S: Simd, P: Format>(&self, run: &PatchRun, patch: *mut u8) {
+        let rest = run.values - run.blocks * STATISTIC_LANES;
+        // SAFETY: the caller hands a run inside the source and the patch.
+        unsafe {
+            if rest > 0 && run.blocks > 0 {
+                // The last block of them, some of whose values others write too: a lane's channel is the same.
+                let before = run.values - STATISTIC_LANES;
+                let last = PatchRun {
+                    first: run.first + before,
+                    index: run.index + before,
+                    ..*run
+                };
+                return self.put::<S, P>(&last, 0..1, patch);
+            }
+            for i in 0..rest {
+                let value = self.one::<P>(run.first + i, i, run.keep);
+                P::put_one(patch, run.index + i, value);
             }
         }
     }

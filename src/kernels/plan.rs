@@ -15,19 +15,29 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(shape: NetworkShape, width: usize, height: usize) -> Self {
+    /// `at_once` is how many pixels of a layer's row are made at once, where that is not for the instruction set to say.
+    pub(crate) fn new(
+        shape: NetworkShape,
+        at_once: impl Fn(usize) -> Option<usize>,
+        width: usize,
+        height: usize,
+    ) -> Self {
         let (rows, columns) = (height.next_multiple_of(4), width.next_multiple_of(4));
         let plane = |shrink: usize| (rows / shrink, columns / shrink);
         let (expanding, wide) = (shape.expanding(), shape.expand[0] > 8);
-        let tiling = |layer| match (shape.entry, layer) {
-            (Entry::Contract { .. }, 0) => Tiling::new(plane(1), 9, 1, 16_384, 12),
-            (Entry::Contract { .. }, 1) => Tiling::new(plane(2), 3, 2, 3_072, 12),
-            (Entry::Contract { .. }, 2) => Tiling::new(plane(4), 3, 2, 3_072, 12),
-            _ if layer <= expanding => Tiling::new(plane(4), 3, 1, 2_048, 12),
-            _ if layer == expanding + 1 => {
-                Tiling::new(plane(2), 3, 1, if wide { 4_096 } else { 8_192 }, 12)
-            }
-            _ => Tiling::new(plane(1), shape.layer(layer).kernel_size, 1, 8_192, 64),
+        let tiling = |layer| {
+            let (plane, kernel, stride, pixels, quantum) = match (shape.entry, layer) {
+                (Entry::Contract { .. }, 0) => (plane(1), 9, 1, 16_384, 12),
+                (Entry::Contract { .. }, 1) => (plane(2), 3, 2, 3_072, 12),
+                (Entry::Contract { .. }, 2) => (plane(4), 3, 2, 3_072, 12),
+                _ if layer <= expanding => (plane(4), 3, 1, 2_048, 12),
+                _ if layer == expanding + 1 => {
+                    (plane(2), 3, 1, if wide { 4_096 } else { 8_192 }, 12)
+                }
+                _ => (plane(1), shape.layer(layer).kernel_size, 1, 8_192, 64),
+            };
+            let quantum = at_once(layer).unwrap_or(quantum);
+            Tiling::new(plane, kernel, stride, pixels, quantum)
         };
         let map = |length| match shape.entry {
             Entry::Contract { .. } => PictureSource::map(length, 4),

@@ -6,6 +6,7 @@
 
 use super::simd::Simd;
 use half::f16;
+use std::ops::Range;
 
 /// Lanes that are summed side by side; every channel count of the network divides it.
 pub(crate) const STATISTIC_LANES: usize = 32;
@@ -76,38 +77,79 @@ impl LaneSums {
         count: usize,
         out: *mut O,
     ) {
-        // SAFETY: indices stay below `count`, and below 32 in the arrays.
+        // SAFETY: as for this function.
         unsafe {
-            if !self.started {
-                self.started = true;
-                for lane in 0..STATISTIC_LANES {
-                    self.shift[lane] = *row.add(if lane < count { lane } else { 0 });
-                }
-            }
-            let blocks = count / STATISTIC_LANES;
-            for part in (0..STATISTIC_LANES).step_by(2 * S::LANES) {
-                self.add_columns::<S, O>(row, blocks, part, out);
-            }
+            self.start(row, count);
+            self.add_blocks::<S, O>(row, 0..count / STATISTIC_LANES, out);
+            self.add_rest::<O>(row, count, out);
+        }
+    }
+
+    /// Takes the first values of the tile's first row, of `count`, as what is taken away.
+    ///
+    /// # Safety
+    /// `row` holds `count` values, at least one.
+    #[inline(always)]
+    pub(crate) unsafe fn start(&mut self, row: *const f32, count: usize) {
+        if !self.started {
+            self.started = true;
             for lane in 0..STATISTIC_LANES {
-                self.count[lane] += blocks as u32;
-            }
-            for lane in 0..count % STATISTIC_LANES {
-                let value = *row.add(blocks * STATISTIC_LANES + lane);
-                O::put_one(out, blocks * STATISTIC_LANES + lane, value);
-                let value = value - self.shift[lane];
-                self.sum[lane] += value;
-                self.square[lane] += value * value;
-                self.count[lane] += 1;
+                // SAFETY: the index is below `count`.
+                self.shift[lane] = unsafe { *row.add(if lane < count { lane } else { 0 }) };
             }
         }
     }
 
-    /// Two vectors of lanes, starting at lane `part`, over all whole blocks.
+    /// A part of [`LaneSums::add_row`], behind [`LaneSums::start`]: so many blocks of 32 values of the row.
+    ///
+    /// # Safety
+    /// As for that.
+    #[inline(always)]
+    pub(crate) unsafe fn add_blocks<S: Simd, O: Output>(
+        &mut self,
+        row: *const f32,
+        blocks: Range<usize>,
+        out: *mut O,
+    ) {
+        for part in (0..STATISTIC_LANES).step_by(2 * S::LANES) {
+            // SAFETY: as for this function.
+            unsafe { self.add_columns::<S, O>(row, blocks.clone(), part, out) };
+        }
+        for lane in 0..STATISTIC_LANES {
+            self.count[lane] += blocks.len() as u32;
+        }
+    }
+
+    /// What is left of a row of `count` values behind its last whole block.
+    ///
+    /// # Safety
+    /// As for [`LaneSums::add_row`].
+    #[inline(always)]
+    pub(crate) unsafe fn add_rest<O: Output>(
+        &mut self,
+        row: *const f32,
+        count: usize,
+        out: *mut O,
+    ) {
+        let first = count / STATISTIC_LANES * STATISTIC_LANES;
+        for lane in 0..count - first {
+            // SAFETY: indices stay below `count`.
+            let value = unsafe { *row.add(first + lane) };
+            // SAFETY: as above.
+            unsafe { O::put_one(out, first + lane, value) };
+            let value = value - self.shift[lane];
+            self.sum[lane] += value;
+            self.square[lane] += value * value;
+            self.count[lane] += 1;
+        }
+    }
+
+    /// Two vectors of lanes, starting at lane `part`, over `blocks`.
     #[inline(always)]
     unsafe fn add_columns<S: Simd, O: Output>(
         &mut self,
         row: *const f32,
-        blocks: usize,
+        blocks: Range<usize>,
         part: usize,
         out: *mut O,
     ) {
@@ -126,7 +168,7 @@ impl LaneSums {
                 S::load(self.square.as_ptr().add(low)),
                 S::load(self.square.as_ptr().add(high)),
             );
-            for block in 0..blocks {
+            for block in blocks {
                 let at = block * STATISTIC_LANES;
                 let (first, second) = (S::load(row.add(at + low)), S::load(row.add(at + high)));
                 O::put::<S>(out, at + low, first);

@@ -23,14 +23,12 @@ impl Kernel for Row<'_> {
         // SAFETY: the patch has the kernel's rows and slack behind them, the outputs too.
         unsafe {
             self.convolution.begin();
-            let work = std::ptr::null_mut();
             self.convolution.row::<S>(
                 input,
                 self.row_values,
                 self.units,
-                out,
-                self.out_stride,
-                work,
+                (out, self.out_stride),
+                &mut (),
             );
             self.convolution.end();
         }

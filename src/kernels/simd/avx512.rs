@@ -18,7 +18,7 @@ impl<const DOT: bool> Simd for Avx512<DOT> {
     #[inline(always)]
     fn prefetch(address: *const u8) {
         // SAFETY: a prefetch never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
 
     #[inline(always)]
