@@ -7,7 +7,7 @@ use super::instruction_set::Kernel;
 use super::last::LastConvolution;
 use super::patch::{Storage, TensorSource, Tiling};
 use super::picture::{BlockSource, PictureSource};
-use super::simd::{Simd, sigmoid};
+use super::simd::{Simd, prefetch, sigmoid};
 use super::statistics::{Affine, LaneSums, Moments, Stored};
 use half::f16;
 
@@ -371,7 +371,7 @@ impl FinishRow<'_> {
                 let mut values = [0.0_f32; 4 * FINISH_PIXELS];
                 let mut end = [T::ZERO; 4 * FINISH_PIXELS];
                 let mut pixels = raw.add(first * 4);
-                S::prefetch(pixels.wrapping_add(4 * AHEAD).cast());
+                prefetch(pixels.wrapping_add(4 * AHEAD));
                 if count < FINISH_PIXELS {
                     std::ptr::copy_nonoverlapping(pixels, end.as_mut_ptr(), count * 4);
                     pixels = end.as_ptr();

@@ -4,7 +4,7 @@
 //! here, once per value of the patch, and the convolution runs over plain rows without a single special case.
 
 use super::format::Format;
-use super::simd::Simd;
+use super::simd::{Simd, prefetch};
 use super::statistics::{Affine, Output, STATISTIC_LANES, Stored};
 use half::f16;
 use std::ops::Range;
@@ -423,9 +423,9 @@ impl TensorSource {
                     let at = block * STATISTIC_LANES + part;
                     if part == 0 {
                         let ahead = first + at + row;
-                        S::prefetch(self.data.cast::<T>().wrapping_add(ahead).cast());
+                        prefetch(self.data.cast::<T>().wrapping_add(ahead));
                         if TRUNK {
-                            S::prefetch(self.trunk.cast::<T>().wrapping_add(ahead).cast());
+                            prefetch(self.trunk.cast::<T>().wrapping_add(ahead));
                         }
                     }
                     let raw = T::get::<S>(self.data.cast(), first + at);

@@ -16,12 +16,6 @@ impl Simd for Avx2 {
     type F = __m256;
 
     #[inline(always)]
-    fn prefetch(address: *const u8) {
-        // SAFETY: a prefetch never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
-    }
-
-    #[inline(always)]
     unsafe fn load(pointer: *const f32) -> __m256 {
         unsafe { _mm256_loadu_ps(pointer) }
     }

@@ -16,12 +16,6 @@ impl<const DOT: bool> Simd for Avx512<DOT> {
     type F = __m512;
 
     #[inline(always)]
-    fn prefetch(address: *const u8) {
-        // SAFETY: a prefetch never faults.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
-    }
-
-    #[inline(always)]
     unsafe fn load(pointer: *const f32) -> __m512 {
         unsafe { _mm512_loadu_ps(pointer) }
     }

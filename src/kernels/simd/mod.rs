@@ -20,6 +20,19 @@ pub(crate) mod avx512;
 pub(crate) mod neon;
 pub(crate) mod portable;
 
+/// Asks for the cache line at `address`, which may lie anywhere, from the third-level cache: it will be read soon.
+#[inline(always)]
+pub(crate) fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has the instruction, and it never faults.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// Vectors of `f32` and what the kernels do with them.
 ///
 /// # Safety
@@ -65,9 +78,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn store_f16(_pointer: *mut half::f16, _value: Self::F) {
         unreachable!("this instruction set keeps no half precision")
     }
-    /// Asks for the cache line at `address`, which may lie anywhere: it will be read soon.
-    #[inline(always)]
-    fn prefetch(_address: *const u8) {}
     /// Rounds to whole numbers in 0..=255, saturating, and stores.
     unsafe fn store_u8(pointer: *mut u8, value: Self::F) {
         let mut values = [0.0_f32; 16];
