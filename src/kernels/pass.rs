@@ -376,11 +376,22 @@ impl FinishRow<'_> {
                     std::ptr::copy_nonoverlapping(pixels, end.as_mut_ptr(), count * 4);
                     pixels = end.as_ptr();
                 }
-                for part in (0..4 * FINISH_PIXELS).step_by(S::LANES) {
-                    let raw = T::get::<S>(pixels, part);
-                    finish::<S>(raw, pass.affine, values.as_mut_ptr().add(part));
-                }
                 let at = (self.row * pass.width + first) * 3;
+                // Bytes are written behind those of the last pixel: never into the next row.
+                if let Painting::Bytes(bytes) = pass.painting
+                    && first + FINISH_PIXELS + 1 < pass.width
+                {
+                    for part in (0..4 * FINISH_PIXELS).step_by(S::LANES) {
+                        let value = finish::<S>(T::get::<S>(pixels, part), pass.affine);
+                        let out = bytes.add(at + part / 4 * 3);
+                        S::store_rgb(out, S::mul(value, S::splat(255.0)));
+                    }
+                    continue;
+                }
+                for part in (0..4 * FINISH_PIXELS).step_by(S::LANES) {
+                    let value = finish::<S>(T::get::<S>(pixels, part), pass.affine);
+                    S::store(values.as_mut_ptr().add(part), value);
+                }
                 match pass.painting {
                     Painting::Bytes(bytes) => {
                         let mut quantised = [0_u8; 4 * FINISH_PIXELS];
@@ -388,11 +399,7 @@ impl FinishRow<'_> {
                             let value = S::mul(S::load(values.as_ptr().add(part)), S::splat(255.0));
                             S::store_u8(quantised.as_mut_ptr().add(part), value);
                         }
-                        if first + FINISH_PIXELS < pass.width {
-                            pack_bytes(&quantised, bytes.add(at));
-                        } else {
-                            pack_pixels(&quantised, bytes.add(at), count);
-                        }
+                        pack_pixels(&quantised, bytes.add(at), count);
                     }
                     Painting::Floats(floats) => pack_pixels(&values, floats.add(at), count),
                 }
@@ -402,28 +409,14 @@ impl FinishRow<'_> {
 }
 
 #[inline(always)]
-unsafe fn finish<S: Simd>(raw: S::F, affine: &Affine, out: *mut f32) {
-    // SAFETY: the caller has room for a vector; the affine repeats every four lanes.
+unsafe fn finish<S: Simd>(raw: S::F, affine: &Affine) -> S::F {
+    // SAFETY: the affine repeats every four lanes.
     unsafe {
         let (scale, shift) = (
             S::load(affine.scale.as_ptr()),
             S::load(affine.shift.as_ptr()),
         );
-        S::store(out, sigmoid::<S>(S::fma(raw, scale, shift)));
-    }
-}
-
-/// Leaves out every fourth byte, and writes two bytes more than it should.
-#[inline(always)]
-unsafe fn pack_bytes(values: &[u8; 4 * FINISH_PIXELS], out: *mut u8) {
-    for (i, pair) in values.as_chunks::<8>().0.iter().enumerate() {
-        let pair = u64::from_le_bytes(*pair);
-        let packed = pair & 0xFF_FFFF | pair >> 8 & 0xFFFF_FF00_0000;
-        // SAFETY: the caller has room for three bytes a pixel and two more, which the next pair overwrites.
-        unsafe {
-            let out = out.add(6 * i).cast::<[u8; 8]>();
-            out.write_unaligned(packed.to_le_bytes());
-        }
+        sigmoid::<S>(S::fma(raw, scale, shift))
     }
 }
 

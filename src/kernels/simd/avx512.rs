@@ -69,6 +69,15 @@ impl<const DOT: bool> Simd for Avx512<DOT> {
         }
     }
     #[inline(always)]
+    unsafe fn store_rgb(pointer: *mut u8, value: __m512) {
+        unsafe {
+            let whole = _mm512_max_epi32(_mm512_cvtps_epi32(value), _mm512_setzero_si512());
+            let three = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+            let bytes = _mm_shuffle_epi8(_mm512_cvtusepi32_epi8(whole), three);
+            _mm_storeu_si128(pointer.cast(), bytes);
+        }
+    }
+    #[inline(always)]
     unsafe fn store_u8(pointer: *mut u8, value: __m512) {
         unsafe {
             let whole = _mm512_max_epi32(_mm512_cvtps_epi32(value), _mm512_setzero_si512());

@@ -78,6 +78,19 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn store_f16(_pointer: *mut half::f16, _value: Self::F) {
         unreachable!("this instruction set keeps no half precision")
     }
+    /// Rounds to whole numbers in 0..=255, saturating, and stores all but every fourth; up to four bytes behind them are
+    /// overwritten.
+    #[inline(always)]
+    unsafe fn store_rgb(pointer: *mut u8, value: Self::F) {
+        let mut bytes = [0_u8; 16];
+        // SAFETY: 16 bytes hold any vector; the caller guarantees the room behind `pointer`.
+        unsafe {
+            Self::store_u8(bytes.as_mut_ptr(), value);
+            for (i, four) in bytes[..Self::LANES].as_chunks::<4>().0.iter().enumerate() {
+                pointer.add(3 * i).cast::<[u8; 4]>().write_unaligned(*four);
+            }
+        }
+    }
     /// Rounds to whole numbers in 0..=255, saturating, and stores.
     unsafe fn store_u8(pointer: *mut u8, value: Self::F) {
         let mut values = [0.0_f32; 16];
