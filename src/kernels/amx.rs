@@ -3,8 +3,8 @@
 //! One instruction multiplies 16 rows of 32 bf16 values with a 32×16 block of weights. A row is one output pixel's
 //! share of the input: 32 channels of a 3×3 layer's tap, or a whole kernel row of 9×9×3 (27 values; the five behind
 //! them meet zero weights). Tile loads take any distance between rows, so the patch is read as it lies: the distance
-//! is one pixel, and no input is ever rearranged. Two tiles of pixels times two of output channels are held at a time;
-//! a layer of 64 outputs takes them in two turns. A layer of at most 16 outputs may make several neighbouring pixels at
+//! is one pixel, and no input is ever rearranged. Two tiles of pixels times two of output channels are held at a time, or four
+//! of pixels where there are 16 outputs; a layer of 64 takes them in two turns. A layer of at most 16 outputs may make several neighbouring pixels at
 //! once, whose kernels lie beside one another in the zeros of a wider one: so many that all four products are used where
 //! that multiplies no more zeros. Outputs that are blocks of 2×2 pixels are made as two rows, each of which lies in memory
 //! as it will in the tensor.
@@ -294,8 +294,8 @@ impl TileConvolution {
     /// `input` is the patch row where the kernel's first row lies, `row_values` the length of a patch row.
     ///
     /// # Safety
-    /// The patch holds `kernel` rows of the units' pixels with what the kernel reaches, and
-    /// [`SLACK`](super::convolution::SLACK) values behind its end; `out` has room; the unit is taken
+    /// The patch holds `kernel` rows of the units' pixels with what the kernel reaches and, like `out`, has room for as
+    /// many units as are made at once; all of it is finite, also what is yet to be filled; the unit is taken
     /// ([`TileConvolution::begin`]); what is done beside touches neither; `S` is available.
     #[inline(always)]
     pub(crate) unsafe fn row<S: Simd>(
@@ -319,7 +319,7 @@ impl TileConvolution {
         };
         for first in (0..units).step_by(self.units_at_once()) {
             for turn in 0..turns {
-                // SAFETY: up to 31 units too many are read from the slack and written behind the row or both rows.
+                // SAFETY: up to 63 units too many are read and written behind the row, or 31 behind both rows.
                 unsafe {
                     let out = out.add(first * outputs + turn * next_turn);
                     self.pair::<S>(
@@ -334,8 +334,8 @@ impl TileConvolution {
         }
     }
 
-    /// 32 units (of one pixel, or several at once) of 16 outputs, or of those 32 that `turn` counts: `out_row` bytes from one
-    /// unit's to the next one's, `second_block` from 16 outputs to the other 16.
+    /// 64 units (of one pixel, or several at once) of 16 outputs, or 32 of those 32 outputs that `turn` counts: `out_row` bytes
+    /// from one unit's to the next one's, `second_block` from 16 outputs to the other 16.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     unsafe fn pair<S: Simd>(
@@ -351,18 +351,18 @@ impl TileConvolution {
         let steps = self.steps.len();
         let second_input = TILE_PIXELS * self.step;
         // SAFETY: the tile registers are configured; every step's rows lie inside the patch and its slack, the weights
-        // hold 1024 bytes per step and block, and `out` has room for 32 units.
+        // hold 1024 bytes per step and block, and `out` has room for the units.
         unsafe {
             let out = out.cast::<u8>();
             let second_out = out.add(TILE_PIXELS * out_row);
+            asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                options(nostack, nomem, preserves_flags)
+            );
             if self.out_channels >= 32 {
-                asm!(
-                    "tilezero tmm0",
-                    "tilezero tmm1",
-                    "tilezero tmm2",
-                    "tilezero tmm3",
-                    options(nostack, nomem, preserves_flags)
-                );
                 for (step, &offset) in offsets[..steps].iter().enumerate() {
                     let input = input.add(offset);
                     asm!(
@@ -396,13 +396,6 @@ impl TileConvolution {
                     options(nostack, preserves_flags)
                 );
             } else {
-                asm!(
-                    "tilezero tmm0",
-                    "tilezero tmm1",
-                    "tilezero tmm2",
-                    "tilezero tmm3",
-                    options(nostack, nomem, preserves_flags)
-                );
                 for (step, &offset) in offsets[..steps].iter().enumerate() {
                     let input = input.add(offset);
                     asm!(

@@ -47,7 +47,7 @@ pub(crate) trait RowConvolution: Sync {
 /// Values of the work memory that a convolution may use.
 pub(crate) const WORK: usize = WinogradConvolution::WORK;
 
-/// Values that a convolution may read behind a patch (the first 64 bytes of them finite) and write behind a row of
+/// Values that a convolution may read behind a patch (the first 1024 bytes of them finite) and write behind a row of
 /// outputs.
 pub(crate) const SLACK: usize = 32 * 64 * 2;
 

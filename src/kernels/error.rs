@@ -28,6 +28,9 @@ pub enum KernelError {
         /// Shifts found.
         shifts: usize,
     },
+    /// A style has a scale or shift that is infinite or no number.
+    #[error("a scale or a shift of the style is not a finite number: its file is damaged")]
+    StyleValue,
     /// A picture is smaller than the network can paint.
     #[error("a picture of {width}x{height} is too small: the smallest side is {minimum} pixels")]
     TooSmall {

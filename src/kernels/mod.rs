@@ -32,6 +32,10 @@ mod quantise;
 pub(crate) mod reference;
 mod simd;
 mod statistics;
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, reason = "no other processor has the matrix unit")
+)]
 mod tiled;
 mod training;
 mod vectorised;

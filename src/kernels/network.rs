@@ -358,17 +358,20 @@ impl TransformWeights {
 }
 
 impl StyleParameters {
-    /// Checks both lengths.
+    /// Checks both lengths, and that all are numbers.
     pub(crate) fn check(&self, shape: NetworkShape) -> Result<(), KernelError> {
         let expected = shape.style_channels();
-        if self.scale.len() == expected && self.shift.len() == expected {
-            return Ok(());
+        if self.scale.len() != expected || self.shift.len() != expected {
+            return Err(KernelError::StyleLength {
+                expected,
+                scales: self.scale.len(),
+                shifts: self.shift.len(),
+            });
         }
-        Err(KernelError::StyleLength {
-            expected,
-            scales: self.scale.len(),
-            shifts: self.shift.len(),
-        })
+        match self.scale.iter().chain(&self.shift).all(|x| x.is_finite()) {
+            true => Ok(()),
+            false => Err(KernelError::StyleValue),
+        }
     }
 }
 

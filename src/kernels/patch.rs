@@ -247,7 +247,22 @@ impl TensorSource {
     /// processor has the instruction set.
     #[inline(always)]
     pub(crate) unsafe fn fill<S: Simd, P: Format>(&self, tile: &Tile, patch: *mut u8) {
-        for row in 0..tile.patch_rows {
+        // SAFETY: as for this function.
+        unsafe { self.fill_rows::<S, P>(tile, 0..tile.patch_rows, patch) };
+    }
+
+    /// Writes so many rows of it.
+    ///
+    /// # Safety
+    /// As for [`TensorSource::fill`].
+    #[inline(always)]
+    pub(crate) unsafe fn fill_rows<S: Simd, P: Format>(
+        &self,
+        tile: &Tile,
+        rows: Range<usize>,
+        patch: *mut u8,
+    ) {
+        for row in rows {
             // SAFETY: as for this function.
             unsafe {
                 let run = self.begin_row::<S, P>(tile, row, patch);
@@ -257,8 +272,8 @@ impl TensorSource {
         }
     }
 
-    /// Writes what does not belong to whole blocks of one row of the patch; those are left to [`TensorSource::put`], and
-    /// what lies outside of the picture to [`TensorSource::end_row`].
+    /// Writes one row of the patch but for the whole blocks of the run that is returned, which are left to
+    /// [`TensorSource::put`], and for what lies outside of the picture, which is [`TensorSource::end_row`]'s.
     ///
     /// # Safety
     /// As for [`TensorSource::fill`].
@@ -410,7 +425,7 @@ impl TensorSource {
     ) {
         // What the next row reads is on its way from the third-level cache meanwhile.
         let row = self.shape.1 * self.shape.2;
-        // SAFETY: as for `run`.
+        // SAFETY: as for [`TensorSource::put`].
         unsafe {
             for part in (0..STATISTIC_LANES).step_by(S::LANES) {
                 let scale = S::load(self.affine.scale.as_ptr().add(part));

@@ -15,7 +15,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// `at_once` is how many pixels of a layer's row are made at once, where that is not for the instruction set to say.
+    /// `at_once` is how many pixels of a layer's row the matrix unit makes at once, of which a tile has whole numbers; nothing
+    /// where vectors do.
     pub(crate) fn new(
         shape: NetworkShape,
         at_once: impl Fn(usize) -> Option<usize>,

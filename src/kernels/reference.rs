@@ -1,7 +1,9 @@
 //! The network written for reading, not for speed: what every kernel is tested against.
 
 use super::network::{Entry, NetworkShape, StyleParameters, TransformWeights, Upsample};
-use super::{ConvolutionWeights, InstructionSet, Precision, TransformConfig, TransformEngine};
+use super::{
+    ConvolutionWeights, InstructionSet, KernelError, Precision, TransformConfig, TransformEngine,
+};
 use proptest::prelude::*;
 
 /// `[channel][row][column]`.
@@ -356,8 +358,11 @@ fn reduced_precision_paints_odd_sizes() {
         if !set.is_available() {
             continue;
         }
+        // Of the wide ones the matrix unit's last strip of tiles is of one column in the trunk, of four at full size.
+        let wide = [(1284, 32), (1540, 32)];
         for (shape, width, height) in [(32, 32), (67, 45), (130, 34), (61, 99)]
             .into_iter()
+            .chain(wide.into_iter().filter(|_| set == Amx))
             .flat_map(|(width, height)| SHAPES.map(|shape| (shape, width, height)))
         {
             let difference = mean_difference(shape, set, precision, 2, width, height);
@@ -392,6 +397,27 @@ fn the_matrix_unit_is_chosen_where_there_is_one() {
             Err(_) => assert!(!InstructionSet::Amx.is_available()),
         }
     }
+}
+
+#[test]
+fn a_style_of_another_length_or_without_numbers_is_refused() {
+    let (weights, style) = random_network(NetworkShape::STYLE_PACK, 3);
+    let mut engine = TransformEngine::new(&weights, TransformConfig::default()).unwrap();
+    let mut short = style.clone();
+    short.scale.pop();
+    assert!(matches!(
+        engine.set_style(&short),
+        Err(KernelError::StyleLength { .. })
+    ));
+    for value in [f32::NAN, f32::INFINITY] {
+        let mut broken = style.clone();
+        broken.shift[7] = value;
+        assert!(matches!(
+            engine.set_style(&broken),
+            Err(KernelError::StyleValue)
+        ));
+    }
+    engine.set_style(&style).unwrap();
 }
 
 #[test]

@@ -166,6 +166,8 @@ impl ConvolutionTile<'_> {
         let pass = self.pass;
         let tile = pass.tiling.tile(self.tile);
         let stride = pass.tiling.stride;
+        debug_assert!(stride <= 2);
+        debug_assert_eq!(pass.tiling.tile_columns % convolution.columns_at_once(), 0);
         // SAFETY: the engine sized the scratch for the tiling and the buffers for the planes; workers have their own
         // scratch, tiles their own outputs and partials.
         unsafe {
@@ -186,14 +188,11 @@ impl ConvolutionTile<'_> {
             // Rows of the patch that the first row of outputs reads.
             let mut filled = pass.tiling.kernel.min(tile.patch_rows);
             if let Some(tensor) = tensor {
-                for row in 0..filled {
-                    let run = tensor.begin_row::<S, Bf16>(&tile, row, patch);
-                    tensor.put::<S, Bf16>(&run, 0..run.blocks, patch);
-                    tensor.end_row::<Bf16>(&tile, row, patch);
-                }
+                tensor.fill_rows::<S, Bf16>(&tile, 0..filled, patch);
             }
             let row_values = tile.patch_columns * in_channels;
-            // What is read behind the patch meets zero weights, but only if it is finite.
+            // What is read behind a row meets zero weights, but only if it is finite: what an earlier tile left in the rows
+            // that are not filled yet is, as tensors saturate and weights and styles are; so is what lies behind the patch.
             patch
                 .add(tile.patch_rows * row_values * 2)
                 .write_bytes(0, 1024);

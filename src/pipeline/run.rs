@@ -80,7 +80,7 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Whether the run was stopped before the source's end.
     pub stopped: bool,
-    /// How steady the result is, when it was steadied.
+    /// How steady the result is, when it was steadied and that was measured.
     pub steadiness: Option<Steadiness>,
 }
 

@@ -64,7 +64,7 @@ proptest! {
         prop_assert!([16, 32, 64].contains(&(at_once * stored)));
         let pixels = units * at_once;
         let row_values = ((pixels - 1) * stride + kernel) * inputs;
-        let mut patch = vec![bf16::ZERO; kernel * row_values + SLACK.max(32 * at_once * stride * inputs)];
+        let mut patch = vec![bf16::ZERO; kernel * row_values + SLACK.max(convolution.columns_at_once() * stride * inputs)];
         for (value, noise) in patch.iter_mut().zip(noise(seed + 1, kernel * row_values)) {
             *value = bf16::from_f32(noise);
         }
