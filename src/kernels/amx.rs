@@ -354,7 +354,6 @@ impl TileConvolution {
         // hold 1024 bytes per step and block, and `out` has room for the units.
         unsafe {
             let out = out.cast::<u8>();
-            let second_out = out.add(TILE_PIXELS * out_row);
             asm!(
                 "tilezero tmm0",
                 "tilezero tmm1",
@@ -362,9 +361,12 @@ impl TileConvolution {
                 "tilezero tmm3",
                 options(nostack, nomem, preserves_flags)
             );
-            if self.out_channels >= 32 {
-                for (step, &offset) in offsets[..steps].iter().enumerate() {
-                    let input = input.add(offset);
+            let wide = self.out_channels >= 32;
+            for (step, &offset) in offsets[..steps].iter().enumerate() {
+                let input = input.add(offset);
+                let tile = (turn * steps + step) * if wide { 2 } else { 1 };
+                let weights = self.packed.as_ptr::<u8>().add(tile * TILE_BYTES);
+                if wide {
                     asm!(
                         "tileloadd tmm4, [{a} + {step}]",
                         "tileloadd tmm6, [{weights} + {line}]",
@@ -376,28 +378,12 @@ impl TileConvolution {
                         "tdpbf16ps tmm3, tmm5, tmm7",
                         a = in(reg) input,
                         b = in(reg) input.add(second_input),
-                        weights = in(reg) self.packed.as_ptr::<u8>().add((turn * steps + step) * 2 * TILE_BYTES),
+                        weights = in(reg) weights,
                         step = in(reg) self.step,
                         line = in(reg) 64_usize,
                         options(nostack, readonly, preserves_flags)
                     );
-                    beside.piece::<S>();
-                }
-                asm!(
-                    "tilestored [{a} + {out_row}], tmm0",
-                    "tilestored [{b} + {out_row}], tmm1",
-                    "tilestored [{c} + {out_row}], tmm2",
-                    "tilestored [{d} + {out_row}], tmm3",
-                    a = in(reg) out,
-                    b = in(reg) out.add(second_block),
-                    c = in(reg) second_out,
-                    d = in(reg) second_out.add(second_block),
-                    out_row = in(reg) out_row,
-                    options(nostack, preserves_flags)
-                );
-            } else {
-                for (step, &offset) in offsets[..steps].iter().enumerate() {
-                    let input = input.add(offset);
+                } else {
                     asm!(
                         "tileloadd tmm4, [{weights} + {line}]",
                         "tileloadd tmm5, [{a} + {step}]",
@@ -412,26 +398,31 @@ impl TileConvolution {
                         b = in(reg) input.add(second_input),
                         c = in(reg) input.add(2 * second_input),
                         d = in(reg) input.add(3 * second_input),
-                        weights = in(reg) self.packed.as_ptr::<u8>().add(step * TILE_BYTES),
+                        weights = in(reg) weights,
                         step = in(reg) self.step,
                         line = in(reg) 64_usize,
                         options(nostack, readonly, preserves_flags)
                     );
-                    beside.piece::<S>();
                 }
-                asm!(
-                    "tilestored [{a} + {out_row}], tmm0",
-                    "tilestored [{b} + {out_row}], tmm1",
-                    "tilestored [{c} + {out_row}], tmm2",
-                    "tilestored [{d} + {out_row}], tmm3",
-                    a = in(reg) out,
-                    b = in(reg) second_out,
-                    c = in(reg) out.add(2 * TILE_PIXELS * out_row),
-                    d = in(reg) out.add(3 * TILE_PIXELS * out_row),
-                    out_row = in(reg) out_row,
-                    options(nostack, preserves_flags)
-                );
+                beside.piece::<S>();
             }
+            let second_out = TILE_PIXELS * out_row;
+            let [b, c, d] = match wide {
+                true => [second_block, second_out, second_out + second_block],
+                false => [second_out, 2 * second_out, 3 * second_out],
+            };
+            asm!(
+                "tilestored [{a} + {out_row}], tmm0",
+                "tilestored [{b} + {out_row}], tmm1",
+                "tilestored [{c} + {out_row}], tmm2",
+                "tilestored [{d} + {out_row}], tmm3",
+                a = in(reg) out,
+                b = in(reg) out.add(b),
+                c = in(reg) out.add(c),
+                d = in(reg) out.add(d),
+                out_row = in(reg) out_row,
+                options(nostack, preserves_flags)
+            );
         }
     }
 

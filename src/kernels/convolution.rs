@@ -16,6 +16,7 @@ pub(crate) trait RowConvolution: Sync {
     const OVERRUNS: bool;
     /// Rows that are made at once.
     const ROWS: usize;
+
     /// Output channels.
     fn out_channels(&self) -> usize;
 
