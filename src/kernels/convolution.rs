@@ -7,6 +7,7 @@ use super::instruction_set::InstructionSet;
 use super::network::ConvolutionWeights;
 use super::simd::Simd;
 use super::winograd::WinogradConvolution;
+use super::winograd_rows::WinogradRows;
 
 /// A convolution over patch rows.
 pub(crate) trait RowConvolution: Sync {
@@ -16,6 +17,8 @@ pub(crate) trait RowConvolution: Sync {
     const OVERRUNS: bool;
     /// Rows that are made at once.
     const ROWS: usize;
+    /// Whether a patch holds what [`RowConvolution::transform`] makes of its rows.
+    const TRANSFORMS: bool = false;
 
     /// Output channels.
     fn out_channels(&self) -> usize;
@@ -24,6 +27,21 @@ pub(crate) trait RowConvolution: Sync {
     #[inline(always)]
     fn pixels_at_once(&self) -> usize {
         1
+    }
+
+    /// Values of a patch row that [`RowConvolution::transform`] makes, for so many outputs.
+    fn row_values(&self, _pixels: usize) -> usize {
+        unreachable!("its patches are not transformed")
+    }
+
+    /// Makes a patch row of plain `f32` values, `[columns][in_channels]`, for so many outputs.
+    ///
+    /// # Safety
+    /// `row` holds the columns and [`SLACK`] values behind them, `patch_row` has room for [`RowConvolution::row_values`]; `S` is
+    /// what the weights were packed for.
+    #[inline(always)]
+    unsafe fn transform<S: Simd>(&self, _row: *mut f32, _pixels: usize, _patch_row: *mut u8) {
+        unreachable!("its patches are not transformed")
     }
 
     /// [`RowConvolution::ROWS`] rows of raw outputs, `[pixels][out_channels]` each, to `out`, `out_stride` values apart.
@@ -70,6 +88,7 @@ pub(crate) enum Convolution {
     F32(DirectConvolution<F32>),
     Winograd(WinogradConvolution),
     Bf16(DirectConvolution<Bf16>),
+    WinogradRows(WinogradRows),
     Int8(DirectConvolution<Int8>),
     Tiles(TileConvolution),
 }
@@ -88,6 +107,9 @@ impl Convolution {
                 Self::Winograd(WinogradConvolution::new(weights))
             }
             Method::F32 => Self::F32(DirectConvolution::new(weights, stride, set)),
+            Method::Bf16 if WinogradRows::suits(weights, stride) => {
+                Self::WinogradRows(WinogradRows::new(weights))
+            }
             Method::Bf16 => Self::Bf16(DirectConvolution::new(weights, stride, set)),
             Method::Int8 => Self::Int8(DirectConvolution::new(weights, stride, set)),
             Method::Tiles => Self::Tiles(TileConvolution::new(weights, stride, blocks)),

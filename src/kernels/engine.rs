@@ -12,7 +12,8 @@ mod trunk;
 
 use super::aligned::AlignedBuffer;
 use super::convolution::{Method, OVERRUN, SLACK, WORK};
-use super::last::LastConvolution;
+use super::format::Format;
+use super::last::{LAST_SLACK, LastConvolution, last_row_words};
 use super::network::{
     Entry, LayerShape, MINIMUM_SIDE, StyleParameters, TransformWeights, Upsample,
 };
@@ -21,7 +22,7 @@ use super::pass::{
     ConvolutionPass, ConvolutionTile, FinishPass, FinishRow, LastPass, LastTile, Painting, Scratch,
     Source, Target,
 };
-use super::patch::{Edge, Storage, TensorSource};
+use super::patch::{Edge, Storage, TensorSource, Tiling};
 use super::plan::Plan;
 use super::pool::WorkerPool;
 use super::statistics::{Affine, Moments};
@@ -217,9 +218,9 @@ impl TransformEngine {
                 ..
             } = shape.layer(layer);
             if layer == shape.last() && shape.last_kernel.is_some() {
-                let row_values = LastConvolution::row_values(columns + kernel);
-                row = row.max(3 * (columns + LastConvolution::SLACK));
-                patch = patch.max(in_channels * (tiling.tile_rows + kernel) * row_values);
+                let words = last_row_words(columns + kernel);
+                row = row.max(7 * (columns + LAST_SLACK));
+                patch = patch.max(in_channels * (tiling.tile_rows + kernel) * words);
             }
             let outputs = stored_channels(out_channels) * if upsample.is_some() { 4 } else { 1 };
             // Four rows, or two with what the matrix unit writes behind them.
@@ -297,6 +298,7 @@ impl TransformEngine {
         };
         let target = Target::Blocks {
             data: expanded_half,
+            storage,
             width: quarter,
             channels: half,
         };
@@ -312,6 +314,7 @@ impl TransformEngine {
             } else {
                 raw
             },
+            storage,
             width: plan.plane(2).1,
             channels: stored_channels(full),
         };
@@ -346,30 +349,15 @@ impl TransformEngine {
     ) -> Affine {
         let last = self.network.shape.last();
         let tiling = &plan.tilings[last];
-        let partials = self.partials.as_mut_ptr();
-        let scratch = self.scratch.as_mut_ptr();
         match &self.network.last {
             None => unreachable!("asked for of networks that have one"),
             Some(LastLayer::Lanes(convolution)) => {
-                let pass = LastPass {
-                    convolution,
-                    source,
-                    target: target.cast(),
-                    tiling,
-                    partials,
-                    scratch,
-                };
-                let set = self.set;
-                self.pool.run(tiling.count(), &|worker, tile| {
-                    // SAFETY: the engine was built for an available set.
-                    unsafe {
-                        set.run(LastTile {
-                            pass: &pass,
-                            worker,
-                            tile,
-                        })
-                    };
-                });
+                let pass = self.last_pass(convolution, source, target, tiling);
+                run_last(&mut self.pool, self.set, &pass);
+            }
+            Some(LastLayer::HalfLanes(convolution)) => {
+                let pass = self.last_pass(convolution, source, target, tiling);
+                run_last(&mut self.pool, self.set, &pass);
             }
             Some(LastLayer::Tiles(convolution)) => {
                 let (source, target) = (
@@ -386,13 +374,30 @@ impl TransformEngine {
                     target,
                     tiling,
                     channels: 4,
-                    partials,
-                    scratch,
+                    partials: self.partials.as_mut_ptr(),
+                    scratch: self.scratch.as_mut_ptr(),
                 };
                 run_tiles(&mut self.pool, self.set, &pass);
             }
         }
         self.normalise(style, last, tiling.count(), 4)
+    }
+
+    fn last_pass<'a, D>(
+        &self,
+        convolution: &'a LastConvolution<D>,
+        source: TensorSource,
+        target: *mut u8,
+        tiling: &'a Tiling,
+    ) -> LastPass<'a, D> {
+        LastPass {
+            convolution,
+            source,
+            target,
+            tiling,
+            partials: self.partials.as_ptr().cast_mut(),
+            scratch: self.scratch.as_ptr().cast_mut(),
+        }
     }
 
     fn convolve(
@@ -485,6 +490,14 @@ fn run_tiles(pool: &mut WorkerPool, set: InstructionSet, pass: &ConvolutionPass<
     pool.run(pass.tiling.count(), &|worker, tile| {
         // SAFETY: the engine was built for an available set.
         unsafe { set.run(ConvolutionTile { pass, worker, tile }) };
+    });
+}
+
+/// One pass over all tiles of a last layer in lanes.
+fn run_last<D: Format>(pool: &mut WorkerPool, set: InstructionSet, pass: &LastPass<'_, D>) {
+    pool.run(pass.tiling.count(), &|worker, tile| {
+        // SAFETY: the engine was built for an available set.
+        unsafe { set.run(LastTile { pass, worker, tile }) };
     });
 }
 

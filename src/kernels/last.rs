@@ -1,93 +1,89 @@
 //! The last convolution, 9×9 or 5×5 over four or eight channels to three, with pixels in the vector lanes.
 //!
 //! Three output channels would leave most lanes of a vector idle, so here a vector holds neighbouring pixels of one
-//! channel: the patch is planar, each load of input pixels meets three broadcast weights, and a register tile is three
-//! channels times as many vectors as the registers hold.
+//! channel (of two in bf16, whose products come in pairs): the patch is planar, each load of input pixels meets three
+//! broadcast weights, and a register tile is three channels times as many vectors as the registers hold.
 
 use super::aligned::AlignedBuffer;
+use super::format::Format;
 use super::network::ConvolutionWeights;
 use super::patch::{TensorSource, Tile};
 use super::simd::Simd;
+use std::marker::PhantomData;
 
 const OUT: usize = 3;
 
 /// Packed weights of the last convolution.
-pub(crate) struct LastConvolution {
-    /// `[kernel row][input channel][kernel column][output channel]`.
+pub(crate) struct LastConvolution<D> {
+    /// `[kernel row][word of input channels][kernel column][output channel]`.
     packed: AlignedBuffer,
-    in_channels: usize,
+    /// Words of a pixel.
+    words: usize,
     kernel: usize,
+    format: PhantomData<D>,
 }
 
-impl LastConvolution {
-    /// Pixels beyond a row's end that the register tile may write.
-    pub(crate) const SLACK: usize = 64;
+/// Pixels beyond a row's end that the register tile may write.
+pub(crate) const LAST_SLACK: usize = 64;
 
+/// Words of one planar patch row, with room for the register tile to read past the end.
+pub(crate) fn last_row_words(columns: usize) -> usize {
+    (columns + LAST_SLACK).next_multiple_of(16)
+}
+
+impl<D: Format> LastConvolution<D> {
     /// Packs the weights.
     pub(crate) fn new(weights: &ConvolutionWeights) -> Self {
         let (in_channels, kernel) = (weights.in_channels, weights.kernel_size);
-        let mut packed = Vec::with_capacity(OUT * in_channels * kernel * kernel);
+        let per_word = 4 / D::BYTES;
+        let words = in_channels / per_word;
+        let mut packed = Vec::with_capacity(4 * OUT * words * kernel * kernel);
         for y in 0..kernel {
-            for i in 0..in_channels {
+            for word in 0..words {
                 for x in 0..kernel {
-                    packed.extend((0..OUT).map(|o| {
-                        weights.weight[((o * in_channels + i) * kernel + y) * kernel + x]
-                    }));
+                    for o in 0..OUT {
+                        for i in word * per_word..(word + 1) * per_word {
+                            let at = ((o * in_channels + i) * kernel + y) * kernel + x;
+                            packed.extend(&D::weight(weights.weight[at])[..D::BYTES]);
+                        }
+                    }
                 }
             }
         }
         Self {
-            packed: AlignedBuffer::from_f32(&packed),
-            in_channels,
+            packed: AlignedBuffer::from_bytes(&packed),
+            words,
             kernel,
+            format: PhantomData,
         }
     }
 
-    /// Values of one planar patch row, with room for the register tile to read past the end.
-    pub(crate) fn row_values(columns: usize) -> usize {
-        (columns + Self::SLACK).next_multiple_of(16)
-    }
-
-    /// Normalises, rectifies and pads the source into `patch`, `[channel][patch row][row_values]`.
+    /// Normalises, rectifies and pads the source into `patch`, `[word][patch row][last_row_words]`.
     ///
     /// # Safety
-    /// `patch` has room, and the source is `f32` of the weights' channels.
+    /// `patch` has room, `work` for a row of it, and the source is of the weights' channels.
     #[inline(always)]
-    pub(crate) unsafe fn fill(&self, source: &TensorSource, tile: &Tile, patch: *mut f32) {
-        // SAFETY: as the caller guarantees.
-        unsafe {
-            match self.in_channels {
-                4 => Self::fill_channels::<4>(source, tile, patch),
-                8 => Self::fill_channels::<8>(source, tile, patch),
-                _ => unreachable!("no network has this many channels there"),
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn fill_channels<const IN: usize>(source: &TensorSource, tile: &Tile, patch: *mut f32) {
-        let (height, width, _) = source.shape;
-        let data = source.data.cast::<f32>();
-        let row_values = Self::row_values(tile.patch_columns);
-        let right = tile.left + tile.patch_columns as isize;
-        let inner = tile.left.max(0)..right.min(width as isize);
-        for patch_row in 0..tile.patch_rows {
-            let y = source.edge.inside(tile.top + patch_row as isize, height);
-            for channel in 0..IN {
-                let (scale, shift) = (source.affine.scale[channel], source.affine.shift[channel]);
-                // SAFETY: columns are brought inside the picture; the patch has room for its rows.
-                unsafe {
-                    let row = patch.add((channel * tile.patch_rows + patch_row) * row_values);
-                    let values = data.add(y * width * IN + channel);
-                    for x in (tile.left..inner.start).chain(inner.end..right) {
-                        let value = *values.add(source.edge.inside(x, width) * IN) * scale + shift;
-                        *row.add((x - tile.left) as usize) = value.max(0.0);
-                    }
-                    let row = row.add((inner.start - tile.left) as usize);
-                    let values = values.add(inner.start as usize * IN);
-                    for i in 0..(inner.end - inner.start) as usize {
-                        *row.add(i) = (*values.add(i * IN) * scale + shift).max(0.0);
-                    }
+    pub(crate) unsafe fn fill<S: Simd>(
+        &self,
+        source: &TensorSource,
+        tile: &Tile,
+        patch: *mut f32,
+        work: *mut u8,
+    ) {
+        let columns = tile.patch_columns;
+        for row in 0..tile.patch_rows {
+            // The source counts rows from the first one's place on.
+            let first = work.wrapping_sub(row * columns * self.words * 4);
+            // SAFETY: as for this function.
+            unsafe {
+                source.fill_rows::<S, D>(tile, row..row + 1, first);
+                let to = patch.add(row * last_row_words(columns));
+                let plane = tile.patch_rows * last_row_words(columns);
+                match self.words {
+                    2 => part::<2>(work.cast(), columns, to.cast(), plane),
+                    4 => part::<4>(work.cast(), columns, to.cast(), plane),
+                    8 => part::<8>(work.cast(), columns, to.cast(), plane),
+                    _ => unreachable!("no network has this many channels there"),
                 }
             }
         }
@@ -97,7 +93,7 @@ impl LastConvolution {
     ///
     /// # Safety
     /// `patch` is a patch that [`LastConvolution::fill`] made; each channel of `out` has room for `pixels` rounded up
-    /// by [`LastConvolution::SLACK`].
+    /// by [`LAST_SLACK`].
     #[inline(always)]
     pub(crate) unsafe fn row<S: Simd>(
         &self,
@@ -148,9 +144,9 @@ impl LastConvolution {
                 let mut sums = [[S::splat(0.0); VECTORS]; OUT];
                 let mut weights = self.packed.as_ptr::<f32>();
                 for kernel_row in 0..KERNEL {
-                    for channel in 0..self.in_channels {
+                    for word in 0..self.words {
                         let values =
-                            patch.add((channel * patch_rows + kernel_row) * row_values + first);
+                            patch.add((word * patch_rows + kernel_row) * row_values + first);
                         for x in 0..KERNEL {
                             let mut inputs = [S::splat(0.0); VECTORS];
                             for (v, input) in inputs.iter_mut().enumerate() {
@@ -159,7 +155,7 @@ impl LastConvolution {
                             for (o, sums) in sums.iter_mut().enumerate() {
                                 let weight = S::splat(*weights.add(o));
                                 for (sum, input) in sums.iter_mut().zip(inputs) {
-                                    *sum = S::fma(input, weight, *sum);
+                                    *sum = D::dot::<S>(input, weight, *sum);
                                 }
                             }
                             weights = weights.add(OUT);
@@ -172,6 +168,17 @@ impl LastConvolution {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Pixels of so many words each, word by word into planes.
+#[inline(always)]
+unsafe fn part<const WORDS: usize>(from: *const u32, pixels: usize, to: *mut u32, plane: usize) {
+    for word in 0..WORDS {
+        for x in 0..pixels {
+            // SAFETY: the caller's row holds the pixels, its planes have room for them.
+            unsafe { *to.add(word * plane + x) = *from.add(x * WORDS + word) };
         }
     }
 }

@@ -41,6 +41,7 @@ mod training;
 mod vectorised;
 mod wide;
 mod winograd;
+mod winograd_rows;
 
 pub use config::{Precision, TransformConfig};
 pub use engine::TransformEngine;

@@ -1,6 +1,7 @@
 //! A network's weights as an instruction set and a precision want them.
 
 use super::convolution::{Convolution, Method};
+use super::format::{Bf16, F32};
 use super::last::LastConvolution;
 use super::network::{
     ConvolutionWeights, Entry, NetworkShape, StyleParameters, TransformWeights, Upsample,
@@ -14,7 +15,9 @@ use super::{InstructionSet, KernelError, Precision};
 /// The last layer, which has three output channels only.
 pub(crate) enum LastLayer {
     /// Pixels in vector lanes, `f32`.
-    Lanes(LastConvolution),
+    Lanes(LastConvolution<F32>),
+    /// The same in bf16.
+    HalfLanes(LastConvolution<Bf16>),
     /// Several pixels at once in the matrix unit.
     Tiles(Convolution),
 }
@@ -50,21 +53,14 @@ fn order(shape: NetworkShape, layer: usize) -> (usize, bool) {
 }
 
 /// How a set computes in a precision.
-fn method(
-    precision: Precision,
-    set: InstructionSet,
-    shape: NetworkShape,
-) -> Result<Method, KernelError> {
+fn method(precision: Precision, set: InstructionSet) -> Result<Method, KernelError> {
     let bf16 = || match set {
         InstructionSet::Amx => Ok(Method::Tiles),
         InstructionSet::Avx512Dot => Ok(Method::Bf16),
         _ => Err(KernelError::MissingPrecision("bf16")),
     };
-    // Winograd's four times fewer products outweigh a vector unit's twice as many at once in bf16, and a student is little
-    // else; nothing outweighs the matrix unit.
-    let winograd = matches!(shape.entry, Entry::Unshuffle { .. }) && set != InstructionSet::Amx;
     match precision {
-        Precision::Auto if set.prefers_bf16() && !winograd => bf16(),
+        Precision::Auto if set.prefers_bf16() => bf16(),
         Precision::Auto | Precision::F32 => Ok(Method::F32),
         Precision::Bf16 => bf16(),
         Precision::Int8 if set >= InstructionSet::Avx512Dot => Ok(Method::Int8),
@@ -91,10 +87,10 @@ impl PackedNetwork {
         set: InstructionSet,
     ) -> Result<Self, KernelError> {
         let shape = weights.shape();
-        let method = method(precision, set, shape)?;
+        let method = method(precision, set)?;
         let (first, first_units) = match shape.entry {
             Entry::Contract { .. } => fill_16_bits(&weights.layers()[0]),
-            Entry::Unshuffle { .. } if method == Method::Tiles => {
+            Entry::Unshuffle { .. } if matches!(method, Method::Tiles | Method::Bf16) => {
                 // No picture may leave the range of half precision.
                 fill_16_bits(&weights.layers()[0])
             }
@@ -129,7 +125,8 @@ impl PackedNetwork {
         }
         let last = shape.last_kernel.map(|_| match method {
             Method::Tiles => LastLayer::Tiles(Convolution::new(last, (1, false), method, set)),
-            _ => LastLayer::Lanes(LastConvolution::new(last)),
+            Method::Bf16 => LastLayer::HalfLanes(LastConvolution::new(last)),
+            Method::F32 | Method::Int8 => LastLayer::Lanes(LastConvolution::new(last)),
         });
         let fixed = (0..shape.layers()).map(|layer| fixed(weights, layer, &first_units));
         Ok(Self {
@@ -153,7 +150,7 @@ impl PackedNetwork {
     /// In which numbers tensors rest between layers.
     pub(crate) fn storage(&self) -> Storage {
         match self.method {
-            Method::Tiles => Storage::F16,
+            Method::Tiles | Method::Bf16 => Storage::F16,
             _ => Storage::F32,
         }
     }

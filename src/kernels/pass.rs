@@ -2,14 +2,15 @@
 
 use super::aligned::AlignedBuffer;
 use super::convolution::{Convolution, RowConvolution};
-use super::format::Format;
+use super::format::{F32, Format};
 use super::instruction_set::Kernel;
-use super::last::LastConvolution;
-use super::patch::{Storage, TensorSource, Tiling};
+use super::last::{LAST_SLACK, LastConvolution, last_row_words};
+use super::patch::{Storage, TensorSource, Tile, Tiling};
 use super::picture::{BlockSource, PictureSource};
 use super::simd::{Simd, prefetch, sigmoid};
 use super::statistics::{Affine, LaneSums, Moments, Stored};
 use half::f16;
+use std::ops::Range;
 
 /// What one worker needs beside the tensors.
 #[derive(Default)]
@@ -34,6 +35,38 @@ pub(crate) enum Source<'a> {
     Tensor(TensorSource),
 }
 
+impl Source<'_> {
+    /// Values of a pixel.
+    pub(crate) fn channels(&self) -> usize {
+        match self {
+            Self::Picture(_) => 3,
+            Self::Blocks(_) => BlockSource::CHANNELS,
+            Self::Tensor(tensor) => tensor.shape.2,
+        }
+    }
+
+    /// Writes so many rows of the patch of `tile`, `[patch_rows][patch_columns][channels]` in format `P`, to `patch`.
+    ///
+    /// # Safety
+    /// As for the sources' own.
+    #[inline(always)]
+    unsafe fn fill_rows<S: Simd, P: Format>(
+        &self,
+        tile: &Tile,
+        rows: Range<usize>,
+        patch: *mut u8,
+    ) {
+        // SAFETY: as for this function.
+        unsafe {
+            match self {
+                Self::Picture(picture) => picture.fill_rows::<P>(tile, rows, patch),
+                Self::Blocks(picture) => picture.fill_rows::<P>(tile, rows, patch),
+                Self::Tensor(tensor) => tensor.fill_rows::<S, P>(tile, rows, patch),
+            }
+        }
+    }
+}
+
 /// Where a layer's raw outputs go; `width` is that of the layer's own plane (of the source plane for `Blocks`).
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
@@ -43,10 +76,10 @@ pub(crate) enum Target {
         storage: Storage,
         width: usize,
     },
-    /// Each output pixel is a 2×2 block of a plane twice as large, of `channels` each; half precision from the matrix unit,
-    /// else `f32`.
+    /// Each output pixel is a 2×2 block of a plane twice as large, of `channels` each; `F32` or `F16`.
     Blocks {
         data: *mut u8,
+        storage: Storage,
         width: usize,
         channels: usize,
     },
@@ -99,6 +132,11 @@ impl Kernel for ConvolutionTile<'_> {
                         self.run_with::<S, _>(convolution);
                     }
                 }
+                Convolution::WinogradRows(convolution) => {
+                    if S::DOTS {
+                        self.run_with::<S, _>(convolution);
+                    }
+                }
                 Convolution::Int8(convolution) => {
                     if S::DOTS {
                         self.run_with::<S, _>(convolution);
@@ -126,21 +164,7 @@ impl ConvolutionTile<'_> {
             let patch = scratch.patch.as_mut_ptr::<u8>();
             let row = scratch.row.as_mut_ptr::<f32>();
             let work = scratch.work.as_mut_ptr::<f32>();
-            let in_channels = match &pass.source {
-                Source::Picture(picture) => {
-                    picture.fill::<C::Format>(&tile, patch);
-                    3
-                }
-                Source::Blocks(picture) => {
-                    picture.fill::<C::Format>(&tile, patch);
-                    BlockSource::CHANNELS
-                }
-                Source::Tensor(tensor) => {
-                    tensor.fill::<S, C::Format>(&tile, patch);
-                    tensor.shape.2
-                }
-            };
-            let row_values = tile.patch_columns * in_channels;
+            let row_values = self.fill::<S, C>(convolution, &tile, patch, work);
             // What a convolution reads behind the patch does not count, but only if it is finite.
             patch
                 .add(tile.patch_rows * row_values * C::Format::BYTES)
@@ -183,7 +207,10 @@ impl ConvolutionTile<'_> {
                             Storage::F32 => {
                                 sums.add_row::<S, f32>(row, values, data.cast::<f32>().add(at));
                             }
-                            Storage::F16 => unreachable!("only behind the matrix unit"),
+                            Storage::F16 if !S::DOTS => unreachable!("its sets have bf16"),
+                            Storage::F16 => {
+                                sums.add_row::<S, f16>(row, values, data.cast::<f16>().add(at));
+                            }
                             Storage::I16 => {
                                 sums.add_row::<S, i16>(row, values, data.cast::<i16>().add(at));
                             }
@@ -191,12 +218,19 @@ impl ConvolutionTile<'_> {
                     }
                     Target::Blocks {
                         data,
+                        storage,
                         width,
                         channels,
                     } => {
                         let at = [0, 1].map(|below| ((2 * y + below) * width + x) * 2 * channels);
-                        sums.add_row::<S, ()>(row, values, std::ptr::null_mut());
-                        copy_rows_of_blocks(row, data.cast(), at, channels, pixels);
+                        if S::DOTS && storage == Storage::F16 {
+                            let halves = work.cast::<f16>();
+                            sums.add_row::<S, f16>(row, values, halves);
+                            copy_rows_of_blocks(halves, data.cast(), at, channels, pixels);
+                        } else {
+                            sums.add_row::<S, ()>(row, values, std::ptr::null_mut());
+                            copy_rows_of_blocks(row, data.cast(), at, channels, pixels);
+                        }
                     }
                 }
             }
@@ -204,13 +238,45 @@ impl ConvolutionTile<'_> {
             sums.fold(std::slice::from_raw_parts_mut(partials, pass.channels));
         }
     }
+
+    /// Fills the patch as the convolution wants it; returns the length of its rows in values.
+    #[inline(always)]
+    unsafe fn fill<S: Simd, C: RowConvolution>(
+        &self,
+        convolution: &C,
+        tile: &Tile,
+        patch: *mut u8,
+        work: *mut f32,
+    ) -> usize {
+        let source = &self.pass.source;
+        let row_values = tile.patch_columns * source.channels();
+        // SAFETY: as for the caller's tile; a row of the patch, as `f32`, fits the work memory.
+        unsafe {
+            if !C::TRANSFORMS {
+                source.fill_rows::<S, C::Format>(tile, 0..tile.patch_rows, patch);
+                return row_values;
+            }
+            let pixels = tile.columns.len();
+            let transformed = convolution.row_values(pixels);
+            for row in 0..tile.patch_rows {
+                // The source counts rows from the first one's place on.
+                let first = work
+                    .cast::<u8>()
+                    .wrapping_sub(row * row_values * F32::BYTES);
+                source.fill_rows::<S, F32>(tile, row..row + 1, first);
+                let to = patch.add(row * transformed * C::Format::BYTES);
+                convolution.transform::<S>(work, pixels, to);
+            }
+            transformed
+        }
+    }
 }
 
 /// Both rows of `pixels` blocks of 2×2 pixels, to the places `at` of `out`.
 #[inline(always)]
-unsafe fn copy_rows_of_blocks(
-    row: *const f32,
-    out: *mut f32,
+unsafe fn copy_rows_of_blocks<T: Stored>(
+    row: *const T,
+    out: *mut T,
     at: [usize; 2],
     channels: usize,
     pixels: usize,
@@ -220,9 +286,9 @@ unsafe fn copy_rows_of_blocks(
         unsafe {
             let (row, out) = (row.add(below * 2 * channels), out.add(at));
             match channels {
-                16 => copy_blocks::<32>(row, out, pixels),
-                8 => copy_blocks::<16>(row, out, pixels),
-                4 => copy_blocks::<8>(row, out, pixels),
+                16 => copy_blocks::<T, 32>(row, out, pixels),
+                8 => copy_blocks::<T, 16>(row, out, pixels),
+                4 => copy_blocks::<T, 8>(row, out, pixels),
                 _ => unreachable!("no layer has this block"),
             }
         }
@@ -231,46 +297,61 @@ unsafe fn copy_rows_of_blocks(
 
 /// Every other run of `HALF` values, packed.
 #[inline(always)]
-unsafe fn copy_blocks<const HALF: usize>(row: *const f32, out: *mut f32, pixels: usize) {
+unsafe fn copy_blocks<T: Stored, const HALF: usize>(row: *const T, out: *mut T, pixels: usize) {
     for pixel in 0..pixels {
         // SAFETY: the caller's rows hold `2 * HALF` and `HALF` values per pixel.
         unsafe {
             let block = row
                 .add(2 * HALF * pixel)
-                .cast::<[f32; HALF]>()
+                .cast::<[T; HALF]>()
                 .read_unaligned();
             out.add(HALF * pixel)
-                .cast::<[f32; HALF]>()
+                .cast::<[T; HALF]>()
                 .write_unaligned(block);
         }
     }
 }
 
-/// The last convolution in `f32` over all tiles; writes `[row][column][4]`, the fourth channel zero.
-pub(crate) struct LastPass<'a> {
-    pub(crate) convolution: &'a LastConvolution,
+/// The last convolution in lanes over all tiles; writes `[row][column][4]`, the fourth channel zero.
+pub(crate) struct LastPass<'a, D> {
+    pub(crate) convolution: &'a LastConvolution<D>,
     pub(crate) source: TensorSource,
-    pub(crate) target: *mut f32,
+    /// In the source's numbers.
+    pub(crate) target: *mut u8,
     pub(crate) tiling: &'a Tiling,
     /// `[tile][4]`.
     pub(crate) partials: *mut Moments,
     pub(crate) scratch: *mut Scratch,
 }
 // SAFETY: as for `ConvolutionPass`.
-unsafe impl Sync for LastPass<'_> {}
+unsafe impl<D: Sync> Sync for LastPass<'_, D> {}
 
 /// One tile of a [`LastPass`].
-pub(crate) struct LastTile<'a> {
-    pub(crate) pass: &'a LastPass<'a>,
+pub(crate) struct LastTile<'a, D> {
+    pub(crate) pass: &'a LastPass<'a, D>,
     pub(crate) worker: usize,
     pub(crate) tile: usize,
 }
 
-impl Kernel for LastTile<'_> {
+impl<D: Format> Kernel for LastTile<'_, D> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
+        // SAFETY: as for this function; what holds bf16 is entered for sets with its products alone.
+        unsafe {
+            if D::BYTES == F32::BYTES {
+                self.convolve::<S, f32>();
+            } else if S::DOTS {
+                self.convolve::<S, f16>();
+            }
+        }
+    }
+}
+
+impl<D: Format> LastTile<'_, D> {
+    #[inline(always)]
+    unsafe fn convolve<S: Simd, T: Stored>(self) {
         let pass = self.pass;
         let tile = pass.tiling.tile(self.tile);
         // SAFETY: as for `ConvolutionTile`.
@@ -278,28 +359,31 @@ impl Kernel for LastTile<'_> {
             let scratch = &mut *pass.scratch.add(self.worker);
             let patch = scratch.patch.as_mut_ptr::<f32>();
             let row = scratch.row.as_mut_ptr::<f32>();
-            pass.convolution.fill(&pass.source, &tile, patch);
+            let work = scratch.work.as_mut_ptr::<u8>();
+            pass.convolution.fill::<S>(&pass.source, &tile, patch, work);
             let (_, width, _) = pass.source.shape;
-            let row_values = LastConvolution::row_values(tile.patch_columns);
+            let row_words = last_row_words(tile.patch_columns);
             let pixels = tile.columns.len();
-            let row_stride = pixels + LastConvolution::SLACK;
+            let row_stride = pixels + LAST_SLACK;
             let mut sums = LaneSums::new();
+            let (red, green, blue) = (row, row.add(row_stride), row.add(2 * row_stride));
+            let joined = row.add(3 * row_stride);
             for y in tile.rows.clone() {
-                let input = patch.add((y - tile.rows.start) * row_values);
+                let input = patch.add((y - tile.rows.start) * row_words);
                 pass.convolution.row::<S>(
                     input,
-                    (tile.patch_rows, row_values),
+                    (tile.patch_rows, row_words),
                     pixels,
                     row,
                     row_stride,
                 );
-                let out = pass.target.add((y * width + tile.columns.start) * 4);
-                let (red, green, blue) = (row, row.add(row_stride), row.add(2 * row_stride));
                 for x in 0..pixels {
                     let pixel = [*red.add(x), *green.add(x), *blue.add(x), 0.0];
-                    out.add(4 * x).cast::<[f32; 4]>().write_unaligned(pixel);
+                    joined.add(4 * x).cast::<[f32; 4]>().write_unaligned(pixel);
                 }
-                sums.add_row::<S, ()>(out, pixels * 4, std::ptr::null_mut());
+                let out = pass.target.cast::<T>();
+                let out = out.add((y * width + tile.columns.start) * 4);
+                sums.add_row::<S, T>(joined, pixels * 4, out);
             }
             sums.fold(std::slice::from_raw_parts_mut(
                 pass.partials.add(self.tile * 4),

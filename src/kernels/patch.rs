@@ -240,21 +240,11 @@ impl TensorSource {
         edge: Edge::Reflect,
     };
 
-    /// Writes the patch of `tile`, `[patch_rows][patch_columns][channels]` in format `P`, to `patch`.
+    /// Writes so many rows of the patch of `tile`, `[patch_rows][patch_columns][channels]` in format `P`, to `patch`.
     ///
     /// # Safety
     /// `patch` has room; the source holds its shape; no other task keeps (`keep`) this tile's own pixels; the
     /// processor has the instruction set.
-    #[inline(always)]
-    pub(crate) unsafe fn fill<S: Simd, P: Format>(&self, tile: &Tile, patch: *mut u8) {
-        // SAFETY: as for this function.
-        unsafe { self.fill_rows::<S, P>(tile, 0..tile.patch_rows, patch) };
-    }
-
-    /// Writes so many rows of it.
-    ///
-    /// # Safety
-    /// As for [`TensorSource::fill`].
     #[inline(always)]
     pub(crate) unsafe fn fill_rows<S: Simd, P: Format>(
         &self,
@@ -276,7 +266,7 @@ impl TensorSource {
     /// [`TensorSource::put`], and for what lies outside of the picture, which is [`TensorSource::end_row`]'s.
     ///
     /// # Safety
-    /// As for [`TensorSource::fill`].
+    /// As for [`TensorSource::fill_rows`].
     #[inline(always)]
     pub(crate) unsafe fn begin_row<S: Simd, P: Format>(
         &self,
@@ -324,7 +314,7 @@ impl TensorSource {
     /// Writes what lies outside of the picture, once the rest of the row is there: it is in the patch already.
     ///
     /// # Safety
-    /// As for [`TensorSource::fill`].
+    /// As for [`TensorSource::fill_rows`].
     #[inline(always)]
     pub(crate) unsafe fn end_row<P: Format>(&self, tile: &Tile, patch_row: usize, patch: *mut u8) {
         let (_, width, channels) = self.shape;
@@ -347,7 +337,7 @@ impl TensorSource {
     /// Writes blocks of a run.
     ///
     /// # Safety
-    /// As for [`TensorSource::fill`]; the run is of the same patch, and the blocks are its own.
+    /// As for [`TensorSource::fill_rows`]; the run is of the same patch, and the blocks are its own.
     #[inline(always)]
     pub(crate) unsafe fn put<S: Simd, P: Format>(
         &self,

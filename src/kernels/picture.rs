@@ -2,6 +2,7 @@
 
 use super::format::Format;
 use super::patch::{Edge, Tile};
+use std::ops::Range;
 
 /// An RGB8 picture, read through index maps that hold both paddings: to a multiple of four, and for the kernel.
 #[derive(Clone, Copy)]
@@ -30,13 +31,18 @@ impl PictureSource<'_> {
         map.collect()
     }
 
-    /// Writes the patch of `tile`, `[patch_rows][patch_columns][3]` in format `P`, to `patch`: bytes, less 128 in formats
+    /// Writes so many rows of the patch of `tile`, `[patch_rows][patch_columns][3]` in format `P`, to `patch`: bytes, less 128 in formats
     /// that are signed (instance normalisation does not see the difference).
     ///
     /// # Safety
     /// `patch` has room and the maps cover the tile.
     #[inline(always)]
-    pub(crate) unsafe fn fill<P: Format>(&self, tile: &Tile, patch: *mut u8) {
+    pub(crate) unsafe fn fill_rows<P: Format>(
+        &self,
+        tile: &Tile,
+        rows: Range<usize>,
+        patch: *mut u8,
+    ) {
         let padding = self.padding as isize;
         let first = (tile.left + padding) as usize;
         let columns = &self.column_map[first..first + tile.patch_columns];
@@ -44,7 +50,7 @@ impl PictureSource<'_> {
         let plain_start = (-tile.left).max(0) as usize;
         let plain_end = (self.width as isize - tile.left).max(0) as usize;
         let plain_end = tile.patch_columns.min(plain_end).max(plain_start);
-        for patch_row in 0..tile.patch_rows {
+        for patch_row in rows {
             let y = self.row_map[(tile.top + patch_row as isize + padding) as usize] as usize;
             let source = &self.rgb[y * self.width * 3..(y + 1) * self.width * 3];
             let row = patch_row * tile.patch_columns * 3;
@@ -104,13 +110,18 @@ impl BlockSource<'_> {
         pixels.collect()
     }
 
-    /// Writes the patch of `tile`, `[patch_rows][patch_columns][48]` in format `P`, to `patch`: bytes, less 128 in formats
+    /// Writes so many rows of the patch of `tile`, `[patch_rows][patch_columns][48]` in format `P`, to `patch`: bytes, less 128 in formats
     /// that are signed (instance normalisation does not see the difference).
     ///
     /// # Safety
     /// `patch` has room and the maps cover the tile.
     #[inline(always)]
-    pub(crate) unsafe fn fill<P: Format>(&self, tile: &Tile, patch: *mut u8) {
+    pub(crate) unsafe fn fill_rows<P: Format>(
+        &self,
+        tile: &Tile,
+        rows: Range<usize>,
+        patch: *mut u8,
+    ) {
         let first = (tile.left + 1) as usize * BLOCK;
         let columns = &self.column_map[first..first + tile.patch_columns * BLOCK];
         // Blocks whose pixels are neighbours in the picture.
@@ -120,7 +131,7 @@ impl BlockSource<'_> {
             .patch_columns
             .min(plain_end.max(0) as usize)
             .max(plain_start);
-        for patch_row in 0..tile.patch_rows {
+        for patch_row in rows {
             let row = patch_row * tile.patch_columns * Self::CHANNELS;
             let first = ((tile.top + 1) as usize + patch_row) * BLOCK;
             for (block_row, y) in self.row_map[first..first + BLOCK].iter().enumerate() {

@@ -176,11 +176,11 @@ impl ConvolutionTile<'_> {
             let rows = scratch.row.as_mut_ptr::<f32>();
             let (in_channels, tensor) = match &pass.source {
                 Source::Picture(picture) => {
-                    picture.fill::<Bf16>(&tile, patch);
+                    picture.fill_rows::<Bf16>(&tile, 0..tile.patch_rows, patch);
                     (3, None)
                 }
                 Source::Blocks(picture) => {
-                    picture.fill::<Bf16>(&tile, patch);
+                    picture.fill_rows::<Bf16>(&tile, 0..tile.patch_rows, patch);
                     (BlockSource::CHANNELS, None)
                 }
                 Source::Tensor(tensor) => (tensor.shape.2, Some(tensor)),
@@ -251,6 +251,7 @@ impl ConvolutionTile<'_> {
                         data,
                         width,
                         channels,
+                        ..
                     } => {
                         let out = |below| {
                             let at = ((2 * y + below) * width + x) * 2 * channels;
