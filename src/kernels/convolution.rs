@@ -88,7 +88,12 @@ pub(crate) enum Convolution {
     F32(DirectConvolution<F32>),
     Winograd(WinogradConvolution),
     Bf16(DirectConvolution<Bf16>),
-    WinogradRows(WinogradRows),
+    /// 3×3 in bf16.
+    Rows(WinogradRows<Bf16, 4>),
+    /// 9×9.
+    NineRows(WinogradRows<F32, 3>),
+    /// 9×9 in bf16.
+    HalfNineRows(WinogradRows<Bf16, 3>),
     Int8(DirectConvolution<Int8>),
     Tiles(TileConvolution),
 }
@@ -106,9 +111,15 @@ impl Convolution {
             Method::F32 if WinogradConvolution::suits(weights, stride) => {
                 Self::Winograd(WinogradConvolution::new(weights))
             }
+            Method::F32 if WinogradRows::<F32, 3>::suits(weights, stride) => {
+                Self::NineRows(WinogradRows::new(weights, set))
+            }
             Method::F32 => Self::F32(DirectConvolution::new(weights, stride, set)),
-            Method::Bf16 if WinogradRows::suits(weights, stride) => {
-                Self::WinogradRows(WinogradRows::new(weights))
+            Method::Bf16 if WinogradRows::<Bf16, 4>::suits(weights, stride) => {
+                Self::Rows(WinogradRows::new(weights, set))
+            }
+            Method::Bf16 if WinogradRows::<Bf16, 3>::suits(weights, stride) => {
+                Self::HalfNineRows(WinogradRows::new(weights, set))
             }
             Method::Bf16 => Self::Bf16(DirectConvolution::new(weights, stride, set)),
             Method::Int8 => Self::Int8(DirectConvolution::new(weights, stride, set)),

@@ -17,6 +17,7 @@ use std::marker::PhantomData;
 
 /// Weights of one convolution, packed for one instruction set.
 pub(crate) struct DirectConvolution<D> {
+    /// Its rows.
     kernel: usize,
     /// Of all pixels that are made at once.
     out_channels: usize,
@@ -39,6 +40,16 @@ pub(crate) struct DirectConvolution<D> {
 impl<D: Format> DirectConvolution<D> {
     /// Packs `weights`, whose output channels must divide 16 or be a multiple of it.
     pub(crate) fn new(weights: &ConvolutionWeights, stride: usize, set: InstructionSet) -> Self {
+        Self::with_columns(weights, weights.kernel_size, stride, set)
+    }
+
+    /// The same for a kernel that has so many columns, `[out_channels][in_channels][kernel_size][columns]`.
+    pub(crate) fn with_columns(
+        weights: &ConvolutionWeights,
+        columns: usize,
+        stride: usize,
+        set: InstructionSet,
+    ) -> Self {
         let ConvolutionWeights {
             out_channels: channels,
             in_channels,
@@ -55,7 +66,7 @@ impl<D: Format> DirectConvolution<D> {
             _ => 16,
         };
         // Pixels further right see the same run, as much later as they are apart.
-        let reach = kernel + (pixels_at_once - 1) * stride;
+        let reach = columns + (pixels_at_once - 1) * stride;
         let (run, per_word) = (reach * in_channels, 4 / D::BYTES);
         let words = run.div_ceil(per_word);
         let mut packed = vec![0_u8; out_channels * kernel * words * 4];
@@ -63,7 +74,9 @@ impl<D: Format> DirectConvolution<D> {
             for y in 0..kernel {
                 for value in 0..run {
                     let (x, i) = (value / in_channels, value % in_channels);
-                    let Some(x) = x.checked_sub(o / channels * stride).filter(|x| *x < kernel)
+                    let Some(x) = x
+                        .checked_sub(o / channels * stride)
+                        .filter(|x| *x < columns)
                     else {
                         continue;
                     };
@@ -71,7 +84,7 @@ impl<D: Format> DirectConvolution<D> {
                         ((o / group * kernel + y) * words + value / per_word) * group + o % group;
                     let at = word * 4 + value % per_word * D::BYTES;
                     let bytes = D::weight(
-                        weight[((o % channels * in_channels + i) * kernel + y) * kernel + x],
+                        weight[((o % channels * in_channels + i) * kernel + y) * columns + x],
                     );
                     packed[at..at + D::BYTES].copy_from_slice(&bytes[..D::BYTES]);
                 }
@@ -102,8 +115,13 @@ impl<D: Format> DirectConvolution<D> {
         }
     }
 
+    /// A row of raw outputs, as [`RowConvolution::row`] makes it, where `STEP` is the step between pixels in bytes: a constant
+    /// lets the compiler address all pixels of a tile from one register.
+    ///
+    /// # Safety
+    /// As for that.
     #[inline(always)]
-    unsafe fn groups<S: Simd, const STEP: usize>(
+    pub(crate) unsafe fn groups<S: Simd, const STEP: usize>(
         &self,
         input: *const u8,
         row_bytes: usize,
@@ -227,8 +245,7 @@ impl<D: Format> RowConvolution for DirectConvolution<D> {
         _work: *mut f32,
     ) {
         let row_bytes = row_values * D::BYTES;
-        // SAFETY: as the caller guarantees. The step between pixels is a constant in each arm, which lets the compiler
-        // address all pixels of a tile from one register.
+        // SAFETY: as the caller guarantees.
         unsafe {
             macro_rules! steps {
                 ($($step:literal),*) => {

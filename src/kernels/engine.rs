@@ -226,7 +226,10 @@ impl TransformEngine {
             // Four rows, or two with what the matrix unit writes behind them.
             let values = columns.next_multiple_of(4) * outputs.max(32);
             row = row.max((4 * values).max(2 * values + 4 * OVERRUN));
-            patch = patch.max((tiling.patch_pixels() + 4 * (columns + kernel)) * in_channels);
+            // A transformed patch holds five values for three.
+            let values = (tiling.patch_pixels() + 4 * (columns + kernel)) * in_channels;
+            let transformed = kernel == 9 && in_channels == 3;
+            patch = patch.max(if transformed { 2 * values } else { values });
             partials = partials.max(tiling.count() * 32);
         }
         let (patch, row) = (patch + SLACK, row + SLACK);

@@ -132,8 +132,18 @@ impl Kernel for ConvolutionTile<'_> {
                         self.run_with::<S, _>(convolution);
                     }
                 }
-                Convolution::WinogradRows(convolution) => {
+                Convolution::Rows(convolution) => {
                     if S::DOTS {
+                        self.run_with::<S, _>(convolution);
+                    }
+                }
+                Convolution::HalfNineRows(convolution) => {
+                    if S::DOTS {
+                        self.run_with::<S, _>(convolution);
+                    }
+                }
+                Convolution::NineRows(convolution) => {
+                    if !S::DOTS {
                         self.run_with::<S, _>(convolution);
                     }
                 }

@@ -1,234 +1,185 @@
-//! 3×3 convolution in bf16 with half the multiplications: Winograd's F(4, 3) along the rows alone (Lavin and Gray, *Fast
-//! Algorithms for Convolutional Neural Networks*, 2016).
+//! Convolution with fewer multiplications along its rows: Winograd's F(4, 3) and F(3, 3) (Lavin and Gray, *Fast Algorithms
+//! for Convolutional Neural Networks*, 2016), in one dimension.
 //!
-//! Six neighbouring inputs of a row become six positions, and four outputs the sum of six products where a direct
-//! convolution has twelve; the three rows of the kernel are added up in between. Together with the two products of each lane that
-//! bf16 has, this is a quarter of the multiply-adds in `f32`, as many as F(4×4, 3×3) needs, but each input row is transformed
-//! once (in place of 36 values for 16 outputs, each to and from memory), and the rounding stays small: with the
-//! usual points 0, ±1, ±2 it would be 2.5 times that of the direct convolution, with those below it is 1.9 times
-//! (random weights and rectified inputs; F(4×4, 3×3) in bf16 is beyond 4).
+//! Neighbouring inputs of a row are transformed into positions, each position is convolved by itself, and a piece of
+//! neighbouring outputs is a sum of its positions'. With three taps, four outputs cost six products in place of twelve.
+//! Nine taps are three times three: pieces of three outputs, so that each group of taps reads the transform of a whole
+//! piece, and five products in place of nine; the groups are added up before the transform is undone. What a position does
+//! is a plain convolution with as many columns as there are groups.
+//!
+//! Each input row is transformed once. That suits bf16, whose vectors multiply two pairs in each lane: F(4, 3) then costs what
+//! F(4×4, 3×3) costs in `f32`, with far less copying, and its rounding stays small: with the usual points 0, ±1, ±2 it
+//! would be 2.5 times that of the direct convolution, with those below it is 1.9 times (random weights and
+//! rectified inputs; F(4×4, 3×3) in bf16 is beyond 4).
 
-use super::aligned::AlignedBuffer;
-use super::convolution::{RowConvolution, WORK};
-use super::format::{Bf16, Format};
+use super::convolution::RowConvolution;
+use super::direct::DirectConvolution;
+use super::format::Format;
+use super::instruction_set::InstructionSet;
 use super::network::ConvolutionWeights;
 use super::simd::Simd;
 
-/// Positions of a transformed piece.
-const POSITIONS: usize = 6;
-/// Output columns of a piece.
-const PIECE: usize = 4;
-/// The polynomials are evaluated at 0, ±`NEAR`, ±`FAR` and infinity.
+/// Taps of a group.
+const TAPS: usize = 3;
+/// Most positions of a transformed piece.
+const MOST: usize = 6;
+/// Most lanes of a vector.
+const PLANE_STEP: usize = 16;
+/// Pieces that are multiplied together: their sums (23 KB) stay in the first-level cache.
+const PIECES: usize = 36;
+/// The polynomials are evaluated at 0, ±`NEAR`, `FAR`, with four outputs at -`FAR`, and at infinity.
 const NEAR: f32 = 0.75;
 /// See [`NEAR`].
 const FAR: f32 = 1.5;
 const NEAR_2: f32 = NEAR * NEAR;
 const FAR_2: f32 = FAR * FAR;
 
-/// Transformed weights of a 3×3 convolution of stride 1.
-pub(crate) struct WinogradRows {
-    /// `[position][group][kernel row][pair of inputs][output of the group]`, pairs of bf16.
-    packed: AlignedBuffer,
+/// Transformed weights of a convolution of stride 1, which makes pieces of `PIECE` outputs, 3 or 4.
+pub(crate) struct WinogradRows<D, const PIECE: usize> {
+    /// One for each position.
+    positions: Vec<DirectConvolution<D>>,
     inputs: usize,
     outputs: usize,
-    /// Outputs that a register tile is wide.
-    group: usize,
+    /// Groups of three taps in a row of the kernel.
+    groups: usize,
 }
 
-impl WinogradRows {
+impl<D: Format, const PIECE: usize> WinogradRows<D, PIECE> {
+    const POSITIONS: usize = PIECE + TAPS - 1;
+
     /// Whether the weights have a shape for it.
     pub(crate) fn suits(weights: &ConvolutionWeights, stride: usize) -> bool {
-        (weights.kernel_size, stride) == (3, 1)
-            && matches!(weights.in_channels, 16 | 32 | 48)
+        let inputs = match weights.kernel_size {
+            3 => PIECE == 4 && matches!(weights.in_channels, 16 | 32 | 48),
+            9 => PIECE == 3 && weights.in_channels == 3,
+            _ => false,
+        };
+        inputs
+            && stride == 1
             && weights.out_channels.is_multiple_of(16)
             && weights.out_channels <= 64
     }
 
     /// Transforms the weights.
-    pub(crate) fn new(weights: &ConvolutionWeights) -> Self {
-        let (inputs, outputs) = (weights.in_channels, weights.out_channels);
-        let group = if outputs.is_multiple_of(32) { 32 } else { 16 };
-        let mut packed = Vec::with_capacity(POSITIONS * 3 * inputs * outputs);
-        for position in 0..POSITIONS {
-            for first in (0..outputs).step_by(group) {
-                for row in 0..3 {
-                    for pair in (0..inputs).step_by(2) {
-                        for o in first..first + group {
-                            for i in pair..pair + 2 {
-                                let taps = &weights.weight[((o * inputs + i) * 3 + row) * 3..][..3];
-                                let value = transform_taps([taps[0], taps[1], taps[2]], position);
-                                packed.extend(&Bf16::weight(value)[..2]);
-                            }
-                        }
-                    }
-                }
-            }
-        }
+    pub(crate) fn new(weights: &ConvolutionWeights, set: InstructionSet) -> Self {
+        let kernel = weights.kernel_size;
+        let groups = kernel / TAPS;
+        let position = |position| {
+            let runs = weights.weight.as_chunks::<TAPS>().0;
+            let transformed = ConvolutionWeights {
+                weight: runs
+                    .iter()
+                    .map(|taps| transform_taps(*taps, position, PIECE))
+                    .collect(),
+                ..*weights
+            };
+            DirectConvolution::with_columns(&transformed, groups, 1, set)
+        };
         Self {
-            packed: AlignedBuffer::from_bytes(&packed),
-            inputs,
-            outputs,
-            group,
+            positions: (0..Self::POSITIONS).map(position).collect(),
+            inputs: weights.in_channels,
+            outputs: weights.out_channels,
+            groups,
         }
     }
 
-    /// The products of all positions: `sums`, `[position][piece][output]`.
-    #[inline(always)]
-    unsafe fn multiply<S: Simd, const STEP: usize>(
-        &self,
-        input: *const u8,
-        row_bytes: usize,
-        pieces: usize,
-        sums: *mut f32,
-    ) {
-        let size = 3 * self.inputs / 2 * self.group;
-        let groups = self.outputs / self.group;
-        for position in 0..POSITIONS {
-            for group in 0..groups {
-                // SAFETY: the patch holds all positions, the weights all groups, work memory the sums.
-                unsafe {
-                    let input = input.add(position * pieces * STEP);
-                    let weights = self.packed.as_ptr::<f32>();
-                    let weights = weights.add((position * groups + group) * size);
-                    let to = sums.add(position * pieces * self.outputs + group * self.group);
-                    if self.group == 2 * S::LANES {
-                        self.pieces::<S, STEP, 2>(input, row_bytes, pieces, weights, to);
-                    } else {
-                        self.pieces::<S, STEP, 1>(input, row_bytes, pieces, weights, to);
-                    }
-                }
-            }
-        }
+    /// Pieces of a patch row for so many outputs.
+    fn pieces(&self, pixels: usize) -> usize {
+        pixels.div_ceil(PIECE) + self.groups - 1
     }
 
-    #[inline(always)]
-    unsafe fn pieces<S: Simd, const STEP: usize, const VECTORS: usize>(
-        &self,
-        input: *const u8,
-        row_bytes: usize,
-        pieces: usize,
-        weights: *const f32,
-        to: *mut f32,
-    ) {
-        let mut done = 0;
-        macro_rules! tiles {
-            ($($pieces:literal),*) => {$(
-                while pieces - done >= $pieces {
-                    // SAFETY: `done + $pieces` pieces lie inside the row.
-                    unsafe {
-                        let (input, to) = (input.add(done * STEP), to.add(done * self.outputs));
-                        self.tile::<S, STEP, VECTORS, $pieces>(input, row_bytes, weights, to);
-                    }
-                    done += $pieces;
-                }
-            )*};
-        }
-        tiles!(12, 8, 6, 4, 2, 1);
-    }
-
-    #[inline(always)]
-    unsafe fn tile<S: Simd, const STEP: usize, const VECTORS: usize, const PIECES: usize>(
-        &self,
-        input: *const u8,
-        row_bytes: usize,
-        weights: *const f32,
-        to: *mut f32,
-    ) {
-        // SAFETY: the kernel's rows lie inside the patch, and the weights hold all steps.
-        unsafe {
-            let mut sums = [[S::splat(0.0); VECTORS]; PIECES];
-            let mut weights = weights;
-            for kernel_row in 0..3 {
-                let mut values = input.add(kernel_row * row_bytes);
-                let end = values.add(STEP);
-                while values < end {
-                    let mut vectors = [S::splat(0.0); VECTORS];
-                    for (v, vector) in vectors.iter_mut().enumerate() {
-                        *vector = S::load(weights.add(v * S::LANES));
-                    }
-                    for (p, sums) in sums.iter_mut().enumerate() {
-                        let value = S::splat(values.add(p * STEP).cast::<f32>().read());
-                        for (sum, vector) in sums.iter_mut().zip(vectors) {
-                            *sum = S::dot_bf16(value, vector, *sum);
-                        }
-                    }
-                    values = values.add(4);
-                    weights = weights.add(VECTORS * S::LANES);
-                }
-            }
-            for (p, sums) in sums.iter().enumerate() {
-                for (v, sum) in sums.iter().enumerate() {
-                    S::store(to.add(p * self.outputs + v * S::LANES), *sum);
-                }
-            }
-        }
+    /// Values of a position of a patch row: whole vectors.
+    fn plane(&self, pixels: usize) -> usize {
+        (self.pieces(pixels) * self.inputs).next_multiple_of(PLANE_STEP)
     }
 }
 
-/// One position of a kernel row's transform.
-fn transform_taps(taps: [f32; 3], position: usize) -> f32 {
-    let at = |point: f64, other: f32| {
-        let unit = 2.0 * point * point * (point * point - f64::from(other));
-        let [a, b, c] = taps.map(f64::from);
-        ((a + point * b + point * point * c) / unit) as f32
+/// One position of the transform of three taps.
+fn transform_taps(taps: [f32; TAPS], position: usize, outputs: usize) -> f32 {
+    let points = [0.0, NEAR, -NEAR, FAR, -FAR].map(f64::from);
+    let points = &points[..outputs + 1];
+    let Some(point) = points.get(position) else {
+        return taps[2];
     };
-    match position {
-        0 => taps[0] / (NEAR_2 * FAR_2),
-        1 => at(f64::from(NEAR), FAR_2),
-        2 => at(-f64::from(NEAR), FAR_2),
-        3 => at(f64::from(FAR), NEAR_2),
-        4 => at(-f64::from(FAR), NEAR_2),
-        _ => taps[2],
-    }
+    let others = points.iter().enumerate().filter(|(i, _)| *i != position);
+    let unit: f64 = others.map(|(_, other)| point - other).product();
+    let [a, b, c] = taps.map(f64::from);
+    ((a + point * b + point * point * c) / unit) as f32
 }
 
-/// The transform of six neighbouring inputs.
+/// The transform of neighbouring inputs to positions, of both the first `outputs + 2` count.
 ///
 /// # Safety
 /// As for [`Simd`].
 #[inline(always)]
-unsafe fn transform_input<S: Simd>(d: [S::F; 6]) -> [S::F; POSITIONS] {
+unsafe fn transform_input<S: Simd, const PIECE: usize>(d: [S::F; MOST]) -> [S::F; MOST] {
     // SAFETY: arithmetic only.
     unsafe {
-        // `x - square * y`
-        let less = |x, y, square: f32| S::fma(S::splat(-square), y, x);
-        let (near_even, near_odd) = (less(d[4], d[2], FAR_2), less(d[3], d[1], FAR_2));
-        let (far_even, far_odd) = (less(d[4], d[2], NEAR_2), less(d[3], d[1], NEAR_2));
-        let product = S::splat(NEAR_2 * FAR_2);
-        [
-            S::fma(product, d[0], less(d[4], d[2], NEAR_2 + FAR_2)),
-            S::fma(S::splat(NEAR), near_odd, near_even),
-            S::fma(S::splat(-NEAR), near_odd, near_even),
-            S::fma(S::splat(FAR), far_odd, far_even),
-            S::fma(S::splat(-FAR), far_odd, far_even),
-            S::fma(product, d[1], less(d[5], d[3], NEAR_2 + FAR_2)),
-        ]
+        // `x - factor * y`
+        let less = |x, factor: f32, y| S::fma(S::splat(-factor), y, x);
+        if PIECE == 4 {
+            let (near_even, near_odd) = (less(d[4], FAR_2, d[2]), less(d[3], FAR_2, d[1]));
+            let (far_even, far_odd) = (less(d[4], NEAR_2, d[2]), less(d[3], NEAR_2, d[1]));
+            let product = S::splat(NEAR_2 * FAR_2);
+            [
+                S::fma(product, d[0], less(d[4], NEAR_2 + FAR_2, d[2])),
+                less(near_even, -NEAR, near_odd),
+                less(near_even, NEAR, near_odd),
+                less(far_even, -FAR, far_odd),
+                less(far_even, FAR, far_odd),
+                S::fma(product, d[1], less(d[5], NEAR_2 + FAR_2, d[3])),
+            ]
+        } else {
+            let far = less(d[3], NEAR_2, d[1]);
+            let (near, odd) = (less(d[3], FAR, d[2]), less(d[2], FAR, d[1]));
+            [
+                less(less(far, -NEAR_2 * FAR, d[0]), FAR, d[2]),
+                less(near, -NEAR, odd),
+                less(near, NEAR, odd),
+                far,
+                less(less(d[4], FAR, d[3]), NEAR_2, odd),
+                d[5],
+            ]
+        }
     }
 }
 
-/// Four outputs from six sums.
+/// A piece of outputs from the sums of its positions.
 ///
 /// # Safety
 /// As for [`Simd`].
 #[inline(always)]
-unsafe fn transform_output<S: Simd>(m: [S::F; POSITIONS]) -> [S::F; PIECE] {
+unsafe fn transform_output<S: Simd, const PIECE: usize>(m: [S::F; MOST]) -> [S::F; PIECE] {
     // SAFETY: arithmetic only.
     unsafe {
-        let (near_even, near_odd) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
-        let (far_even, far_odd) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
-        let both =
-            |near: f32, far: f32, (a, b)| S::fma(S::splat(far), b, S::mul(S::splat(near), a));
-        [
-            S::add(S::add(m[0], near_even), far_even),
-            both(NEAR, FAR, (near_odd, far_odd)),
-            both(NEAR_2, FAR_2, (near_even, far_even)),
-            S::add(both(NEAR_2 * NEAR, FAR_2 * FAR, (near_odd, far_odd)), m[5]),
-        ]
+        let (even, odd) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
+        let (far_even, far_odd) = if PIECE == 4 {
+            (S::add(m[3], m[4]), S::sub(m[3], m[4]))
+        } else {
+            (m[3], m[3])
+        };
+        let mut outputs = [m[0]; PIECE];
+        for (power, output) in outputs.iter_mut().enumerate() {
+            let (near, far) = if power % 2 == 0 {
+                (even, far_even)
+            } else {
+                (odd, far_odd)
+            };
+            if power == 0 {
+                *output = S::add(S::add(m[0], near), far);
+                continue;
+            }
+            let power = power as i32;
+            let near = S::mul(S::splat(NEAR.powi(power)), near);
+            *output = S::fma(S::splat(FAR.powi(power)), far, near);
+        }
+        outputs[PIECE - 1] = S::add(outputs[PIECE - 1], m[PIECE + 1]);
+        outputs
     }
 }
 
-impl RowConvolution for WinogradRows {
-    type Format = Bf16;
+impl<D: Format, const PIECE: usize> RowConvolution for WinogradRows<D, PIECE> {
+    type Format = D;
     const OVERRUNS: bool = true;
     const ROWS: usize = 1;
     const TRANSFORMS: bool = true;
@@ -238,27 +189,56 @@ impl RowConvolution for WinogradRows {
     }
 
     fn row_values(&self, pixels: usize) -> usize {
-        pixels.div_ceil(PIECE) * POSITIONS * self.inputs
+        Self::POSITIONS * self.plane(pixels)
     }
 
     #[inline(always)]
     unsafe fn transform<S: Simd>(&self, row: *mut f32, pixels: usize, patch_row: *mut u8) {
-        let (inputs, pieces) = (self.inputs, pixels.div_ceil(PIECE));
-        let to = patch_row.cast::<u16>();
+        let (inputs, pieces, plane) = (self.inputs, self.pieces(pixels), self.plane(pixels));
         // SAFETY: the caller's row and patch row have room for all pieces.
         unsafe {
             // What lies behind the patch does not count, but only if it is finite.
-            row.add((pixels + 2) * inputs)
-                .write_bytes(0, (PIECE - 1) * inputs);
-            for piece in 0..pieces {
-                for part in (0..inputs).step_by(S::LANES) {
-                    let from = row.add(piece * PIECE * inputs + part);
-                    let values = [0, 1, 2, 3, 4, 5].map(|x: usize| S::load(from.add(x * inputs)));
-                    let positions = transform_input::<S>(values);
-                    for (position, value) in positions.into_iter().enumerate() {
-                        let at = (position * pieces + piece) * inputs + part;
-                        S::store_bf16(to.add(at), value);
+            let end = row.add((pixels + TAPS * self.groups - 1) * inputs);
+            end.write_bytes(0, (PIECE + TAPS) * inputs);
+            if inputs % S::LANES == 0 {
+                for piece in 0..pieces {
+                    for part in (0..inputs).step_by(S::LANES) {
+                        let from = row.add(piece * PIECE * inputs + part);
+                        let mut values = [S::splat(0.0); MOST];
+                        for (x, value) in values.iter_mut().take(Self::POSITIONS).enumerate() {
+                            *value = S::load(from.add(x * inputs));
+                        }
+                        let values = transform_input::<S, PIECE>(values);
+                        for (position, value) in
+                            values.into_iter().take(Self::POSITIONS).enumerate()
+                        {
+                            D::put::<S>(patch_row, position * plane + piece * inputs + part, value);
+                        }
                     }
+                }
+                return;
+            }
+            // Columns that lie a piece apart, side by side: vectors hold channels of several pieces.
+            let values = (pieces + 1) * inputs;
+            let apart = values + 2 * PLANE_STEP;
+            let columns = row.add((pieces + 2) * PIECE * inputs + PLANE_STEP);
+            for x in 0..PIECE {
+                let columns = columns.add(x * apart);
+                for piece in 0..=pieces {
+                    let from = row.add((piece * PIECE + x) * inputs);
+                    std::ptr::copy_nonoverlapping(from, columns.add(piece * inputs), inputs);
+                }
+                columns.add(values).write_bytes(0, apart - values);
+            }
+            for first in (0..pieces * inputs).step_by(S::LANES) {
+                let mut values = [S::splat(0.0); MOST];
+                for (x, value) in values.iter_mut().take(Self::POSITIONS).enumerate() {
+                    let at = x % PIECE * apart + x / PIECE * inputs + first;
+                    *value = S::load(columns.add(at));
+                }
+                let values = transform_input::<S, PIECE>(values);
+                for (position, value) in values.into_iter().take(Self::POSITIONS).enumerate() {
+                    D::put::<S>(patch_row, position * plane + first, value);
                 }
             }
         }
@@ -274,23 +254,44 @@ impl RowConvolution for WinogradRows {
         _out_stride: usize,
         work: *mut f32,
     ) {
-        let (outputs, pieces) = (self.outputs, pixels.div_ceil(PIECE));
-        debug_assert!(POSITIONS * pieces * outputs <= WORK);
+        let outputs = self.outputs;
+        let (all, plane) = (pixels.div_ceil(PIECE), self.plane(pixels));
         // SAFETY: as the caller guarantees; the output has slack for a started piece.
         unsafe {
-            let row_bytes = row_values * 2;
-            match self.inputs {
-                16 => self.multiply::<S, 32>(input, row_bytes, pieces, work),
-                32 => self.multiply::<S, 64>(input, row_bytes, pieces, work),
-                _ => self.multiply::<S, 96>(input, row_bytes, pieces, work),
-            }
-            for piece in 0..pieces {
-                for part in (0..outputs).step_by(S::LANES) {
-                    let from = work.add(piece * outputs + part);
-                    let sums = [0, 1, 2, 3, 4, 5]
-                        .map(|position: usize| S::load(from.add(position * pieces * outputs)));
-                    for (x, value) in transform_output::<S>(sums).into_iter().enumerate() {
-                        S::store(out.add((piece * PIECE + x) * outputs + part), value);
+            for first in (0..all).step_by(PIECES) {
+                let count = (all - first).min(PIECES);
+                for (position, convolution) in self.positions.iter().enumerate() {
+                    let input = input.add((position * plane + first * self.inputs) * D::BYTES);
+                    let sums = work.add(position * PIECES * outputs);
+                    let row_bytes = row_values * D::BYTES;
+                    macro_rules! multiply {
+                        ($bytes:literal) => {
+                            convolution.groups::<S, $bytes>(input, row_bytes, count, sums)
+                        };
+                    }
+                    match (PIECE, self.inputs, D::BYTES) {
+                        (3, 3, 2) => multiply!(6),
+                        (3, 3, 4) => multiply!(12),
+                        (4, 16, 2) => multiply!(32),
+                        (4, 32, 2) => multiply!(64),
+                        (4, 48, 2) => multiply!(96),
+                        _ => unreachable!("not a shape that suits"),
+                    }
+                }
+                for piece in 0..count {
+                    for part in (0..outputs).step_by(S::LANES) {
+                        let from = work.add(piece * outputs + part);
+                        let mut sums = [S::splat(0.0); MOST];
+                        for (position, sum) in sums.iter_mut().take(Self::POSITIONS).enumerate() {
+                            *sum = S::load(from.add(position * PIECES * outputs));
+                        }
+                        let values = transform_output::<S, PIECE>(sums);
+                        for (x, value) in values.into_iter().enumerate() {
+                            S::store(
+                                out.add(((first + piece) * PIECE + x) * outputs + part),
+                                value,
+                            );
+                        }
                     }
                 }
             }
