@@ -13,7 +13,7 @@ mod trunk;
 use super::aligned::AlignedBuffer;
 use super::convolution::{Method, OVERRUN, SLACK, WORK};
 use super::format::Format;
-use super::last::{LAST_SLACK, LastConvolution, last_row_words};
+use super::last::{LastConvolution, LastRoom};
 use super::network::{
     Entry, LayerShape, MINIMUM_SIDE, StyleParameters, TransformWeights, Upsample,
 };
@@ -218,9 +218,9 @@ impl TransformEngine {
                 ..
             } = shape.layer(layer);
             if layer == shape.last() && shape.last_kernel.is_some() {
-                let words = last_row_words(columns + kernel);
-                row = row.max(7 * (columns + LAST_SLACK));
-                patch = patch.max(in_channels * (tiling.tile_rows + kernel) * words);
+                let room = LastRoom::new(columns, kernel);
+                row = row.max(room.out_values());
+                patch = patch.max(room.patch_words(in_channels, tiling.tile_rows + kernel));
             }
             let outputs = stored_channels(out_channels) * if upsample.is_some() { 4 } else { 1 };
             // Four rows, or two with what the matrix unit writes behind them.

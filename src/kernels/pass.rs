@@ -4,7 +4,7 @@ use super::aligned::AlignedBuffer;
 use super::convolution::{Convolution, RowConvolution};
 use super::format::{F32, Format};
 use super::instruction_set::Kernel;
-use super::last::{LAST_SLACK, LastConvolution, last_row_words};
+use super::last::LastConvolution;
 use super::patch::{Storage, TensorSource, Tile, Tiling};
 use super::picture::{BlockSource, PictureSource};
 use super::simd::{Simd, prefetch, sigmoid};
@@ -369,31 +369,20 @@ impl<D: Format> LastTile<'_, D> {
             let scratch = &mut *pass.scratch.add(self.worker);
             let patch = scratch.patch.as_mut_ptr::<f32>();
             let row = scratch.row.as_mut_ptr::<f32>();
-            let work = scratch.work.as_mut_ptr::<u8>();
+            let work = scratch.work.as_mut_ptr::<f32>();
             pass.convolution.fill::<S>(&pass.source, &tile, patch, work);
             let (_, width, _) = pass.source.shape;
-            let row_words = last_row_words(tile.patch_columns);
             let pixels = tile.columns.len();
-            let row_stride = pixels + LAST_SLACK;
+            let row_words = pass.convolution.room(pixels).row_words;
             let mut sums = LaneSums::new();
-            let (red, green, blue) = (row, row.add(row_stride), row.add(2 * row_stride));
-            let joined = row.add(3 * row_stride);
             for y in tile.rows.clone() {
                 let input = patch.add((y - tile.rows.start) * row_words);
-                pass.convolution.row::<S>(
-                    input,
-                    (tile.patch_rows, row_words),
-                    pixels,
-                    row,
-                    row_stride,
-                );
-                for x in 0..pixels {
-                    let pixel = [*red.add(x), *green.add(x), *blue.add(x), 0.0];
-                    joined.add(4 * x).cast::<[f32; 4]>().write_unaligned(pixel);
-                }
+                let painted = pass
+                    .convolution
+                    .row::<S>(input, tile.patch_rows, pixels, row);
                 let out = pass.target.cast::<T>();
                 let out = out.add((y * width + tile.columns.start) * 4);
-                sums.add_row::<S, T>(joined, pixels * 4, out);
+                sums.add_row::<S, T>(painted, pixels * 4, out);
             }
             sums.fold(std::slice::from_raw_parts_mut(
                 pass.partials.add(self.tile * 4),

@@ -35,7 +35,11 @@ impl Plan {
                 _ if layer == expanding + 1 => {
                     (plane(2), 3, 1, if wide { 4_096 } else { 8_192 }, 12)
                 }
-                _ => (plane(1), shape.layer(layer).kernel_size, 1, 8_192, 64),
+                // Whole vectors of pieces of three.
+                _ => {
+                    let pixels = if wide { 4_096 } else { 8_192 };
+                    (plane(1), shape.layer(layer).kernel_size, 1, pixels, 48)
+                }
             };
             let quantum = at_once(layer).unwrap_or(quantum);
             Tiling::new(plane, kernel, stride, pixels, quantum)

@@ -20,9 +20,9 @@ use super::network::ConvolutionWeights;
 use super::simd::Simd;
 
 /// Taps of a group.
-const TAPS: usize = 3;
+pub(super) const TAPS: usize = 3;
 /// Most positions of a transformed piece.
-const MOST: usize = 6;
+pub(super) const MOST: usize = 6;
 /// Most lanes of a vector.
 const PLANE_STEP: usize = 16;
 /// Pieces that are multiplied together: their sums (23 KB) stay in the first-level cache.
@@ -95,7 +95,7 @@ impl<D: Format, const PIECE: usize> WinogradRows<D, PIECE> {
 }
 
 /// One position of the transform of three taps.
-fn transform_taps(taps: [f32; TAPS], position: usize, outputs: usize) -> f32 {
+pub(super) fn transform_taps(taps: [f32; TAPS], position: usize, outputs: usize) -> f32 {
     let points = [0.0, NEAR, -NEAR, FAR, -FAR].map(f64::from);
     let points = &points[..outputs + 1];
     let Some(point) = points.get(position) else {
@@ -112,7 +112,7 @@ fn transform_taps(taps: [f32; TAPS], position: usize, outputs: usize) -> f32 {
 /// # Safety
 /// As for [`Simd`].
 #[inline(always)]
-unsafe fn transform_input<S: Simd, const PIECE: usize>(d: [S::F; MOST]) -> [S::F; MOST] {
+pub(super) unsafe fn transform_input<S: Simd, const PIECE: usize>(d: [S::F; MOST]) -> [S::F; MOST] {
     // SAFETY: arithmetic only.
     unsafe {
         // `x - factor * y`
@@ -149,7 +149,9 @@ unsafe fn transform_input<S: Simd, const PIECE: usize>(d: [S::F; MOST]) -> [S::F
 /// # Safety
 /// As for [`Simd`].
 #[inline(always)]
-unsafe fn transform_output<S: Simd, const PIECE: usize>(m: [S::F; MOST]) -> [S::F; PIECE] {
+pub(super) unsafe fn transform_output<S: Simd, const PIECE: usize>(
+    m: [S::F; MOST],
+) -> [S::F; PIECE] {
     // SAFETY: arithmetic only.
     unsafe {
         let (even, odd) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
@@ -197,7 +199,7 @@ impl<D: Format, const PIECE: usize> RowConvolution for WinogradRows<D, PIECE> {
         let (inputs, pieces, plane) = (self.inputs, self.pieces(pixels), self.plane(pixels));
         // SAFETY: the caller's row and patch row have room for all pieces.
         unsafe {
-            // What lies behind the patch does not count, but only if it is finite.
+            // A started piece reads behind the patch, which must not change a bit of what counts.
             let end = row.add((pixels + TAPS * self.groups - 1) * inputs);
             end.write_bytes(0, (PIECE + TAPS) * inputs);
             if inputs % S::LANES == 0 {

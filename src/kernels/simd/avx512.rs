@@ -85,6 +85,26 @@ impl<const DOT: bool> Simd for Avx512<DOT> {
         }
     }
     #[inline(always)]
+    unsafe fn pair_bf16(low: __m512, high: __m512) -> __m512 {
+        unsafe {
+            if DOT {
+                let both = _mm512_cvtne2ps_pbh(high, low);
+                let both = std::mem::transmute::<__m512bh, __m512i>(both);
+                // Of the 32 numbers, the first and the seventeenth, the second and the eighteenth, …
+                let order = _mm512_add_epi32(
+                    _mm512_set1_epi32(16 << 16),
+                    _mm512_mullo_epi32(
+                        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                        _mm512_set1_epi32(0x1_0001),
+                    ),
+                );
+                _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, both))
+            } else {
+                unreachable!("this instruction set has no bf16 products")
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn dot_bf16(a: __m512, b: __m512, sums: __m512) -> __m512 {
         unsafe {
             let a = std::mem::transmute::<__m512, __m512bh>(a);

@@ -102,6 +102,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
             }
         }
     }
+    /// Pairs of bf16 numbers, rounded to nearest: in each lane that of `low` in the lower half, that of `high` in the upper one.
+    /// Only where the set has `dot_bf16`.
+    unsafe fn pair_bf16(_low: Self::F, _high: Self::F) -> Self::F {
+        unreachable!("this instruction set has no bf16 products")
+    }
     /// Adds the two products of bf16 numbers of each lane. Only where the set has it.
     unsafe fn dot_bf16(_a: Self::F, _b: Self::F, _sums: Self::F) -> Self::F {
         unreachable!("this instruction set has no bf16 products")
