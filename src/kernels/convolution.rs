@@ -7,6 +7,7 @@ use super::instruction_set::InstructionSet;
 use super::network::ConvolutionWeights;
 use super::simd::Simd;
 use super::winograd::WinogradConvolution;
+use super::winograd_nine::WinogradNine;
 use super::winograd_rows::WinogradRows;
 
 /// A convolution over patch rows.
@@ -34,13 +35,26 @@ pub(crate) trait RowConvolution: Sync {
         unreachable!("its patches are not transformed")
     }
 
-    /// Makes a patch row of plain `f32` values, `[columns][in_channels]`, for so many outputs.
+    /// How many plain rows [`RowConvolution::transform`] is to be called with for so many rows of outputs, and how many rows the
+    /// patch then has.
+    fn patch_rows(&self, rows: usize) -> (usize, usize) {
+        (rows + 2, rows + 2)
+    }
+
+    /// Takes row `row` of plain `f32` values, `[columns][in_channels]`, for so many outputs, and makes what rows of the patch
+    /// it can. Rows come in order; the memory behind the plain one is kept in between.
     ///
     /// # Safety
-    /// `row` holds the columns and [`SLACK`] values behind them, `patch_row` has room for [`RowConvolution::row_values`]; `S` is
-    /// what the weights were packed for.
+    /// `plain` has room for [`WORK`] values, `patch` for its rows of [`RowConvolution::row_values`] values; `S` is what the
+    /// weights were packed for.
     #[inline(always)]
-    unsafe fn transform<S: Simd>(&self, _row: *mut f32, _pixels: usize, _patch_row: *mut u8) {
+    unsafe fn transform<S: Simd>(
+        &self,
+        _plain: *mut f32,
+        _row: usize,
+        _pixels: usize,
+        _patch: *mut u8,
+    ) {
         unreachable!("its patches are not transformed")
     }
 
@@ -89,11 +103,11 @@ pub(crate) enum Convolution {
     Winograd(WinogradConvolution),
     Bf16(DirectConvolution<Bf16>),
     /// 3×3 in bf16.
-    Rows(WinogradRows<Bf16, 4>),
+    Rows(WinogradRows),
     /// 9×9.
-    NineRows(WinogradRows<F32, 3>),
+    Nine(WinogradNine<F32>),
     /// 9×9 in bf16.
-    HalfNineRows(WinogradRows<Bf16, 3>),
+    HalfNine(WinogradNine<Bf16>),
     Int8(DirectConvolution<Int8>),
     Tiles(TileConvolution),
 }
@@ -111,15 +125,15 @@ impl Convolution {
             Method::F32 if WinogradConvolution::suits(weights, stride) => {
                 Self::Winograd(WinogradConvolution::new(weights))
             }
-            Method::F32 if WinogradRows::<F32, 3>::suits(weights, stride) => {
-                Self::NineRows(WinogradRows::new(weights, set))
+            Method::F32 if WinogradNine::<F32>::suits(weights, stride) => {
+                Self::Nine(WinogradNine::new(weights, set))
             }
             Method::F32 => Self::F32(DirectConvolution::new(weights, stride, set)),
-            Method::Bf16 if WinogradRows::<Bf16, 4>::suits(weights, stride) => {
+            Method::Bf16 if WinogradRows::suits(weights, stride) => {
                 Self::Rows(WinogradRows::new(weights, set))
             }
-            Method::Bf16 if WinogradRows::<Bf16, 3>::suits(weights, stride) => {
-                Self::HalfNineRows(WinogradRows::new(weights, set))
+            Method::Bf16 if WinogradNine::<Bf16>::suits(weights, stride) => {
+                Self::HalfNine(WinogradNine::new(weights, set))
             }
             Method::Bf16 => Self::Bf16(DirectConvolution::new(weights, stride, set)),
             Method::Int8 => Self::Int8(DirectConvolution::new(weights, stride, set)),

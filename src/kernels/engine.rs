@@ -12,7 +12,7 @@ mod trunk;
 
 use super::aligned::AlignedBuffer;
 use super::convolution::{Method, OVERRUN, SLACK, WORK};
-use super::format::Format;
+use super::format::{F32, Format};
 use super::last::{LastConvolution, LastRoom};
 use super::network::{
     Entry, LayerShape, MINIMUM_SIDE, StyleParameters, TransformWeights, Upsample,
@@ -26,6 +26,7 @@ use super::patch::{Edge, Storage, TensorSource, Tiling};
 use super::plan::Plan;
 use super::pool::WorkerPool;
 use super::statistics::{Affine, Moments};
+use super::winograd_nine::WinogradNine;
 use super::{InstructionSet, KernelError, Precision, TransformConfig};
 
 /// Added to the variance before its root is taken, as the network was trained.
@@ -226,10 +227,11 @@ impl TransformEngine {
             // Four rows, or two with what the matrix unit writes behind them.
             let values = columns.next_multiple_of(4) * outputs.max(32);
             row = row.max((4 * values).max(2 * values + 4 * OVERRUN));
-            // A transformed patch holds five values for three.
-            let values = (tiling.patch_pixels() + 4 * (columns + kernel)) * in_channels;
-            let transformed = kernel == 9 && in_channels == 3;
-            patch = patch.max(if transformed { 2 * values } else { values });
+            patch = patch.max((tiling.patch_pixels() + 4 * (columns + kernel)) * in_channels);
+            if kernel == 9 && in_channels == 3 {
+                // Transformed, and in `f32`.
+                patch = patch.max(WinogradNine::<F32>::patch_values(tiling.tile_rows, columns));
+            }
             partials = partials.max(tiling.count() * 32);
         }
         let (patch, row) = (patch + SLACK, row + SLACK);

@@ -3,7 +3,7 @@
 //! Three output channels would leave most lanes of a vector idle, so here a vector holds neighbours of one channel (of two
 //! in bf16, whose products come in pairs): the patch is planar, each load of inputs meets three broadcast weights, and a
 //! register tile is three channels times as many vectors as the registers hold. The neighbours are not pixels but pieces
-//! of three pixels, transformed as [`winograd_rows`](super::winograd_rows) explains: five products in place of nine (of
+//! of three pixels, transformed as [`toom_cook`](super::toom_cook) explains: five products in place of nine (of
 //! ten in place of fifteen for 5×5, whose second group of taps is one short).
 
 use super::aligned::AlignedBuffer;
@@ -11,7 +11,7 @@ use super::format::{F32, Format};
 use super::network::ConvolutionWeights;
 use super::patch::{TensorSource, Tile};
 use super::simd::Simd;
-use super::winograd_rows::{MOST, TAPS, transform_input, transform_output, transform_taps};
+use super::toom_cook::{MOST, TAPS, transform_input, transform_output, transform_taps};
 use std::marker::PhantomData;
 
 const OUT: usize = 3;

@@ -37,10 +37,12 @@ mod statistics;
     allow(dead_code, reason = "no other processor has the matrix unit")
 )]
 mod tiled;
+mod toom_cook;
 mod training;
 mod vectorised;
 mod wide;
 mod winograd;
+mod winograd_nine;
 mod winograd_rows;
 
 pub use config::{Precision, TransformConfig};

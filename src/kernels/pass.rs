@@ -137,12 +137,12 @@ impl Kernel for ConvolutionTile<'_> {
                         self.run_with::<S, _>(convolution);
                     }
                 }
-                Convolution::HalfNineRows(convolution) => {
+                Convolution::HalfNine(convolution) => {
                     if S::DOTS {
                         self.run_with::<S, _>(convolution);
                     }
                 }
-                Convolution::NineRows(convolution) => {
+                Convolution::Nine(convolution) => {
                     if !S::DOTS {
                         self.run_with::<S, _>(convolution);
                     }
@@ -174,19 +174,23 @@ impl ConvolutionTile<'_> {
             let patch = scratch.patch.as_mut_ptr::<u8>();
             let row = scratch.row.as_mut_ptr::<f32>();
             let work = scratch.work.as_mut_ptr::<f32>();
-            let row_values = self.fill::<S, C>(convolution, &tile, patch, work);
+            let (rows, row_values) = self.fill::<S, C>(convolution, &tile, patch, work);
             // What a convolution reads behind the patch does not count, but only if it is finite.
+            let further = if C::TRANSFORMS { 0 } else { C::ROWS - 1 };
             patch
-                .add(tile.patch_rows * row_values * C::Format::BYTES)
-                .write_bytes(0, 1024 + (C::ROWS - 1) * row_values * C::Format::BYTES);
+                .add(rows * row_values * C::Format::BYTES)
+                .write_bytes(0, 1024 + further * row_values * C::Format::BYTES);
             let (x, pixels) = (tile.columns.start, tile.columns.len());
             let outputs = convolution.out_channels() / convolution.pixels_at_once();
             let units = pixels.div_ceil(convolution.pixels_at_once());
             let mut sums = LaneSums::new();
             let values = pixels * outputs;
-            let row_stride = pixels.next_multiple_of(4) * outputs;
+            let row_stride = pixels.next_multiple_of(12) * outputs;
             for y in tile.rows.clone() {
-                let patch_row = (y - tile.rows.start) * pass.tiling.stride;
+                let patch_row = match y - tile.rows.start {
+                    row if C::TRANSFORMS => row / C::ROWS,
+                    row => row * pass.tiling.stride,
+                };
                 let input = patch.add(patch_row * row_values * C::Format::BYTES);
                 // Rows that are made at once rest behind one another.
                 let turn = (y - tile.rows.start) % C::ROWS;
@@ -249,7 +253,7 @@ impl ConvolutionTile<'_> {
         }
     }
 
-    /// Fills the patch as the convolution wants it; returns the length of its rows in values.
+    /// Fills the patch as the convolution wants it; returns its rows and their length in values.
     #[inline(always)]
     unsafe fn fill<S: Simd, C: RowConvolution>(
         &self,
@@ -257,27 +261,28 @@ impl ConvolutionTile<'_> {
         tile: &Tile,
         patch: *mut u8,
         work: *mut f32,
-    ) -> usize {
+    ) -> (usize, usize) {
         let source = &self.pass.source;
         let row_values = tile.patch_columns * source.channels();
         // SAFETY: as for the caller's tile; a row of the patch, as `f32`, fits the work memory.
         unsafe {
             if !C::TRANSFORMS {
                 source.fill_rows::<S, C::Format>(tile, 0..tile.patch_rows, patch);
-                return row_values;
+                return (tile.patch_rows, row_values);
             }
             let pixels = tile.columns.len();
-            let transformed = convolution.row_values(pixels);
-            for row in 0..tile.patch_rows {
-                // The source counts rows from the first one's place on.
-                let first = work
-                    .cast::<u8>()
-                    .wrapping_sub(row * row_values * F32::BYTES);
-                source.fill_rows::<S, F32>(tile, row..row + 1, first);
-                let to = patch.add(row * transformed * C::Format::BYTES);
-                convolution.transform::<S>(work, pixels, to);
+            let (plain_rows, rows) = convolution.patch_rows(tile.rows.len());
+            for row in 0..plain_rows {
+                if row < tile.patch_rows {
+                    // The source counts rows from the first one's place on.
+                    let first = work.wrapping_sub(row * row_values);
+                    source.fill_rows::<S, F32>(tile, row..row + 1, first.cast());
+                } else {
+                    work.write_bytes(0, row_values);
+                }
+                convolution.transform::<S>(work, row, pixels, patch);
             }
-            transformed
+            (rows, convolution.row_values(pixels))
         }
     }
 }
