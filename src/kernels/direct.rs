@@ -202,18 +202,22 @@ impl<D: Format> DirectConvolution<D> {
                     weights = weights.add(VECTORS * S::LANES);
                 }
             }
+            // Loops so short that the compiler unrolls them: else the sums would be kept in memory all along.
+            let mut rescale = [(S::splat(0.0), S::splat(0.0)); VECTORS];
+            if D::QUANTISED {
+                for (v, rescale) in rescale.iter_mut().enumerate() {
+                    let channel = group * self.group + v * S::LANES;
+                    rescale.0 = S::load(self.rescale.as_ptr().add(channel));
+                    rescale.1 = S::load(self.shift.as_ptr().add(channel));
+                }
+            }
             for (p, sums) in sums.iter().enumerate() {
                 for (v, sum) in sums.iter().enumerate() {
-                    let mut value = *sum;
-                    if D::QUANTISED {
-                        let channel = group * self.group + v * S::LANES;
-                        let rescale = S::load(self.rescale.as_ptr().add(channel));
-                        value = S::fma(
-                            S::from_whole(value),
-                            rescale,
-                            S::load(self.shift.as_ptr().add(channel)),
-                        );
-                    }
+                    let value = if D::QUANTISED {
+                        S::fma(S::from_whole(*sum), rescale[v].0, rescale[v].1)
+                    } else {
+                        *sum
+                    };
                     S::store(out.add(p * self.out_channels + v * S::LANES), value);
                 }
             }
