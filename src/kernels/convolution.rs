@@ -36,7 +36,7 @@ pub(crate) trait RowConvolution: Sync {
     }
 
     /// How many plain rows [`RowConvolution::transform`] is to be called with for so many rows of outputs, and how many rows the
-    /// patch then has.
+    /// patch then has; those of a kernel of three rows unless said otherwise.
     fn patch_rows(&self, rows: usize) -> (usize, usize) {
         (rows + 2, rows + 2)
     }
@@ -63,7 +63,7 @@ pub(crate) trait RowConvolution: Sync {
     /// `input` is the patch row where the kernel's first row lies, `row_values` the length of a patch row.
     ///
     /// # Safety
-    /// The patch holds `kernel` rows (and those for the further rows made at once) of
+    /// The patch is what [`RowConvolution::transform`] makes, or holds `kernel` rows (and those for the further rows made at once) of
     /// `(pixels - 1) * stride + kernel` columns from `input` on and [`SLACK`] values behind its end; `out` has room for
     /// the pixels and [`SLACK`] values; `work` for [`WORK`] values; `S` is what the weights were packed for.
     unsafe fn row<S: Simd>(
@@ -77,7 +77,7 @@ pub(crate) trait RowConvolution: Sync {
     );
 }
 
-/// Values of the work memory that a convolution may use.
+/// Values of the work memory that a convolution, and what fills its patch, may use.
 pub(crate) const WORK: usize = WinogradConvolution::WORK;
 
 /// Values that a convolution may read behind a patch (the first 1024 bytes of them finite) and write behind a row of

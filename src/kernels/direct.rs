@@ -260,9 +260,9 @@ impl<D: Format> RowConvolution for DirectConvolution<D> {
                 };
             }
             if D::BYTES == 4 {
-                steps!(12, 24, 32, 64, 128, 192, 256);
+                steps!(24, 32, 64, 128, 256);
             } else if D::BYTES == 2 {
-                steps!(6, 12, 16, 32, 64, 96, 128);
+                steps!(12, 16, 32, 64, 128);
             } else {
                 steps!(3, 6, 8, 16, 32, 48, 64);
             }

@@ -4,14 +4,14 @@
 //! ReLU and residual sum while filling its patch. So every tensor is written once and read once per reader, and
 //! nothing but convolution outputs is ever stored. Memory is two regions used in turn; the output of a first layer at
 //! full size, by far the largest, is kept in 16-bit whole numbers: its inputs are bounded, so its outputs are, and
-//! weights scaled by that bound use all 16 bits (half precision would leave three times the error). Where the matrix
-//! unit multiplies, arithmetic is so cheap that moving tensors is most of a frame's time: there the others are kept in
+//! weights scaled by that bound use all 16 bits (half precision would leave three times the error). Where bf16
+//! is multiplied, arithmetic is so cheap that moving tensors is much of a frame's time: there the others are kept in
 //! half precision, whose 11 bits are cut to 8 for the product anyway.
 
 mod trunk;
 
 use super::aligned::AlignedBuffer;
-use super::convolution::{Method, OVERRUN, SLACK, WORK};
+use super::convolution::{Convolution, Method, OVERRUN, SLACK, WORK};
 use super::format::{F32, Format};
 use super::last::{LastConvolution, LastRoom};
 use super::network::{
@@ -218,18 +218,20 @@ impl TransformEngine {
                 upsample,
                 ..
             } = shape.layer(layer);
-            if layer == shape.last() && shape.last_kernel.is_some() {
+            if layer == shape.last() && self.network.last.as_ref().is_some_and(LastLayer::in_lanes)
+            {
                 let room = LastRoom::new(columns, kernel);
                 row = row.max(room.out_values());
                 patch = patch.max(room.patch_words(in_channels, tiling.tile_rows + kernel));
             }
             let outputs = stored_channels(out_channels) * if upsample.is_some() { 4 } else { 1 };
             // Four rows, or two with what the matrix unit writes behind them.
-            let values = columns.next_multiple_of(4) * outputs.max(32);
+            let values = columns.next_multiple_of(12) * outputs.max(32);
             row = row.max((4 * values).max(2 * values + 4 * OVERRUN));
             patch = patch.max((tiling.patch_pixels() + 4 * (columns + kernel)) * in_channels);
-            if kernel == 9 && in_channels == 3 {
-                // Transformed, and in `f32`.
+            let convolution = self.network.layers.get(layer);
+            if let Some(Convolution::Nine(_) | Convolution::HalfNine(_)) = convolution {
+                // In `f32`, the larger of both.
                 patch = patch.max(WinogradNine::<F32>::patch_values(tiling.tile_rows, columns));
             }
             partials = partials.max(tiling.count() * 32);
@@ -354,14 +356,15 @@ impl TransformEngine {
     ) -> Affine {
         let last = self.network.shape.last();
         let tiling = &plan.tilings[last];
+        let room = (self.partials.as_mut_ptr(), self.scratch.as_mut_ptr());
         match &self.network.last {
             None => unreachable!("asked for of networks that have one"),
             Some(LastLayer::Lanes(convolution)) => {
-                let pass = self.last_pass(convolution, source, target, tiling);
+                let pass = Self::last_pass(room, convolution, source, target, tiling);
                 run_last(&mut self.pool, self.set, &pass);
             }
             Some(LastLayer::HalfLanes(convolution)) => {
-                let pass = self.last_pass(convolution, source, target, tiling);
+                let pass = Self::last_pass(room, convolution, source, target, tiling);
                 run_last(&mut self.pool, self.set, &pass);
             }
             Some(LastLayer::Tiles(convolution)) => {
@@ -379,8 +382,8 @@ impl TransformEngine {
                     target,
                     tiling,
                     channels: 4,
-                    partials: self.partials.as_mut_ptr(),
-                    scratch: self.scratch.as_mut_ptr(),
+                    partials: room.0,
+                    scratch: room.1,
                 };
                 run_tiles(&mut self.pool, self.set, &pass);
             }
@@ -389,7 +392,7 @@ impl TransformEngine {
     }
 
     fn last_pass<'a, D>(
-        &self,
+        (partials, scratch): (*mut Moments, *mut Scratch),
         convolution: &'a LastConvolution<D>,
         source: TensorSource,
         target: *mut u8,
@@ -400,8 +403,8 @@ impl TransformEngine {
             source,
             target,
             tiling,
-            partials: self.partials.as_ptr().cast_mut(),
-            scratch: self.scratch.as_ptr().cast_mut(),
+            partials,
+            scratch,
         }
     }
 

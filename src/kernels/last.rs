@@ -106,7 +106,7 @@ impl<D: Format> LastConvolution<D> {
     /// Normalises, rectifies, pads and transforms the source into `patch`, `[position][word][patch row][row_words]`.
     ///
     /// # Safety
-    /// `patch` has room, `work` for two rows of it, and the source is of the weights' channels.
+    /// `patch` has room, `work` for [`WORK`](super::convolution::WORK) values, and the source is of the weights' channels.
     #[inline(always)]
     pub(crate) unsafe fn fill<S: Simd>(
         &self,
@@ -125,9 +125,7 @@ impl<D: Format> LastConvolution<D> {
             let behind = (PIECE * (pieces + 1)).saturating_sub(columns);
             let parted = work.add((columns + behind) * channels + 16);
             for row in 0..tile.patch_rows {
-                // The source counts rows from the first one's place on.
-                let first = work.wrapping_sub(row * columns * channels);
-                source.fill_rows::<S, F32>(tile, row..row + 1, first.cast());
+                source.fill_rows::<S, F32>(&tile.patch_row(row), 0..1, work.cast());
                 work.add(columns * channels)
                     .write_bytes(0, behind * channels);
                 match channels {

@@ -14,12 +14,19 @@ use super::{InstructionSet, KernelError, Precision};
 
 /// The last layer, which has three output channels only.
 pub(crate) enum LastLayer {
-    /// Pixels in vector lanes, `f32`.
+    /// Pieces of three pixels in vector lanes, `f32`.
     Lanes(LastConvolution<F32>),
     /// The same in bf16.
     HalfLanes(LastConvolution<Bf16>),
     /// Several pixels at once in the matrix unit.
     Tiles(Convolution),
+}
+
+impl LastLayer {
+    /// Whether vectors make it.
+    pub(crate) fn in_lanes(&self) -> bool {
+        !matches!(self, Self::Tiles(_))
+    }
 }
 
 /// All weights, packed.

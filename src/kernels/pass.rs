@@ -274,9 +274,7 @@ impl ConvolutionTile<'_> {
             let (plain_rows, rows) = convolution.patch_rows(tile.rows.len());
             for row in 0..plain_rows {
                 if row < tile.patch_rows {
-                    // The source counts rows from the first one's place on.
-                    let first = work.wrapping_sub(row * row_values);
-                    source.fill_rows::<S, F32>(tile, row..row + 1, first.cast());
+                    source.fill_rows::<S, F32>(&tile.patch_row(row), 0..1, work.cast());
                 } else {
                     work.write_bytes(0, row_values);
                 }

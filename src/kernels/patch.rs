@@ -55,6 +55,16 @@ pub(crate) struct Tile {
 }
 
 impl Tile {
+    /// The same tile as far as one row of its patch goes.
+    #[inline(always)]
+    pub(crate) fn patch_row(&self, row: usize) -> Self {
+        Self {
+            top: self.top + row as isize,
+            patch_rows: 1,
+            ..self.clone()
+        }
+    }
+
     /// Columns of the patch that lie inside an input of this width.
     #[inline(always)]
     fn inside(&self, width: usize) -> Range<usize> {
@@ -90,7 +100,7 @@ impl Tiling {
         pixels: usize,
         quantum: usize,
     ) -> Self {
-        // Whole pieces of four rows suit every convolution; a large kernel's patch has many more rows than its tile.
+        // Whole pieces of four rows suit almost every convolution (the one in pieces of three makes up to two rows too many); a large kernel's patch has many more rows than its tile.
         let most = if kernel > 5 { 32 } else { 16 };
         let rows = height.div_ceil(12).clamp(4, most).next_multiple_of(4);
         let patch_rows = (rows - 1) * stride + kernel;

@@ -37,7 +37,8 @@ impl Plan {
                 }
                 // Whole vectors of pieces of three.
                 _ => {
-                    let pixels = if wide { 4_096 } else { 8_192 };
+                    let parted = wide && at_once(layer).is_none();
+                    let pixels = if parted { 4_096 } else { 8_192 };
                     (plane(1), shape.layer(layer).kernel_size, 1, pixels, 48)
                 }
             };
