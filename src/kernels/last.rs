@@ -180,23 +180,10 @@ impl<D: Format> LastConvolution<D> {
             for position in 0..POSITIONS {
                 let patch = patch.add(position * self.words * patch_rows * row_words);
                 let out = out.add(position * OUT * out_stride);
+                let rows = (patch_rows, row_words);
                 match self.kernel {
-                    5 => self.pieces::<S, 5, 2>(
-                        position,
-                        patch,
-                        (patch_rows, row_words),
-                        pieces,
-                        out,
-                        out_stride,
-                    ),
-                    9 => self.pieces::<S, 9, 3>(
-                        position,
-                        patch,
-                        (patch_rows, row_words),
-                        pieces,
-                        out,
-                        out_stride,
-                    ),
+                    5 => self.pieces::<S, 5, 2>(position, patch, rows, pieces, out, out_stride),
+                    9 => self.pieces::<S, 9, 3>(position, patch, rows, pieces, out, out_stride),
                     _ => unreachable!("no network has such a kernel there"),
                 }
             }

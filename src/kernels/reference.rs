@@ -288,7 +288,7 @@ fn mean_difference(
         / expected.len() as f32
 }
 
-const STUDENTS: [NetworkShape; 3] = [
+const STUDENTS: [NetworkShape; 4] = [
     NetworkShape {
         entry: Entry::Unshuffle {
             channels: 32,
@@ -316,14 +316,25 @@ const STUDENTS: [NetworkShape; 3] = [
         expand: [16, 3],
         last_kernel: None,
     },
+    // What the students that are shipped look like, but for the number of blocks.
+    NetworkShape {
+        entry: Entry::Unshuffle {
+            channels: 32,
+            layers: 2,
+        },
+        blocks: 1,
+        expand: [8, 4],
+        last_kernel: Some(9),
+    },
 ];
 
-const SHAPES: [NetworkShape; 5] = [
+const SHAPES: [NetworkShape; 6] = [
     NetworkShape::STYLE_PACK,
     NetworkShape::ANY_PICTURE,
     STUDENTS[0],
     STUDENTS[1],
     STUDENTS[2],
+    STUDENTS[3],
 ];
 
 fn available() -> impl Iterator<Item = InstructionSet> {

@@ -36,7 +36,7 @@ pub(super) fn transform_taps(taps: [f32; TAPS], position: usize, outputs: usize)
     ((a + point * b + point * point * c) / unit) as f32
 }
 
-/// The transform of neighbouring inputs to positions, of both the first `outputs + 2` count.
+/// The transform of neighbouring inputs to positions; of both the first `PIECE + 2` count.
 ///
 /// # Safety
 /// As for [`Simd`].
@@ -132,12 +132,10 @@ mod tests {
     #[test]
     fn pieces_are_convolutions() {
         let (inputs, taps) = ([3.0, -1.0, 4.0, 1.0, -5.0, 9.0], [2.0, -6.0, 5.0]);
-        for (piece, plain) in [
-            both::<4>(inputs, taps).map(|piece| piece.to_vec()),
-            both::<3>(inputs, taps).map(|piece| piece.to_vec()),
-        ]
-        .map(|[piece, plain]| (piece, plain))
-        {
+        for [piece, plain] in [
+            both::<4>(inputs, taps).map(|outputs| outputs.to_vec()),
+            both::<3>(inputs, taps).map(|outputs| outputs.to_vec()),
+        ] {
             for (a, b) in piece.iter().zip(&plain) {
                 assert!((a - b).abs() < 1e-4, "{piece:?} for {plain:?}");
             }
