@@ -17,6 +17,7 @@ use ffmpeg_next::{
     frame, packet,
 };
 
+use super::planes;
 use crate::frame::Picture;
 
 /// `path` as FFmpeg wants it. The `file:` in front keeps names with a colon from being taken for protocols; addresses
@@ -235,6 +236,8 @@ pub(crate) struct PixelFormat {
     pub(crate) full_range: bool,
     /// Frames live on a device.
     pub(crate) hardware: bool,
+    /// Pixels across and down that share one sample of colour, as powers of two.
+    pub(crate) colour_shift: [u32; 2],
 }
 
 /// Describes the pixel format of a frame; `None` when the frame has none.
@@ -259,6 +262,10 @@ pub(crate) fn pixel_format(decoded: &frame::Video) -> Option<PixelFormat> {
             grey: (*descriptor).nb_components <= 2,
             full_range: text((*descriptor).name).starts_with("yuvj"),
             hardware: has(ffi::AV_PIX_FMT_FLAG_HWACCEL),
+            colour_shift: [
+                u32::from((*descriptor).log2_chroma_w),
+                u32::from((*descriptor).log2_chroma_h),
+            ],
         })
     }
 }
@@ -381,11 +388,15 @@ pub(crate) fn check(code: i32) -> Result<(), Error> {
     }
 }
 
-/// Copies an RGB24 frame, whose rows may be padded or stand upside down in memory, into one packed buffer.
+/// Copies a frame of packed RGB or of planes (`GBRP`), whose rows may be padded or stand upside down in memory, into one
+/// packed buffer.
 ///
 /// # Errors
-/// FFmpeg's, when the frame is not RGB24 or has no size.
+/// FFmpeg's, when the frame is of another format or has no size.
 pub(crate) fn packed_rgb(frame: &frame::Video) -> Result<Vec<u8>, Error> {
+    if frame.format() == format::Pixel::GBRP {
+        return planes::packed(frame);
+    }
     let (width, height) = (frame.width() as usize, frame.height() as usize);
     let mut rgb = vec![0; width * height * 3];
     // SAFETY: planes and line sizes belong to the same live frame, and the call writes no more than the length it is

@@ -3,13 +3,14 @@
 //! FFmpeg does the work (demuxing, decoding, filtering, encoding, muxing); this crate decides what is asked of it. The
 //! two directions meet in a [`SourceDescription`]: everything that a copy of the file should keep although it is not
 //! painted (sound, subtitles, languages, chapters). The few calls that `ffmpeg-next` does not wrap stand in `edge`, with
-//! all of their `unsafe`.
+//! all of their `unsafe` but that of reaching rows of pixels (`planes`).
 
 mod describe;
 pub(crate) mod device;
 pub(crate) mod edge;
 pub(crate) mod graph;
 pub(crate) mod mux;
+pub(crate) mod planes;
 #[cfg_attr(
     not(feature = "camera"),
     allow(

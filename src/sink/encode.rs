@@ -12,7 +12,7 @@ use ffmpeg_next::{
 use super::{Codec, SinkError, VideoSinkSettings};
 use crate::{
     frame::Picture,
-    media::{edge, graph::Graph, prepare},
+    media::{edge, graph::Graph, planes, prepare},
     source::{Ratio, StreamInfo},
 };
 
@@ -271,17 +271,18 @@ impl VideoEncoder {
         }
         let encoder = video.open_as_with(found, options).map_err(failed)?;
         let crop = format!("crop={width}:{height}:0:0:exact=1");
-        let filters = if lossless {
-            format!("{crop},format=bgr0")
+        let convert = if lossless {
+            "format=bgr0"
+        } else if ff::filter::find("zscale").is_some() {
+            "zscale=f=bicubic:min=gbr:rin=full:m=709:r=limited,format=yuv420p"
         } else {
-            format!(
-                "{crop},scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp,format=yuv420p"
-            )
+            "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp,format=yuv420p"
         };
+        let filters = format!("{crop},{convert}");
         let graph = Graph::new(
             info.width as u32,
             info.height as u32,
-            ffi::AVPixelFormat::AV_PIX_FMT_RGB24 as i32,
+            ffi::AVPixelFormat::AV_PIX_FMT_GBRP as i32,
             &filters,
             settings.threads.min(CONVERTING),
         )
@@ -334,7 +335,7 @@ impl VideoEncoder {
     /// # Errors
     /// FFmpeg's.
     pub(super) fn push(&mut self, picture: &Picture, pts: i64, duration: i64) -> Result<(), Error> {
-        let mut frame = edge::rgb_frame(picture)?;
+        let mut frame = planes::frame_of(picture)?;
         self.last_pts = Some(pts);
         self.inside.push_back((pts, duration));
         self.in_graph.push_back(pts);

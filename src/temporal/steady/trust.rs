@@ -168,7 +168,7 @@ impl Trust {
             .into_par_iter()
             .enumerate()
             .for_each(|(i, (age, map))| {
-                ripen(i * STRIP, motion, (width, height), before, age, map)
+                ripen(i * STRIP, motion, width, height, before, age, map)
             });
         &self.map
     }
@@ -192,35 +192,37 @@ impl Trust {
     }
 }
 
-/// Carries the age of what is seen along the motion, and takes from the trust of what is young; for rows from `first`.
-fn ripen(
-    first: usize,
-    motion: &Motion,
-    (width, height): (usize, usize),
-    before: &[f32],
-    age: &mut [f32],
-    map: &mut [f32],
-) {
-    let full = motion.backward.width;
-    let rows = age.chunks_exact_mut(width).zip(map.chunks_exact_mut(width));
-    for (i, (age, map)) in rows.enumerate() {
-        let y = first + i;
-        let row = 2 * y * full..(2 * y + 1) * full;
-        let (u, v) = (&motion.backward.u[row.clone()], &motion.backward.v[row]);
-        for (x, (age, trust)) in age.iter_mut().zip(map).enumerate() {
-            let from = |place: usize, moved: f32, size: usize| {
-                (place as f32 + 0.5 * moved + 0.5).clamp(0.0, (size - 1) as f32) as usize
-            };
-            let at = from(y, v[2 * x], height) * width + from(x, u[2 * x], width);
-            *age = match *trust < NEW {
-                true => 0.0,
-                false => (before[at] + 1.0).min(RIPE[1]),
-            };
-            let ripe = ((*age - RIPE[0]) / (RIPE[1] - RIPE[0])).clamp(0.0, 1.0);
-            let speed = (u[2 * x] * u[2 * x] + v[2 * x] * v[2 * x]).sqrt();
-            let moves = ((speed - AT_REST[0]) / (AT_REST[1] - AT_REST[0])).clamp(0.0, 1.0);
-            *trust *= YOUNG + (1.0 - YOUNG) * ripe.max(moves);
-        }
+/// What was seen before, and where a pixel of row `y` comes from.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    /// Age before, `width` by `height`.
+    before: &'a [f32],
+    width: usize,
+    height: usize,
+    y: usize,
+}
+
+impl Seen<'_> {
+    /// Carries the age of pixel `x`, which moved by (`u`, `v`) pixels of the full size; takes from its trust if it is young.
+    #[inline(always)]
+    fn ripen(self, x: usize, [u, v]: [f32; 2], age: &mut f32, trust: &mut f32) {
+        let from = |place: usize, moved: f32, size: usize| {
+            let nearest = place as i32 as f32 + 0.5 * moved + 0.5;
+            let inside = nearest.max(0.0).min((size - 1) as f32);
+            // SAFETY: between 0 and the size, and no NaN, which `max` has replaced.
+            unsafe { inside.to_int_unchecked::<i32>() }
+        };
+        let at = from(self.y, v, self.height) * self.width as i32 + from(x, u, self.width);
+        // SAFETY: both places are inside, and `before` has as many pixels as that (see the caller).
+        let before = unsafe { *self.before.get_unchecked(at as usize) };
+        *age = match *trust < NEW {
+            true => 0.0,
+            false => (before + 1.0).min(RIPE[1]),
+        };
+        let ripe = ((*age - RIPE[0]) / (RIPE[1] - RIPE[0])).clamp(0.0, 1.0);
+        let speed = (u * u + v * v).sqrt();
+        let moves = ((speed - AT_REST[0]) / (AT_REST[1] - AT_REST[0])).clamp(0.0, 1.0);
+        *trust *= YOUNG + (1.0 - YOUNG) * ripe.max(moves);
     }
 }
 
@@ -314,6 +316,26 @@ fn look_up(
 }
 
 vectorised! {
+    /// Carries the age of what is seen along the motion, and takes from the trust of what is young; for rows from `first`.
+    fn ripen(first: usize, motion: &Motion, width: usize, height: usize, before: &[f32], age: &mut [f32], map: &mut [f32]) {
+        assert!(before.len() == width * height && before.len() < i32::MAX as usize);
+        let full = motion.backward.width;
+        let rows = age.chunks_exact_mut(width).zip(map.chunks_exact_mut(width));
+        for (i, (age, map)) in rows.enumerate() {
+            let y = first + i;
+            let seen = Seen { before, width, height, y };
+            let (u, v) = (&motion.backward.u[2 * y * full..][..full], &motion.backward.v[2 * y * full..][..full]);
+            let moved = u.as_chunks::<2>().0.iter().zip(v.as_chunks::<2>().0);
+            for (x, ((age, trust), (u, v))) in age.iter_mut().zip(map.iter_mut()).zip(moved).enumerate() {
+                seen.ripen(x, [u[0], v[0]], age, trust);
+            }
+            // Of an odd row the last pixel has no partner.
+            if let (1, Some(age), Some(trust)) = (full % 2, age.last_mut(), map.last_mut()) {
+                seen.ripen(width - 1, [u[full - 1], v[full - 1]], age, trust);
+            }
+        }
+    }
+
     /// Rows of a picture at half size, from row `first`.
     fn halve(pixels: &[u8], width: usize, height: usize, first: usize, rows: &mut [f32]) {
         let narrow = width.div_ceil(2);

@@ -471,11 +471,18 @@ impl<'a, const LANES: usize> Sampler<'a, LANES> {
             (at + tap).saturating_sub(TAPS / 2 - 1).min(size - 1)
         };
         let columns: [usize; TAPS] = std::array::from_fn(|tap| LANES * inside(x, tap, self.width));
+        let whole = columns[TAPS - 1] - columns[0] == LANES * (TAPS - 1);
         let mut across = [[0.0; LANES]; TAPS];
         for (i, wy) in self.weights.single[nearest(fy)].iter().enumerate() {
             let row = &self.pixels[LANES * inside(y, i, self.height) * self.width..];
-            for (sum, at) in across.iter_mut().zip(columns) {
-                for (sum, value) in sum.iter_mut().zip(&row[at..at + LANES]) {
+            let row = if whole { &row[columns[0]..] } else { row };
+            let pixels = row.as_chunks::<LANES>().0.first_chunk::<TAPS>();
+            let pixels = match pixels.filter(|_| whole) {
+                Some(pixels) => *pixels,
+                None => columns.map(|at| std::array::from_fn(|lane| row[at + lane])),
+            };
+            for (sum, pixel) in across.iter_mut().zip(pixels) {
+                for (sum, value) in sum.iter_mut().zip(pixel) {
                     *sum += wy * value;
                 }
             }
