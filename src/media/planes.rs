@@ -83,7 +83,9 @@ mod tests {
     #[test]
     fn pixels_come_back_out_of_planes() {
         for (width, height) in [(1, 1), (67, 3), (128, 2)] {
-            let rgb: Vec<u8> = (0..3 * width * height).map(|i| (i * 37 % 251) as u8).collect();
+            let rgb: Vec<u8> = (0..3 * width * height)
+                .map(|i| (i * 37 % 251) as u8)
+                .collect();
             let picture = Picture::new(width, height, rgb).unwrap();
             let frame = frame_of(&picture).unwrap();
             assert_eq!(packed(&frame).unwrap(), picture.rgb(), "{width}x{height}");

@@ -61,6 +61,8 @@ pub(super) struct Scratch {
     gone: Vec<f32>,
     /// The same of luma, summed over the rows of a cell.
     lost: Vec<f32>,
+    /// The same of colour.
+    lost_colour: Vec<f32>,
     /// Where the history of each pixel is.
     places: Vec<Place>,
 }
@@ -72,7 +74,9 @@ impl Scratch {
             row.resize(width, 0.0);
         }
         self.vertical.resize(width.div_ceil(2), 0.0);
-        self.gone.resize(2 * width.div_ceil(2), 0.0);
+        for row in [&mut self.gone, &mut self.lost_colour] {
+            row.resize(2 * width.div_ceil(2), 0.0);
+        }
         self.kept.resize(2 * width, 0.0);
         self.places.resize(width, Place::NONE);
     }
@@ -127,8 +131,8 @@ unsafe fn join<T: Taps>(first: usize, past: Past<'_>, rows: Rows<'_>, scratch: &
     } = rows;
     let width = past.width;
     let narrow = width.div_ceil(2);
-    lost.fill([0.0; 3]);
     scratch.lost.fill(0.0);
+    scratch.lost_colour.fill(0.0);
     let height = painting.len() / width;
     for i in 0..height {
         let row = i * width..(i + 1) * width;
@@ -145,15 +149,19 @@ unsafe fn join<T: Taps>(first: usize, past: Past<'_>, rows: Rows<'_>, scratch: &
         let painting = &painting_colour[half..][..2 * narrow];
         let blend = &mut blend_colour[half..][..2 * narrow];
         // SAFETY: as for this function.
-        unsafe { join_colour::<T>((first + i) / 2, past, painting, blend, lost, scratch) };
+        unsafe { join_colour::<T>((first + i) / 2, past, painting, blend, scratch) };
     }
     let low = height.div_ceil(2);
-    let sums = scratch.lost.chunks(CELL);
-    for (x, ([luma, blue, red], sums)) in lost.iter_mut().zip(sums).enumerate() {
-        *luma = sums.iter().sum::<f32>() / (height * sums.len()) as f32;
-        let pixels = (low * (CELL / 2).min(narrow - x * CELL / 2)) as f32;
-        *blue /= pixels;
-        *red /= pixels;
+    // As many pixels of colour are half a cell.
+    let colours = scratch.lost_colour.chunks(CELL);
+    let sums = scratch.lost.chunks(CELL).zip(colours);
+    for (lost, (luma, colour)) in lost.iter_mut().zip(sums) {
+        let (colour, _) = colour.as_chunks::<2>();
+        let mean = |lane: usize| {
+            colour.iter().map(|pair| pair[lane]).sum::<f32>() / (low * colour.len()) as f32
+        };
+        let luma = luma.iter().sum::<f32>() / (height * luma.len()) as f32;
+        *lost = [luma, mean(0), mean(1)];
     }
 }
 
@@ -245,7 +253,7 @@ fn sum_pairs(rows: [&[f32]; 2], factor: f32, sums: &mut [f32]) {
     }
 }
 
-/// Joins row `y` of colour, as the share of the history in the two rows of luma says; adds to `lost`.
+/// Joins row `y` of colour, as the share of the history in the two rows of luma says; leaves what is lost in `scratch`.
 ///
 /// # Safety
 /// The processor has the instructions of `T`.
@@ -255,7 +263,6 @@ unsafe fn join_colour<T: Taps>(
     past: Past<'_>,
     painting: &[f32],
     blend: &mut [f32],
-    lost: &mut [[f32; 3]],
     scratch: &mut Scratch,
 ) {
     let width = past.width;
@@ -277,23 +284,49 @@ unsafe fn join_colour<T: Taps>(
         *v += y as f32;
     }
     let places = &mut scratch.places[..narrow];
-    for ((place, &x), &y) in places.iter_mut().zip(x.iter()).zip(row.iter()) {
-        *place = sampler.place(x, y);
+    let found = x.iter().zip(row.iter()).zip(shares.iter());
+    for (place, ((&x, &y), &share)) in places.iter_mut().zip(found) {
+        *place = if share > 0.0 {
+            sampler.place(x, y)
+        } else {
+            Place::NONE
+        };
+    }
+    let (fours, rest) = places.as_chunks::<4>();
+    let columns = blend
+        .chunks_mut(8)
+        .zip(fours.iter().map(|four| &four[..]).chain([rest]));
+    for (i, (old, places)) in columns.enumerate() {
+        // SAFETY: the places are the sampler's; as for this function.
+        unsafe {
+            if let Ok(four) = <&[Place; 4]>::try_from(places)
+                && let Some(four) = sampler.four::<T>(four)
+            {
+                old.copy_from_slice(&four);
+                continue;
+            }
+            for (j, (old, &place)) in old
+                .as_chunks_mut::<2>()
+                .0
+                .iter_mut()
+                .zip(places)
+                .enumerate()
+            {
+                let at = 4 * i + j;
+                *old = sampler
+                    .at::<T>(place, x[at], row[at])
+                    .unwrap_or([painting[2 * at], painting[2 * at + 1]]);
+            }
+        }
     }
     let pixels = blend.as_chunks_mut::<2>().0.iter_mut();
     let pixels = pixels.zip(painting.as_chunks::<2>().0).zip(shares.iter());
-    let found = places.iter().zip(x.iter()).zip(row.iter());
-    for (column, (((blend, new), &share), ((&place, &x), &y))) in pixels.zip(found).enumerate() {
-        *blend = *new;
-        // SAFETY: the place is the sampler's; as for this function.
-        let old = unsafe { sampler.at::<T>(if share > 0.0 { place } else { Place::NONE }, x, y) };
-        if let Some(old) = old {
-            let cell = &mut lost[2 * column / CELL];
-            for lane in 0..2 {
-                let gone = share * (new[lane] - old[lane]);
-                cell[1 + lane] += gone;
-                blend[lane] -= gone;
-            }
+    let lost = scratch.lost_colour.as_chunks_mut::<2>().0;
+    for (((blend, new), &share), lost) in pixels.zip(lost) {
+        for lane in 0..2 {
+            let gone = share * (new[lane] - blend[lane]);
+            lost[lane] += gone;
+            blend[lane] = new[lane] - gone;
         }
     }
 }

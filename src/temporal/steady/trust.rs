@@ -167,9 +167,7 @@ impl Trust {
         (age.par_chunks_mut(strip), self.map.par_chunks_mut(strip))
             .into_par_iter()
             .enumerate()
-            .for_each(|(i, (age, map))| {
-                ripen(i * STRIP, motion, width, height, before, age, map)
-            });
+            .for_each(|(i, (age, map))| ripen(i * STRIP, motion, width, height, before, age, map));
         &self.map
     }
 

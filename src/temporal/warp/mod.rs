@@ -7,9 +7,17 @@
 //! spline (Keys' cubic with a = −1/2), for what is looked up once. Positions outside the picture take the value of its
 //! edge.
 
+mod taps;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 use std::sync::LazyLock;
 
 use crate::frame::Picture;
+use taps::TAPS;
+pub(crate) use taps::{Plain, Taps};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
 
 /// Weights of the pixels at −1, 0, 1 and 2 for a position `f` (0..1) behind pixel 0.
 #[inline(always)]
@@ -30,9 +38,6 @@ pub(crate) fn split(position: f32, size: usize) -> (usize, f32) {
     let before = (inside as usize).min(size.saturating_sub(2));
     (before, inside - before as f32)
 }
-
-/// Pixels on each side that the history is looked up from.
-const TAPS: usize = 8;
 
 /// Positions between two pixels that have weights of their own. Rounding to them moves a stroke by 1/128 of a pixel at
 /// most, far less than flow is exact to.
@@ -74,273 +79,6 @@ static WEIGHTS: LazyLock<Box<Weights>> = LazyLock::new(|| {
 pub(crate) fn lanczos_weights() -> &'static [[f32; TAPS]] {
     &WEIGHTS.single
 }
-
-/// The weighted sum of 8×8 pixels, written once per instruction set.
-pub(crate) trait Taps {
-    /// Sums the block whose first pixel is `first`, one number a pixel, with `stride` numbers from row to row.
-    ///
-    /// # Safety
-    /// The processor has the instructions of the implementation; eight rows of 8 numbers are readable.
-    unsafe fn single(
-        first: *const f32,
-        stride: usize,
-        rows: &[f32; TAPS],
-        columns: &[f32; TAPS],
-    ) -> f32;
-
-    /// Four such sums at once.
-    ///
-    /// # Safety
-    /// As for [`Taps::single`].
-    #[inline(always)]
-    unsafe fn four(
-        first: [*const f32; 4],
-        stride: usize,
-        rows: [&[f32; TAPS]; 4],
-        columns: [&[f32; TAPS]; 4],
-    ) -> [f32; 4] {
-        // SAFETY: as for this function.
-        std::array::from_fn(|i| unsafe { Self::single(first[i], stride, rows[i], columns[i]) })
-    }
-
-    /// The same for pixels of two numbers.
-    ///
-    /// # Safety
-    /// The processor has the instructions of the implementation; eight rows of 16 numbers are readable.
-    unsafe fn double(
-        first: *const f32,
-        stride: usize,
-        rows: &[f32; TAPS],
-        columns: &[f32; 2 * TAPS],
-    ) -> [f32; 2];
-}
-
-/// The definition, for the compiler to make the best of.
-pub(crate) struct Plain;
-
-impl Plain {
-    /// # Safety
-    /// Eight rows of `WIDE` numbers are readable.
-    #[inline(always)]
-    unsafe fn sum<const LANES: usize, const WIDE: usize>(
-        first: *const f32,
-        stride: usize,
-        rows: &[f32; TAPS],
-        columns: &[f32; WIDE],
-    ) -> [f32; LANES] {
-        let mut across = [0.0_f32; WIDE];
-        for (i, weight) in rows.iter().enumerate() {
-            // SAFETY: the caller's block has eight rows of so many numbers.
-            let row = unsafe { &*first.add(i * stride).cast::<[f32; WIDE]>() };
-            for (sum, value) in across.iter_mut().zip(row) {
-                *sum += weight * value;
-            }
-        }
-        let mut sum = [0.0; LANES];
-        for (i, (value, weight)) in across.iter().zip(columns).enumerate() {
-            sum[i % LANES] += value * weight;
-        }
-        sum
-    }
-}
-
-impl Taps for Plain {
-    #[inline(always)]
-    unsafe fn single(
-        first: *const f32,
-        stride: usize,
-        rows: &[f32; TAPS],
-        columns: &[f32; TAPS],
-    ) -> f32 {
-        // SAFETY: as the trait requires.
-        let [sum] = unsafe { Self::sum(first, stride, rows, columns) };
-        sum
-    }
-
-    #[inline(always)]
-    unsafe fn double(
-        first: *const f32,
-        stride: usize,
-        rows: &[f32; TAPS],
-        columns: &[f32; 2 * TAPS],
-    ) -> [f32; 2] {
-        // SAFETY: as the trait requires.
-        unsafe { Self::sum(first, stride, rows, columns) }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{TAPS, Taps};
-    use std::arch::x86_64::*;
-
-    /// AVX2 with FMA.
-    pub(crate) struct Avx2;
-
-    impl Taps for Avx2 {
-        #[inline(always)]
-        unsafe fn single(
-            first: *const f32,
-            stride: usize,
-            rows: &[f32; TAPS],
-            columns: &[f32; TAPS],
-        ) -> f32 {
-            // SAFETY: as the trait requires.
-            unsafe {
-                let four = fold(weighted(first, stride, rows, columns));
-                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-                _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
-            }
-        }
-
-        #[inline(always)]
-        unsafe fn four(
-            first: [*const f32; 4],
-            stride: usize,
-            rows: [&[f32; TAPS]; 4],
-            columns: [&[f32; TAPS]; 4],
-        ) -> [f32; 4] {
-            // SAFETY: as the trait requires.
-            unsafe {
-                // Written out: a closure would not be compiled for these instructions.
-                let a = weighted(first[0], stride, rows[0], columns[0]);
-                let b = weighted(first[1], stride, rows[1], columns[1]);
-                let c = weighted(first[2], stride, rows[2], columns[2]);
-                let d = weighted(first[3], stride, rows[3], columns[3]);
-                // Neighbours added twice: each half has a part of all four sums.
-                let halves = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
-                let mut sums = [0.0; 4];
-                _mm_storeu_ps(sums.as_mut_ptr(), fold(halves));
-                sums
-            }
-        }
-
-        #[inline(always)]
-        unsafe fn double(
-            first: *const f32,
-            stride: usize,
-            rows: &[f32; TAPS],
-            columns: &[f32; 2 * TAPS],
-        ) -> [f32; 2] {
-            // SAFETY: as the trait requires.
-            unsafe {
-                let (mut left, mut right) = (_mm256_setzero_ps(), _mm256_setzero_ps());
-                for (i, weight) in rows.iter().enumerate() {
-                    let (row, weight) = (first.add(i * stride), _mm256_set1_ps(*weight));
-                    left = _mm256_fmadd_ps(_mm256_loadu_ps(row), weight, left);
-                    right = _mm256_fmadd_ps(_mm256_loadu_ps(row.add(8)), weight, right);
-                }
-                let weights = columns.as_ptr();
-                pair(_mm256_fmadd_ps(
-                    right,
-                    _mm256_loadu_ps(weights.add(8)),
-                    _mm256_mul_ps(left, _mm256_loadu_ps(weights)),
-                ))
-            }
-        }
-    }
-
-    /// AVX-512.
-    pub(crate) struct Avx512;
-
-    impl Taps for Avx512 {
-        #[inline(always)]
-        unsafe fn single(
-            first: *const f32,
-            stride: usize,
-            rows: &[f32; TAPS],
-            columns: &[f32; TAPS],
-        ) -> f32 {
-            // SAFETY: AVX-512 comes with AVX2 and FMA; the rest is as the trait requires.
-            unsafe { Avx2::single(first, stride, rows, columns) }
-        }
-
-        #[inline(always)]
-        unsafe fn four(
-            first: [*const f32; 4],
-            stride: usize,
-            rows: [&[f32; TAPS]; 4],
-            columns: [&[f32; TAPS]; 4],
-        ) -> [f32; 4] {
-            // SAFETY: AVX-512 comes with AVX2 and FMA; the rest is as the trait requires.
-            unsafe { Avx2::four(first, stride, rows, columns) }
-        }
-
-        #[inline(always)]
-        unsafe fn double(
-            first: *const f32,
-            stride: usize,
-            rows: &[f32; TAPS],
-            columns: &[f32; 2 * TAPS],
-        ) -> [f32; 2] {
-            // SAFETY: as the trait requires.
-            unsafe {
-                let mut sums = [_mm512_setzero_ps(); 2];
-                for (i, weight) in rows.iter().enumerate() {
-                    let row = _mm512_loadu_ps(first.add(i * stride));
-                    sums[i % 2] = _mm512_fmadd_ps(row, _mm512_set1_ps(*weight), sums[i % 2]);
-                }
-                let across = _mm512_add_ps(sums[0], sums[1]);
-                let sum = _mm512_mul_ps(across, _mm512_loadu_ps(columns.as_ptr()));
-                pair(_mm256_add_ps(
-                    _mm512_castps512_ps256(sum),
-                    _mm512_extractf32x8_ps::<1>(sum),
-                ))
-            }
-        }
-    }
-
-    /// The block's columns, summed over its rows and weighted.
-    ///
-    /// # Safety
-    /// As for [`Taps::single`], with AVX2 and FMA.
-    #[inline(always)]
-    unsafe fn weighted(
-        first: *const f32,
-        stride: usize,
-        rows: &[f32; TAPS],
-        columns: &[f32; TAPS],
-    ) -> __m256 {
-        // SAFETY: as for this function.
-        unsafe {
-            // Two sums, or each addition would wait for the one before.
-            let mut sums = [_mm256_setzero_ps(); 2];
-            for (i, weight) in rows.iter().enumerate() {
-                let row = _mm256_loadu_ps(first.add(i * stride));
-                sums[i % 2] = _mm256_fmadd_ps(row, _mm256_set1_ps(*weight), sums[i % 2]);
-            }
-            let across = _mm256_add_ps(sums[0], sums[1]);
-            _mm256_mul_ps(across, _mm256_loadu_ps(columns.as_ptr()))
-        }
-    }
-
-    /// The sum of both halves.
-    ///
-    /// # Safety
-    /// The processor has AVX.
-    #[inline(always)]
-    unsafe fn fold(two: __m256) -> __m128 {
-        // SAFETY: as for this function.
-        unsafe { _mm_add_ps(_mm256_castps256_ps128(two), _mm256_extractf128_ps::<1>(two)) }
-    }
-
-    /// The sum of four pairs.
-    ///
-    /// # Safety
-    /// The processor has AVX.
-    #[inline(always)]
-    unsafe fn pair(four: __m256) -> [f32; 2] {
-        // SAFETY: as for this function.
-        unsafe {
-            let two = fold(four);
-            let one = _mm_add_ps(two, _mm_movehl_ps(two, two));
-            [_mm_cvtss_f32(one), _mm_cvtss_f32(_mm_movehdup_ps(one))]
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512};
 
 /// Where the 8×8 pixels around a position are, found for many positions at once.
 #[derive(Debug, Clone, Copy, Default)]
@@ -460,6 +198,29 @@ impl<'a, const LANES: usize> Sampler<'a, LANES> {
         }
     }
 
+    /// The blocks of four places, if all are inside the picture.
+    ///
+    /// # Safety
+    /// As for [`Sampler::block`], but that places may lie at the edge or nowhere.
+    #[inline(always)]
+    #[allow(clippy::type_complexity, reason = "what `block` returns, four times")]
+    unsafe fn four_blocks(
+        &self,
+        places: &[Place; 4],
+    ) -> Option<([*const f32; 4], [&'static [f32; TAPS]; 4], [usize; 4])> {
+        let [a, b, c, d] = *places;
+        if !(a.inside() & b.inside() & c.inside() & d.inside()) {
+            return None;
+        }
+        // SAFETY: all are inside.
+        let [a, b, c, d] = unsafe { [self.block(a), self.block(b), self.block(c), self.block(d)] };
+        Some((
+            [a.0, b.0, c.0, d.0],
+            [a.1, b.1, c.1, d.1],
+            [a.2, b.2, c.2, d.2],
+        ))
+    }
+
     /// As [`Sampler::at`], where the block reaches beyond the picture: its edge is repeated.
     #[cold]
     #[inline(never)]
@@ -504,24 +265,45 @@ impl Sampler<'_, 1> {
     /// As for [`Sampler::at`].
     #[inline(always)]
     pub(crate) unsafe fn four<T: Taps>(&self, places: &[Place; 4]) -> Option<[f32; 4]> {
-        let [a, b, c, d] = places;
-        if !(a.inside() & b.inside() & c.inside() & d.inside()) {
-            return None;
-        }
         // SAFETY: the blocks are inside the picture; instructions as promised.
         unsafe {
-            let (a, b) = (self.block(places[0]), self.block(places[1]));
-            let (c, d) = (self.block(places[2]), self.block(places[3]));
-            let (first, rows) = ([a.0, b.0, c.0, d.0], [a.1, b.1, c.1, d.1]);
-            let weights = &self.weights.single;
-            let columns = [
-                weights.get_unchecked(a.2),
-                weights.get_unchecked(b.2),
-                weights.get_unchecked(c.2),
-                weights.get_unchecked(d.2),
-            ];
+            let (first, rows, steps) = self.four_blocks(places)?;
+            let columns = columns(&self.weights.single, steps);
             Some(T::four(first, self.width, rows, columns))
         }
+    }
+}
+
+impl Sampler<'_, 2> {
+    /// Four pairs of values at once, if all their blocks are inside the picture.
+    ///
+    /// # Safety
+    /// As for [`Sampler::at`].
+    #[inline(always)]
+    pub(crate) unsafe fn four<T: Taps>(&self, places: &[Place; 4]) -> Option<[f32; 8]> {
+        // SAFETY: the blocks are inside the picture; instructions as promised.
+        unsafe {
+            let (first, rows, steps) = self.four_blocks(places)?;
+            let columns = columns(&self.weights.double, steps);
+            Some(T::four_pairs(first, 2 * self.width, rows, columns))
+        }
+    }
+}
+
+/// The weights of four columns.
+///
+/// # Safety
+/// The steps are at most STEPS.
+#[inline(always)]
+unsafe fn columns<W>(weights: &'static [W; STEPS + 1], steps: [usize; 4]) -> [&'static W; 4] {
+    // SAFETY: as for this function. (Written out: a closure would not be compiled for the caller's instructions.)
+    unsafe {
+        [
+            weights.get_unchecked(steps[0]),
+            weights.get_unchecked(steps[1]),
+            weights.get_unchecked(steps[2]),
+            weights.get_unchecked(steps[3]),
+        ]
     }
 }
 
