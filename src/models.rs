@@ -113,6 +113,11 @@ pub enum ModelError {
         #[source]
         source: io::Error,
     },
+    /// The file is not one of those compiled in, and there is no folder.
+    #[error(
+        "model file {0} is not built into the program: name the project's models folder with --models or ALLAPRIMA_MODELS"
+    )]
+    NotBuiltIn(String),
     /// A style pack that was named cannot be read.
     #[error("the style pack {} cannot be read", path.display())]
     UnreadablePack {
@@ -214,9 +219,11 @@ impl ModelStore {
         &self.manifest
     }
 
-    /// Whether the manifest names the file.
+    /// Whether the manifest names the file and, without a folder, it is built in.
     pub fn has(&self, name: &str) -> bool {
+        let built_in = || EMBEDDED.iter().any(|(embedded, _)| *embedded == name);
         self.manifest.files.iter().any(|file| file.name == name)
+            && (self.folder.is_some() || built_in())
     }
 
     /// Reads the file `name` and checks it.
@@ -241,14 +248,7 @@ impl ModelStore {
             }
             None => match EMBEDDED.iter().find(|(embedded, _)| *embedded == name) {
                 Some((_, bytes)) => (name.into(), Cow::Borrowed(*bytes)),
-                None => {
-                    let source =
-                        io::Error::new(io::ErrorKind::NotFound, "this one is not built in");
-                    return Err(ModelError::Unreadable {
-                        path: name.into(),
-                        source,
-                    });
-                }
+                None => return Err(ModelError::NotBuiltIn(name.to_owned())),
             },
         };
         if hex(&Sha256::digest(&bytes)) != entry.sha256 {
@@ -284,6 +284,14 @@ mod tests {
             assert_eq!(store.read(name).unwrap().len(), bytes.len());
         }
         assert_eq!(store.manifest().styles.list.len(), 26);
+    }
+
+    #[test]
+    fn what_is_not_built_in_is_told_with_the_option() {
+        let store = ModelStore::embedded().unwrap();
+        assert!(store.has(STYLE_PACK) && !store.has(LOSS_NETWORK));
+        let missing = store.read(LOSS_NETWORK).unwrap_err().to_string();
+        assert!(missing.contains("--models"), "{missing}");
     }
 
     #[test]

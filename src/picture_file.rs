@@ -1,7 +1,7 @@
 //! Pictures in files: PNG, JPEG and WebP in and out, turned upright, with their transparency and colour profile.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -325,6 +325,30 @@ impl PictureFile {
         }
         encoder.write_image(pixels, width, height, color)
     }
+}
+
+/// Whether a path looks like that of a picture.
+pub fn is_picture_path(path: &Path) -> bool {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+    ["png", "jpg", "jpeg", "webp"]
+        .iter()
+        .any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// The pictures in a folder, by name; not those of folders in it.
+///
+/// # Errors
+/// The system's, when the folder cannot be read.
+pub fn pictures_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut pictures = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if is_picture_path(&path) && path.is_file() {
+            pictures.push(path);
+        }
+    }
+    pictures.sort();
+    Ok(pictures)
 }
 
 /// The format that the extension of `path` stands for, among those that are written.

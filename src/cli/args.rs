@@ -56,7 +56,7 @@ pub struct StyleArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "style")]
     pub style_image: Option<PathBuf>,
 
-    /// Which network paints: swift (several times cheaper), fine or reference; auto is swift for live on the processor, else
+    /// Which network paints: swift (at less than half the cost), fine or reference; auto is swift for live on the processor, else
     /// reference. With --engine optimize how much work: draft, good or best
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub quality: QualityChoice,
@@ -210,7 +210,7 @@ pub struct VideoArgs {
     #[arg(long, value_name = "N", help_heading = "Painting", value_parser = clap::value_parser!(u8).range(1..=20))]
     pub passes: Option<u8>,
 
-    /// Constant rate factor: lower is better and larger [default: 20 for h264, 23 for hevc, 30 for vp9 and av1]
+    /// Constant rate factor: lower is better and larger [default: 20 for h264, 23 for hevc, 30 for vp9, 30 or (SVT) 35 for av1]
     #[arg(
         long,
         value_name = "N",
@@ -231,7 +231,7 @@ pub struct VideoArgs {
     #[arg(long, help_heading = "Video")]
     pub lossless: bool,
 
-    /// Styles over time, such as 0:starry,10:ink,20:painting.jpg: the second, then the style (";" in place of "," where
+    /// Styles over time, such as 0:starry,10:wave,20:painting.jpg: the second of the painted film, then the style (";" in place of "," where
     /// one is a blend). Each fades into the next
     #[arg(long, value_name = "TIME:STYLE,...", help_heading = "Painting", conflicts_with_all = ["style", "style_image"])]
     pub style_at: Option<String>,
@@ -299,11 +299,11 @@ pub struct LiveArgs {
     #[arg(long = "loop", help_heading = "Camera")]
     pub repeat: bool,
 
-    /// Flip left to right, like a mirror [default for cameras]
+    /// Flip left to right, like a mirror [default for cameras, without --virtual-camera]
     #[arg(long, overrides_with = "no_mirror", help_heading = "Camera")]
     pub mirror: bool,
 
-    /// Do not flip [default for the test card and files]
+    /// Do not flip [default for the test card, files, and with --virtual-camera]
     #[arg(long, overrides_with = "mirror", help_heading = "Camera")]
     pub no_mirror: bool,
 
@@ -480,6 +480,10 @@ pub struct MeasureArgs {
     /// The same video painted with `--steady off`: adds ratio, texture and lag
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
+
+    /// Where in the input the painted part starts (as `video --start`): seconds, or [HH:]MM:SS
+    #[arg(long, value_name = "TIME", value_parser = super::settings::parse_time)]
+    pub start: Option<f64>,
 
     /// Compare this many frames at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]

@@ -4,7 +4,7 @@ use allaprima::{
     device::{DeviceChoice, DeviceError},
     kernels::InstructionSet,
     media,
-    models::ModelStore,
+    models::{LOSS_NETWORK, ModelStore},
     sink::{Codec, available_codecs},
     source::{self, CameraError},
     style::StylePack,
@@ -133,17 +133,20 @@ fn models(args: &DoctorArgs) -> Finding {
             let place = store
                 .folder()
                 .map_or("built in".into(), |folder| folder.display().to_string());
-            let names: Vec<_> = store
-                .manifest()
-                .files
-                .iter()
-                .map(|file| file.name.as_str())
-                .collect();
+            let files = store.manifest().files.iter();
+            let names = files.map(|file| file.name.as_str());
+            // Built in is not everything that the manifest names.
+            let names: Vec<_> = names.filter(|name| store.has(name)).collect();
+            let missing = if names.contains(&LOSS_NETWORK) {
+                ""
+            } else {
+                "; --engine optimize needs the project's models folder, by --models or ALLAPRIMA_MODELS"
+            };
             let count = store.manifest().styles.list.len();
             Finding {
                 name: "models",
                 ok: true,
-                says: format!("{place}: {} ({count} styles)", names.join(", ")),
+                says: format!("{place}: {} ({count} styles){missing}", names.join(", ")),
             }
         }
         Err(error) => Finding {

@@ -2,15 +2,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use allaprima::{
-    picture_file::{PictureFile, writable_format},
+    picture_file::{PictureFile, pictures_in, writable_format},
     pipeline::{Control, StageStats, StageSummary},
     source::Sizing,
     stylize::{Stylizer, optimize::Step},
@@ -20,8 +19,9 @@ use serde::Serialize;
 
 use super::{
     args::ImageArgs,
+    follow::Saving,
     interrupt,
-    optimize::{Film, Follow},
+    optimize::Film,
     painter::Painter,
     summary::peak_rss_mib,
     tally::{Optimized, Tally},
@@ -54,14 +54,20 @@ struct ImageSummary<'a> {
 
 pub fn run(args: &ImageArgs) -> Result<()> {
     let optimizes = args.optimize.is_chosen();
+    args.optimize
+        .check(&[("--save-every", args.save_every.is_some())])?;
     let jobs = plan(&args.inputs, &args.output)?;
     let control = Arc::new(Control::default());
     let mut tally = Tally::default();
+    // That of the picture which is being painted.
+    let output = Arc::new(Mutex::new(PathBuf::new()));
     let mut stylizer: Box<dyn Stylizer> = if optimizes {
-        let mut follow = Follow::new(control.clone(), &args.optimize, args.overwrite)?;
+        let mut follow = args.optimize.follow(&control, args.overwrite)?;
         follow.quiet = args.talk.quiet;
         tally = follow.tally.clone();
-        follow.save = args.save_every.map(|every| (every, jobs[0].output.clone()));
+        follow.save = args
+            .save_every
+            .map(|every| Saving::new(every, output.clone(), args.overwrite));
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         args.optimize
             .stylizer(&args.paint, Film::default(), |painter| {
@@ -86,6 +92,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
         if control.is_stopping() {
             break;
         }
+        *output.lock().unwrap_or_else(PoisonError::into_inner) = job.output.clone();
         match paint(
             job,
             &mut *stylizer,
@@ -101,16 +108,19 @@ pub fn run(args: &ImageArgs) -> Result<()> {
                 }
                 notes.extend(note);
             }
-            Err(error) if jobs.len() == 1 && !args.talk.json => return Err(error),
             Err(error) => {
-                eprintln!("error: {error:#}");
-                errors.push(format!("{error:#}"));
+                // Of a single picture the cause is the program's, printed at its end.
+                if jobs.len() > 1 {
+                    eprintln!("error: {error:#}");
+                }
+                errors.push(error);
             }
         }
     }
     let wall = started.elapsed();
     let seconds = wall.as_secs_f64();
     if args.talk.json {
+        let errors: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
         let summary = ImageSummary {
             frames: painted,
             failed: errors.len(),
@@ -134,6 +144,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     }
     match errors.len() {
         0 => Ok(()),
+        1 if jobs.len() == 1 => Err(errors.remove(0)),
         failed => bail!(
             "{failed} of {} pictures failed (each is named above)",
             jobs.len()
@@ -196,7 +207,9 @@ fn plan(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
     let mut pictures = Vec::new();
     for input in inputs {
         if input.is_dir() {
-            pictures.extend(pictures_in(input)?);
+            let found = pictures_in(input)
+                .with_context(|| format!("cannot read the folder {}", input.display()))?;
+            pictures.extend(found);
         } else {
             pictures.push(input.clone());
         }
@@ -265,24 +278,6 @@ fn check(jobs: &[Job]) -> Result<()> {
 
 fn names_a_folder(path: &Path) -> bool {
     path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
-}
-
-fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let unreadable = || format!("cannot read the folder {}", folder.display());
-    let mut pictures = Vec::new();
-    for entry in fs::read_dir(folder).with_context(unreadable)? {
-        let path = entry.with_context(unreadable)?.path();
-        let extension = path
-            .extension()
-            .and_then(OsStr::to_str)
-            .unwrap_or_default()
-            .to_lowercase();
-        if path.is_file() && ["png", "jpg", "jpeg", "webp"].contains(&extension.as_str()) {
-            pictures.push(path);
-        }
-    }
-    pictures.sort();
-    Ok(pictures)
 }
 
 #[cfg(test)]

@@ -18,13 +18,12 @@ use allaprima::{
     style::{Gallery, StyleChoice},
     stylize::{Region, Stylizer, optimize::Step},
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::{
     args::{LiveArgs, WindowChoice},
     interrupt,
     live_summary::LiveSummary,
-    optimize::Follow,
     painter::Painter,
     settings::threads,
     tally::Tally,
@@ -44,6 +43,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
     if args.list {
         return list();
     }
+    args.optimize.check(&[])?;
     let quiet = args.talk.quiet;
     let control = Arc::new(Control::default());
     let Paint {
@@ -60,7 +60,9 @@ pub fn run(args: LiveArgs) -> Result<()> {
         Sizing::MaxSide(side) => (SizeWish::Auto, side),
     };
     let (camera, is_real) = camera(&args)?;
-    let mirror = args.mirror || (is_real && !args.no_mirror);
+    // Others would read everything backwards.
+    let for_others = args.no_mirror || args.virtual_camera.is_some();
+    let mirror = args.mirror || (is_real && !for_others);
     let desk = Desk::new(
         gallery.clone(),
         DeskSettings {
@@ -176,7 +178,7 @@ struct Paint {
 
 fn paint(args: &LiveArgs, control: &Arc<Control>) -> Result<Paint> {
     if args.optimize.is_chosen() {
-        let mut follow = Follow::new(control.clone(), &args.optimize, args.overwrite)?;
+        let mut follow = args.optimize.follow(control, args.overwrite)?;
         let tally = follow.tally.clone();
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         let live = args
@@ -221,7 +223,17 @@ fn camera(args: &LiveArgs) -> Result<(Box<dyn CameraOpener>, bool)> {
         Some(Sizing::Exact { width, height }) => Some((width, height)),
         _ => None,
     };
+    // What neither the test card nor a clip knows is no reason to guess what was meant.
+    let none = |given: bool, option: &str, takes: &str| match given {
+        true => Err(usage(anyhow!(
+            "{option} belongs to {takes}: leave it out with --camera {}",
+            args.camera
+        ))),
+        false => Ok(()),
+    };
     if args.camera == "test" {
+        none(args.camera_format.is_some(), "--camera-format", "a camera")?;
+        none(args.repeat, "--loop", "a video file")?;
         let (width, height) = asked
             .or(match args.paint.size {
                 Some(Sizing::Exact { width, height }) => Some((width, height)),
@@ -233,8 +245,17 @@ fn camera(args: &LiveArgs) -> Result<(Box<dyn CameraOpener>, bool)> {
     }
     let path = Path::new(&args.camera);
     if path.is_file() {
+        none(args.camera_format.is_some(), "--camera-format", "a camera")?;
+        none(asked.is_some(), "--camera-size", "a camera")?;
         let clip = ClipCamera::new(path, args.repeat, threads(args.paint.threads));
         return Ok((Box::new(clip), false));
+    }
+    none(args.repeat, "--loop", "a video file")?;
+    if looks_like_a_file(path) {
+        return Err(usage(anyhow!(
+            "there is no file {}: --camera takes a video file, the number or name of a camera (--list shows them), or test",
+            args.camera
+        )));
     }
     let wish = source::CameraWish {
         size: asked,
@@ -242,6 +263,15 @@ fn camera(args: &LiveArgs) -> Result<(Box<dyn CameraOpener>, bool)> {
         format: args.camera_format.clone(),
     };
     Ok((source::device_camera(&args.camera, wish)?, true))
+}
+
+/// Whether a name that no file has was rather meant for one than for a camera.
+fn looks_like_a_file(path: &Path) -> bool {
+    const VIDEOS: [&str; 8] = ["mp4", "mkv", "mov", "webm", "avi", "m4v", "mpg", "gif"];
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|extension| VIDEOS.contains(&extension.to_lowercase().as_str()))
+        || path.starts_with("./")
+        || path.starts_with("../")
 }
 
 fn screen(choice: WindowChoice) -> Result<Option<Box<dyn Screen>>> {

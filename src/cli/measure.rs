@@ -26,24 +26,24 @@ const STRIP: usize = 4;
 pub fn run(args: &MeasureArgs) -> Result<()> {
     let threads = threads(args.threads);
     check_outputs(args)?;
-    let open = |path: &Path, size| {
+    let open = |path: &Path, size, start| {
         let settings = VideoSourceSettings {
             size,
-            start: None,
+            start,
             duration: None,
             keep_tracks: false,
             threads,
         };
         VideoFileSource::open(path, settings)
     };
-    let mut stylised = open(&args.stylised, Sizing::Native)?;
+    let mut stylised = open(&args.stylised, Sizing::Native, None)?;
     let (width, height) = (stylised.info().width, stylised.info().height);
     // The input may be larger: the video was painted at another size.
-    let mut input = open(&args.input, Sizing::Exact { width, height })?;
+    let mut input = open(&args.input, Sizing::Exact { width, height }, args.start)?;
     let mut baseline = args
         .baseline
         .as_deref()
-        .map(|path| open(path, Sizing::Native))
+        .map(|path| open(path, Sizing::Native, None))
         .transpose()?;
     if let Some(baseline) = &baseline
         && (baseline.info().width, baseline.info().height) != (width, height)
@@ -68,8 +68,18 @@ pub fn run(args: &MeasureArgs) -> Result<()> {
     while args.frames.is_none_or(|most| frames < most) {
         let (now, painted) = (frame(&mut input)?, frame(&mut stylised)?);
         let unsteady = baseline.as_mut().map(frame).transpose()?;
-        let (Some(now), Some(painted)) = (now, painted) else {
-            break;
+        let (now, painted) = match (now, painted) {
+            (Some(now), Some(painted)) => (now, painted),
+            (None, None) => break,
+            (now, _) => {
+                let longer = if now.is_some() { &args.input } else { &args.stylised };
+                eprintln!(
+                    "note: {} goes on after {frames} frames, where the other video ends; a part that was painted with \
+                     `video --start` is measured with the same --start",
+                    longer.display()
+                );
+                break;
+            }
         };
         let unsteady = match unsteady {
             Some(None) => break,
@@ -134,7 +144,7 @@ fn check_outputs(args: &MeasureArgs) -> Result<()> {
     for path in [&args.plot, &args.strip].into_iter().flatten() {
         if path.exists() && !args.overwrite {
             bail!(
-                "{} exists already (use --overwrite to replace it)",
+                "{} exists: use --overwrite to replace it",
                 path.display()
             );
         }

@@ -10,6 +10,7 @@ mod bench_card;
 #[cfg(feature = "cuda")]
 mod bench_steps;
 mod doctor;
+mod follow;
 mod image;
 mod interrupt;
 mod live;

@@ -1,11 +1,9 @@
 //! The options of `--engine optimize`, and the painter they describe.
 
 use std::{
-    fs::File,
-    io::{IsTerminal, LineWriter, Write, stderr},
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use allaprima::{
@@ -17,7 +15,7 @@ use allaprima::{
     style::{Gallery, StyleChoice},
     stylize::{
         Colors, Finish, Finisher, Finishing, Region, Stylizer,
-        optimize::{LossWeights, Method, Optimize, OptimizeSettings, Quality, Step},
+        optimize::{LossWeights, Method, Optimize, OptimizeSettings, Quality},
     },
 };
 use anyhow::{Context, Result, anyhow};
@@ -26,10 +24,9 @@ use safetensors::SafeTensors;
 
 use super::{
     args::PaintArgs,
+    follow::Follow,
     painter::{self, Styles},
-    settings,
-    tally::Tally,
-    usage,
+    settings, usage,
 };
 
 /// How paintings are made.
@@ -146,6 +143,37 @@ impl OptimizeArgs {
     /// Whether the options ask for this engine.
     pub fn is_chosen(&self) -> bool {
         self.engine == Engine::Optimize
+    }
+
+    /// Refuses options that only this engine knows when it was not chosen; `more` are such options of one command, and
+    /// whether they were given.
+    ///
+    /// # Errors
+    /// Wrong usage, naming the first of them.
+    pub fn check(&self, more: &[(&str, bool)]) -> Result<()> {
+        let own = [
+            ("--style-weight", self.style_weight != 1.0),
+            ("--iterations", self.iterations.is_some()),
+            ("--time-limit", self.time_limit.is_some()),
+            ("--settled", self.settled != 0.0),
+            ("--loss-log", self.loss_log.is_some()),
+            ("--adam", self.adam.is_some()),
+        ];
+        let given = own.iter().chain(more).find(|(_, given)| *given);
+        match given {
+            Some((option, _)) if !self.is_chosen() => Err(usage(anyhow!(
+                "{option} belongs to --engine optimize: add that, or leave {option} out"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What prints and logs the steps.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn follow(&self, control: &Arc<Control>, overwrite: bool) -> Result<Follow> {
+        Follow::new(control.clone(), self.loss_log.as_deref(), overwrite)
     }
 
     /// The painter that the options describe; `prepare` may still change it.
@@ -296,156 +324,4 @@ pub fn use_threads(threads: usize) -> Result<()> {
         .num_threads(threads)
         .build_global()
         .context("cannot set the number of threads")
-}
-
-/// Prints and logs each step's loss, writes unfinished paintings if wanted, and ends the picture on Ctrl-C.
-pub struct Follow {
-    pub control: Arc<Control>,
-    pub quiet: bool,
-    /// Every how many steps, and beside which file, unfinished paintings are written.
-    pub save: Option<(u32, PathBuf)>,
-    /// What it comes to.
-    pub tally: Tally,
-    log: Option<LineWriter<File>>,
-    begun: Instant,
-    printed: Option<Instant>,
-    steps: u32,
-}
-
-impl Follow {
-    /// Follows silently; logs where `args` say so, `overwrite` also over an older log.
-    pub fn new(control: Arc<Control>, args: &OptimizeArgs, overwrite: bool) -> Result<Self> {
-        let log = args.loss_log.as_ref().map(|path| {
-            let file = match overwrite {
-                true => File::create(path)?,
-                false => File::create_new(path)?,
-            };
-            let mut log = LineWriter::new(file);
-            writeln!(log, "{LOG_HEADER}")?;
-            Ok::<_, std::io::Error>(log)
-        });
-        let path = || args.loss_log.clone().unwrap_or_default();
-        Ok(Self {
-            control,
-            quiet: true,
-            save: None,
-            tally: Tally::default(),
-            log: log
-                .transpose()
-                .with_context(|| format!("cannot write {}", path().display()))?,
-            begun: Instant::now(),
-            printed: None,
-            steps: 0,
-        })
-    }
-
-    /// To be called after each step.
-    pub fn step(&mut self, step: &Step<'_>) -> bool {
-        self.steps += 1;
-        self.tally.step(step);
-        if !self.quiet {
-            self.print(step);
-        }
-        if let Some(log) = &mut self.log
-            && let Err(error) = writeln!(log, "{}", log_line(step, self.begun.elapsed()))
-        {
-            eprintln!("note: the losses are no longer logged: {error}");
-            self.log = None;
-        }
-        if let Some((every, output)) = &self.save
-            && self.steps.is_multiple_of(*every)
-        {
-            let path = numbered(output, self.steps);
-            let picture = step.picture().map_err(anyhow::Error::from);
-            let written =
-                picture.and_then(|picture| Ok(PictureFile::new(picture).write(&path, true)?));
-            if let Err(error) = written {
-                // A picture in between is no reason to lose the last one.
-                eprintln!("note: {error}");
-                self.save = None;
-            }
-        }
-        !self.control.is_stopping()
-    }
-
-    fn print(&mut self, step: &Step<'_>) {
-        let terminal = stderr().is_terminal();
-        let last = step.iteration == step.iterations;
-        let pause = Duration::from_millis(if terminal { 100 } else { 5000 });
-        if !last
-            && self
-                .printed
-                .is_some_and(|printed| printed.elapsed() < pause)
-        {
-            return;
-        }
-        self.printed = Some(Instant::now());
-        let line = line(step);
-        if terminal && !(last && step.is_full_size) {
-            eprint!("\r\x1b[K{line}");
-            // A display that fails is no reason to fail.
-            let _ = stderr().flush();
-        } else if terminal {
-            eprintln!("\r\x1b[K{line}");
-        } else {
-            eprintln!("{line}");
-        }
-    }
-}
-
-/// What the columns of the log are.
-const LOG_HEADER: &str = "frame,size,step,seconds,loss,content,style,variation,temporal";
-
-fn log_line(step: &Step<'_>, elapsed: Duration) -> String {
-    let losses = step.losses;
-    format!(
-        "{},{},{},{:.3},{:.6},{:.6},{:.6},{:.6},{:.6}",
-        step.frame,
-        step.scale,
-        step.iteration,
-        elapsed.as_secs_f64(),
-        losses.total,
-        losses.content,
-        losses.style,
-        losses.variation,
-        losses.temporal,
-    )
-}
-
-fn line(step: &Step<'_>) -> String {
-    let losses = step.losses;
-    let temporal = match losses.temporal {
-        0.0 => String::new(),
-        temporal => format!(", temporal {temporal:.4}"),
-    };
-    format!(
-        "size {:.0} %, step {}/{}: loss {:.4} (content {:.4}, style {:.4}, variation {:.4}{temporal})",
-        100.0 * step.scale,
-        step.iteration,
-        step.iterations,
-        losses.total,
-        losses.content,
-        losses.style,
-        losses.variation,
-    )
-}
-
-/// `painted.png` becomes `painted-0040.png`.
-fn numbered(output: &Path, step: u32) -> PathBuf {
-    let stem = output.file_stem().unwrap_or_default().to_string_lossy();
-    let extension = output.extension().unwrap_or_default().to_string_lossy();
-    output.with_file_name(format!("{stem}-{step:04}.{extension}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unfinished_paintings_are_numbered() {
-        assert_eq!(
-            numbered(Path::new("x/a.b.png"), 40),
-            Path::new("x/a.b-0040.png")
-        );
-    }
 }

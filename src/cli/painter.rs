@@ -81,7 +81,8 @@ impl Styles {
     pub fn without_playlist(self) -> Result<Self> {
         if self.playlist.is_some() {
             return Err(usage(anyhow!(
-                "--style-image takes a folder with live and video only: name one picture"
+                "--style-image takes a folder only where pictures follow one another (live, and video with --engine fast): \
+                 name one picture"
             )));
         }
         Ok(self)

@@ -56,7 +56,7 @@ impl Plot {
         if path.extension().is_some_and(|extension| extension == "svg") {
             if path.exists() && !overwrite {
                 bail!(
-                    "{} exists already (use --overwrite to replace it)",
+                    "{} exists: use --overwrite to replace it",
                     path.display()
                 );
             }

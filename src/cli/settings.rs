@@ -146,6 +146,16 @@ pub fn parse_style_at(text: &str) -> Result<Vec<(f64, &str)>, String> {
             .ok()
             .filter(|s: &f64| s.is_finite() && *s >= 0.0)
             .ok_or_else(|| format!("--style-at: '{time}' is not a number of seconds"))?;
+        // A number and a name behind it are no style with its weight, but a clock's minutes and seconds.
+        if let Some((second, name)) = style.split_once(':')
+            && let (Ok(minutes), Ok(second)) = (time.trim().parse::<u32>(), second.parse::<u32>())
+            && name.trim().parse::<f32>().is_err()
+        {
+            return Err(format!(
+                "--style-at: write the time in seconds: {} for {time}:{second}",
+                60 * minutes + second
+            ));
+        }
         Ok((seconds, style.trim()))
     });
     entries.collect()
@@ -249,9 +259,19 @@ mod tests {
             parse_style_at("0:starry:0.6,7:0.4;2:7"),
             Ok(vec![(0.0, "starry:0.6,7:0.4"), (2.0, "7")])
         );
-        for bad in ["", "starry", "0:starry,ink", "-1:ink", "x:ink", "nan:ink"] {
+        for bad in [
+            "",
+            "starry",
+            "0:starry,wave",
+            "-1:wave",
+            "x:wave",
+            "nan:wave",
+        ] {
             assert!(parse_style_at(bad).is_err(), "{bad:?}");
         }
+        assert_eq!(parse_style_at("2:7:0.4"), Ok(vec![(2.0, "7:0.4")]));
+        let clock = parse_style_at("0:starry,1:30:wave").unwrap_err();
+        assert!(clock.ends_with("90 for 1:30"), "{clock}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::{
     args::VideoArgs,
     interrupt,
-    optimize::{Film, Follow},
+    optimize::Film,
     painter::Painter,
     passes,
     progress::Progress,
@@ -57,6 +57,7 @@ enum Plan {
 }
 
 pub fn run(args: &VideoArgs) -> Result<()> {
+    args.optimize.check(&[("--resume", args.resume)])?;
     let quiet = args.talk.quiet;
     let threads = threads(args.paint.threads);
     let control = Arc::new(Control::default());
@@ -98,7 +99,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             start: args.start,
             steady: strength,
         };
-        let mut follow = Follow::new(control.clone(), &args.optimize, args.overwrite)?;
+        let mut follow = args.optimize.follow(&control, args.overwrite)?;
         tally = follow.tally.clone();
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         let (painter, finish) = args.optimize.unfinished(&args.paint, film)?;

@@ -414,7 +414,7 @@ fn in_tenths(value: f32) -> f32 {
 }
 
 /// An error and what it is due to, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -18,6 +18,7 @@ mod text;
 pub use canvas::Canvas;
 pub use fade::StyleFade;
 pub use key::{Command, HELP, Key};
+pub(crate) use keys::with_causes;
 pub use keys::{Desk, DeskError, DeskSettings};
 pub use overlay::{Readout, draw};
 pub use painter::{LivePainter, Painting, SizeWish, Wanted};

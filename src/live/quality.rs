@@ -134,7 +134,8 @@ impl Quality {
 }
 
 /// Sizes to paint pictures of a camera at, in rising order, the camera's own the last, or one whose longest side has
-/// `longest` pixels; none has fewer than `fewest` pixels, or else so few that nothing can be recognised in a painting.
+/// `longest` pixels; only that last one may have fewer than `fewest` pixels, or else so few that nothing can be recognised
+/// in a painting.
 /// Sides are multiples of 4, which the networks like, and keep the aspect closely.
 pub fn ladder(camera: Size, longest: usize, fewest: Option<usize>) -> Vec<Size> {
     const AREAS: [f64; 13] = [
@@ -145,17 +146,20 @@ pub fn ladder(camera: Size, longest: usize, fewest: Option<usize>) -> Vec<Size> 
     let fewest = fewest.map_or(FEWEST, |fewest| fewest * 9 / 10);
     let shrink = (longest as f64 / camera.0.max(camera.1) as f64).min(1.0);
     let round = |side: f64| ((side / 4.0).round() as usize * 4).max(crate::stylize::MIN_SIDE);
-    let mut sizes: Vec<Size> = AREAS
-        .iter()
-        .map(|area| {
-            let scale = area.sqrt() * shrink;
-            (
-                round(camera.0 as f64 * scale),
-                round(camera.1 as f64 * scale),
-            )
-        })
+    let scaled = |area: f64| {
+        let scale = area.sqrt() * shrink;
+        (
+            round(camera.0 as f64 * scale),
+            round(camera.1 as f64 * scale),
+        )
+    };
+    let sizes = AREAS.iter().map(|area| scaled(*area));
+    let mut sizes: Vec<Size> = sizes
         .filter(|&(width, height)| width * height >= fewest)
         .collect();
+    if sizes.is_empty() {
+        sizes.push(scaled(1.0));
+    }
     if let Some(last) = sizes.last_mut()
         && last.0.abs_diff(camera.0) < 4
         && last.1.abs_diff(camera.1) < 4
@@ -163,9 +167,6 @@ pub fn ladder(camera: Size, longest: usize, fewest: Option<usize>) -> Vec<Size> 
         *last = camera;
     }
     sizes.dedup();
-    if sizes.is_empty() {
-        sizes.push(camera);
-    }
     sizes
 }
 
@@ -252,5 +253,7 @@ mod tests {
             assert_eq!(sizes.last(), Some(&camera));
         }
         assert_eq!(*ladder((3840, 2160), 960, None).last().unwrap(), (960, 540));
+        assert_eq!(ladder((640, 360), 200, None), [(200, 112)]);
+        assert_eq!(ladder((160, 90), usize::MAX, None), [(160, 90)]);
     }
 }

@@ -1,12 +1,13 @@
-//! Students: feed-forward painters of our own that are several times cheaper than the network they learn from.
+//! Students: feed-forward painters of our own that cost less than half of the network they learn from.
 //!
 //! A picture is cut into blocks of 4×4 pixels, each of which becomes one pixel of 48 channels (pixel unshuffle; Shi et
 //! al. 2016, backwards), so that no convolution ever runs at full size on the way in: where the network of 26 styles
 //! spends 55 % of its arithmetic, a student spends one or two 3×3 convolutions at a quarter of the size. Residual blocks
-//! repaint the trunk as in the teacher, and the way back to full size is the same convolution with four times the
-//! outputs, which are the pixels of 2×2 blocks. All convolutions are 3×3 with stride 1 and reflection padding (but for
-//! an optional last one), which is what the processor computes fastest: by Winograd's F(4×4, 3×3), or F(4, 3) in bf16, a full 3×3 costs 2.25
-//! multiplications where a depthwise one with a 1×1 behind it costs one and as much memory traffic again.
+//! repaint the trunk as in the teacher. The way back to full size is nearest-neighbour upsampling before a convolution, as in
+//! the teacher, or the same convolution with four times the outputs, which are the pixels of 2×2 blocks. All convolutions
+//! are 3×3 with stride 1 and reflection padding (but for an optional last one), which is what the processor computes
+//! fastest: by Winograd's F(4×4, 3×3), or F(4, 3) in bf16, a full 3×3 costs 2.25 multiplications where a depthwise one
+//! with a 1×1 behind it costs one and as much memory traffic again.
 //!
 //! Every convolution is followed by instance normalisation with scales and shifts of the style (Dumoulin et al. 2017),
 //! of the layers that expand *after* their outputs were put in place, so all pixels of a block share one channel's

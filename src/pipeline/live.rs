@@ -169,6 +169,9 @@ pub enum LiveError {
     /// The built-in font is damaged.
     #[error("the built-in font is damaged (please report this)")]
     Font(#[from] ab_glyph::InvalidFont),
+    /// A recording was asked for, and the session ended before there was anything to record.
+    #[error("nothing was recorded: the session ended before the first picture was painted")]
+    NothingRecorded,
     /// A stage left and none says why.
     #[error("internal error: stage {0} was cut off without a cause (please report this)")]
     CutOff(&'static str),

@@ -61,7 +61,7 @@ pub enum SinkError {
         path: PathBuf,
     },
     /// There is a file of this name already.
-    #[error("{path}: this file exists already; give --overwrite to replace it, or another name", path = path.display())]
+    #[error("{path} exists: use --overwrite to replace it, or name another file", path = path.display())]
     Exists {
         /// The output.
         path: PathBuf,

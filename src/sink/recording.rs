@@ -6,6 +6,7 @@
 
 use std::{
     fs::File,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -38,10 +39,7 @@ pub fn check_recording(path: &Path, overwrite: bool) -> Result<(), SinkError> {
         }
         return Err(SinkError::Exists { path: path.into() });
     }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    };
+    let folder = folder_of(path);
     if !folder.is_dir() {
         return Err(SinkError::NoFolder {
             path: path.into(),
@@ -55,6 +53,13 @@ pub fn check_recording(path: &Path, overwrite: bool) -> Result<(), SinkError> {
         folder,
         source,
     })
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
 }
 
 /// Starts a recording of pictures as `info` describes them, and of the sound of `microphone`, whose packets are those of
@@ -73,7 +78,14 @@ pub fn open_recording(
     check_recording(path, overwrite)?;
     if !overwrite {
         // Takes the name, so that no other program can between the check and the first frame.
-        File::create_new(path).map_err(|_| SinkError::Exists { path: path.into() })?;
+        File::create_new(path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => SinkError::Exists { path: path.into() },
+            _ => SinkError::Folder {
+                path: path.into(),
+                folder: folder_of(path),
+                source: error,
+            },
+        })?;
     }
     let container = Container::of(path)?;
     let codec = container.codecs()[0];

@@ -54,10 +54,14 @@ mod with_minifb {
             let Some(known) = translate(key) else {
                 return;
             };
-            // Held arrows and brackets repeat; a switch does not, or it would flutter.
+            // What goes by steps repeats while it is held; a switch does not, or it would flutter.
             let repeats = matches!(
                 known,
-                Key::Left | Key::Right | Key::Up | Key::Down | Key::Char('[' | ']' | ',' | '.')
+                Key::Left
+                    | Key::Right
+                    | Key::Up
+                    | Key::Down
+                    | Key::Char('[' | ']' | ',' | '.' | 'l' | 'o')
             );
             let held = self.down.contains(&key);
             if !held {
@@ -163,7 +167,9 @@ mod with_minifb {
             K::F => 'f',
             K::H => 'h',
             K::I => 'i',
+            K::L => 'l',
             K::M => 'm',
+            K::O => 'o',
             K::P => 'p',
             K::Q => 'q',
             K::R => 'r',
@@ -171,6 +177,33 @@ mod with_minifb {
             _ => return None,
         };
         Some(Key::Char(sign))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use minifb::Key as K;
+
+        #[test]
+        fn every_key_that_the_help_names_is_heard() {
+            // SAFETY: the enum is a byte, and all numbers up to `Count` are among its values, as minifb promises.
+            let keys =
+                (0..K::Count as u8).map(|number| unsafe { std::mem::transmute::<u8, K>(number) });
+            let heard: Vec<Key> = keys.filter_map(translate).collect();
+            for (keys, what) in crate::live::HELP {
+                for name in keys.split([' ', '·', '…']).filter(|name| !name.is_empty()) {
+                    let key = match name {
+                        "Left" => Key::Left,
+                        "Right" => Key::Right,
+                        "Up" => Key::Up,
+                        "Down" => Key::Down,
+                        "Space" => Key::Char(' '),
+                        sign => Key::Char(sign.to_lowercase().chars().next().unwrap()),
+                    };
+                    assert!(heard.contains(&key), "{name} ({what})");
+                }
+            }
+        }
     }
 }
 

@@ -166,7 +166,7 @@ impl Look {
             alpha, rgb, grey, ..
         } = self.format;
         let [across, down] = self.format.colour_shift;
-        let whole = self.width % (1 << across) == 0 && self.height % (1 << down) == 0;
+        let whole = self.width.is_multiple_of(1 << across) && self.height.is_multiple_of(1 << down);
         if alpha || rgb || grey || !whole || ff::filter::find("zscale").is_none() {
             return None;
         }

@@ -3,8 +3,6 @@
 //! The predictor looks at the picture's central square and says 100 numbers; from them a linear map makes the scales and
 //! shifts of each normalisation of the transform network. A picture is looked at once.
 
-use std::path::Path;
-
 use candle_core::Device;
 use image::{RgbImage, imageops};
 use safetensors::SafeTensors;
@@ -142,14 +140,6 @@ fn central_square(picture: &Picture) -> Vec<u8> {
         square = imageops::resize(&square, wanted, wanted, imageops::FilterType::Lanczos3);
     }
     square.into_raw()
-}
-
-/// Whether a path looks like that of a picture.
-pub fn is_picture_path(path: &Path) -> bool {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
-    ["png", "jpg", "jpeg", "webp"]
-        .iter()
-        .any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]

@@ -15,14 +15,11 @@ use std::{
 use candle_core::Device;
 use sha2::{Digest, Sha256};
 
-use super::{
-    AnyPicture, ChoiceError, NetworkKind, Style, StyleChoice, StyleMix, StylePack,
-    any_picture::is_picture_path,
-};
+use super::{AnyPicture, ChoiceError, NetworkKind, Style, StyleChoice, StyleMix, StylePack};
 use crate::{
     kernels::StyleParameters,
     models::{ModelError, ModelStore},
-    picture_file::{PictureError, PictureFile},
+    picture_file::{PictureError, PictureFile, is_picture_path, pictures_in},
     stylize::Palette,
 };
 
@@ -181,7 +178,7 @@ impl Gallery {
         let mut parts = Vec::new();
         for part in text.split(',') {
             match split_pack(part) {
-                Some((file, _)) if file != self.pack.origin() => {
+                Some((file, _)) if !is_same_file(file, self.pack.origin()) => {
                     return Err(StyleError::OtherPack {
                         named: file.into(),
                         used: self.pack.origin().to_owned(),
@@ -240,21 +237,13 @@ impl Gallery {
     /// # Errors
     /// When the folder cannot be read, holds no pictures, or one of them cannot be opened.
     pub fn add_folder(&mut self, folder: &Path) -> Result<Range<usize>, StyleError> {
-        let unreadable = |source| StyleError::Folder {
+        let paths = pictures_in(folder).map_err(|source| StyleError::Folder {
             path: folder.to_owned(),
             source,
-        };
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            if path.is_file() && is_picture_path(&path) {
-                paths.push(path);
-            }
-        }
+        })?;
         if paths.is_empty() {
             return Err(StyleError::NoPictures(folder.to_owned()));
         }
-        paths.sort();
         let first = self.styles.len();
         for path in &paths {
             self.add_picture(path)?;
@@ -336,6 +325,12 @@ impl Gallery {
         seen().insert(key, mix.clone());
         Ok(entry.mix.get_or_init(|| mix).clone())
     }
+}
+
+/// Whether two names are those of one file.
+fn is_same_file(a: &str, b: &str) -> bool {
+    let real = |name| fs::canonicalize(name).ok();
+    a == b || real(a).is_some_and(|a| Some(a) == real(b))
 }
 
 /// The file of a pack and the style of it (which may be empty) in a part of a choice.

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::pipeline::{Outcome, StageStats, stage::FreeStage};
 
+/// How many times longer recordings may take to end than other stages: what is still to be written must not be lost.
+const RECORDING: u32 = 4;
+
 impl Present<'_> {
     /// Ends all stages, waits for them with a limit, and finds out what it all came to.
     pub(super) fn shut_down(
@@ -26,6 +29,8 @@ impl Present<'_> {
         // First the watch: the main thread has left its loop, not stalled.
         let _ = watch_done.try_send(());
         shared.stopping.store(true, Ordering::Relaxed);
+        // A painter that works step by step looks at this after each of them.
+        self.control.stop();
         let deadline = Instant::now() + self.config.shut_down;
         let wall = self.started.elapsed();
         // The window goes at once, whatever else takes its time.
@@ -41,10 +46,13 @@ impl Present<'_> {
             } = std::mem::take(&mut *tee);
             (not_recorded, unheard)
         };
+        // What painting took is not theirs.
+        let deadline = Instant::now() + self.config.shut_down;
+        let to_disk = Instant::now() + RECORDING * self.config.shut_down;
         let recordings: Vec<_> = std::mem::take(&mut self.recordings)
             .into_iter()
             .chain(self.recording.take().map(|recording| recording.stage))
-            .map(|stage| stage.wait(deadline))
+            .map(|stage| stage.wait(to_disk))
             .collect();
         let fed = self.feed.take().map(|stage| stage.wait(deadline));
         // Last, since it is the most likely to hang, and nothing waits for it.
@@ -114,10 +122,13 @@ impl Present<'_> {
                 Some(outcome) => report.failures.extend(ended(RECORD, Some(outcome))),
                 None => report.failures.push(LiveError::Stalled {
                     stage: RECORD,
-                    seconds: self.config.shut_down.as_secs_f64(),
+                    seconds: (RECORDING * self.config.shut_down).as_secs_f64(),
                     hint: "the disk does not keep up; the file holds what was written until then",
                 }),
             }
+        }
+        if self.config.record && report.recordings.is_empty() && report.failures.is_empty() {
+            report.failures.push(LiveError::NothingRecorded);
         }
         match fed {
             Some(Some(Outcome::Finished(stats))) => {

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     frame::Picture,
-    live::{Canvas, Command, Desk, Lettering, Painting, Readout, draw},
+    live::{Canvas, Command, Desk, Lettering, Painting, Readout, draw, with_causes},
     media::Track,
     pipeline::{
         Control, LatestReceiver, Outcome, StageStats, Taken,
@@ -244,7 +244,7 @@ impl Present<'_> {
             Command::Record if self.recording.is_some() => self.stop_recording(tell),
             Command::Record => {
                 if let Err(error) = self.start_recording(tell) {
-                    self.notice(Notice::Trouble(error.to_string()), tell);
+                    self.notice(Notice::Trouble(with_causes(&error)), tell);
                 }
             }
             Command::Screenshot => self.screenshot(tell),
@@ -268,7 +268,7 @@ impl Present<'_> {
         };
         let notice = match (self.save_screenshot)(painting.full()) {
             Ok(path) => Notice::Info(format!("saved {}", path.display())),
-            Err(error) => Notice::Trouble(LiveError::from(error).to_string()),
+            Err(error) => Notice::Trouble(with_causes(&error)),
         };
         self.notice(notice, tell);
     }
@@ -390,27 +390,28 @@ impl Present<'_> {
     }
 
     fn look_after_outputs(&mut self, tell: &mut dyn FnMut(&Notice)) -> Result<(), LiveError> {
-        let mut failed = None;
+        let now = Instant::now();
+        let mut failed = Vec::new();
         if let Some(recording) = self.recording.take_if(|r| r.stage.has_ended()) {
-            failed = ended(RECORD, recording.stage.wait(Instant::now()));
+            failed.extend(ended(RECORD, recording.stage.wait(now)));
         }
         if let Some(feed) = self.feed.take_if(|feed| feed.has_ended()) {
-            failed = ended(FEED, feed.wait(Instant::now())).or(failed);
+            failed.extend(ended(FEED, feed.wait(now)));
         }
         if let Some(listen) = self.listen.take_if(|listen| listen.has_ended()) {
             self.shared.tee().sound = None;
-            failed = ended(LISTEN, listen.wait(Instant::now())).or(failed);
+            failed.extend(ended(LISTEN, listen.wait(now)));
         }
-        let Some(error) = failed else {
-            return Ok(());
-        };
-        let is_sound = matches!(error, LiveError::Microphone(_));
-        if !is_sound && self.screen.is_none() && self.recording.is_none() && self.feed.is_none() {
-            // Nobody would see what is painted from now on.
-            return Err(error);
+        for error in failed {
+            let is_sound = matches!(error, LiveError::Microphone(_));
+            let seen = self.screen.is_some() || self.recording.is_some() || self.feed.is_some();
+            if !is_sound && !seen {
+                // Nobody would see what is painted from now on.
+                return Err(error);
+            }
+            self.notice(Notice::Trouble(with_causes(&error)), tell);
+            self.failures.push(error);
         }
-        self.notice(Notice::Trouble(error.to_string()), tell);
-        self.failures.push(error);
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, never,
 use super::{LiveConfig, LiveError, Notice, OpenRecording, silence::Silence};
 use crate::{
     frame::{Frame, Picture, ResetReason},
-    live::{Canvas, LivePainter, Painting, Size, Wanted},
+    live::{Canvas, LivePainter, Painting, Size, Wanted, with_causes},
     media::{Track, TrackPacket},
     pipeline::{LatestReceiver, LatestSender, Outcome, StageStats, Taken},
     sink::{FrameSink, SinkError, VirtualCamera},
@@ -128,7 +128,6 @@ pub(super) fn capture(
         if shared.is_stopping() {
             return end_of(&to_paint, shared, stats);
         }
-        let had_frames = stats.frames() > 0;
         let error = match opener.open() {
             Ok(mut camera) => {
                 if told.take().is_some() {
@@ -164,7 +163,7 @@ pub(super) fn capture(
             }
             Err(error) => error,
         };
-        let may_return = had_frames || stats.frames() > 0 || config.wait_for_camera;
+        let may_return = stats.frames() > 0 || config.wait_for_camera;
         if !(may_return && error.is_recoverable()) {
             return Outcome::Failed(error.into());
         }
@@ -180,7 +179,7 @@ pub(super) fn capture(
 /// error (missing after unplugged) is not news.
 fn report(told: &mut Option<String>, error: &CameraError, shared: &Shared) {
     if told.is_none() {
-        let text = error.to_string();
+        let text = with_causes(error);
         shared.tell(Notice::Trouble(text.clone()));
         *told = Some(text);
     }
