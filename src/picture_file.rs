@@ -335,6 +335,33 @@ pub fn is_picture_path(path: &Path) -> bool {
         .any(|known| extension.eq_ignore_ascii_case(known))
 }
 
+/// Whether a file is a JPEG that ends before its picture does. Decoders read it all the same, and what is missing is grey.
+pub fn ends_early(path: &Path) -> bool {
+    const START_OF_SCAN: u8 = 0xda;
+    let Ok(bytes) = fs::read(path) else {
+        return false;
+    };
+    if !bytes.starts_with(&[0xff, 0xd8]) {
+        return false;
+    }
+    // Segments say how long they are up to the first scan; what is coded there has no end marker but the picture's own.
+    let mut at = 2;
+    loop {
+        match bytes.get(at..).and_then(<[u8]>::first_chunk::<4>) {
+            Some([0xff, 0xff, _, _]) => at += 1,
+            Some(&[0xff, marker, high, low]) => {
+                at += 2 + usize::from(u16::from_be_bytes([high, low]));
+                if marker == START_OF_SCAN {
+                    break;
+                }
+            }
+            _ => return true,
+        }
+    }
+    let coded = bytes.get(at..).unwrap_or_default();
+    !coded.windows(2).any(|two| two == [0xff, 0xd9])
+}
+
 /// The pictures in a folder, by name; not those of folders in it.
 ///
 /// # Errors
@@ -460,6 +487,26 @@ mod tests {
         );
         // A banner that --max-size makes too thin.
         assert!(check_size(path, Sizing::MaxSide(400), 4000, 200).is_err());
+    }
+
+    #[test]
+    fn a_jpeg_that_ends_too_soon_is_told_from_a_whole_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.jpg");
+        let rgb = (0..96 * 64 * 3).map(|i| (i * 37 % 256) as u8).collect();
+        let file = PictureFile::new(Picture::new(96, 64, rgb).unwrap());
+        file.write(&path, false).unwrap();
+        assert!(!ends_early(&path));
+        let whole = std::fs::read(&path).unwrap();
+        for end in [2, 30, whole.len() / 2, whole.len() - 2] {
+            std::fs::write(&path, &whole[..end]).unwrap();
+            assert!(ends_early(&path), "{end} of {} bytes", whole.len());
+        }
+        let more = [&whole[..], b"a phone's own data"].concat();
+        std::fs::write(&path, more).unwrap();
+        assert!(!ends_early(&path));
+        std::fs::write(&path, b"\x89PNG").unwrap();
+        assert!(!ends_early(&path));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use allaprima::{
-    picture_file::{PictureFile, pictures_in, writable_format},
+    picture_file::{PictureFile, ends_early, pictures_in, writable_format},
     pipeline::{Control, StageStats, StageSummary},
     source::Sizing,
     stylize::{Stylizer, optimize::Step},
@@ -194,9 +194,17 @@ fn paint(
         .paint
         .time_frame(|| stylizer.paint(&mut file.picture))
         .with_context(|| format!("{} was not painted", job.input.display()))?;
-    Ok(times
+    let note = times
         .encode
-        .time_frame(|| file.write(&job.output, overwrite))?)
+        .time_frame(|| file.write(&job.output, overwrite))?;
+    let cut = ends_early(&job.input).then(|| {
+        format!(
+            "{} ends too soon: a part of the picture is missing, and grey in the painting",
+            job.input.display()
+        )
+    });
+    let notes: Vec<String> = cut.into_iter().chain(note).collect();
+    Ok((!notes.is_empty()).then(|| notes.join("; ")))
 }
 
 /// Which picture goes where. A single picture goes to the file `output`, or into it if it is a folder; several, and

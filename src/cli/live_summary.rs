@@ -1,6 +1,6 @@
 //! What a live session came to, for people and for programs.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use allaprima::pipeline::{StageSummary, live::LiveReport};
 use serde::Serialize;
@@ -24,7 +24,8 @@ pub struct LiveSummary<'a> {
     sizes: Vec<PaintedAt>,
     peak_rss_mib: Option<f64>,
     stages: BTreeMap<&'static str, StageSummary>,
-    recordings: &'a [PathBuf],
+    /// As text: names that are none are written as near as can be.
+    recordings: Vec<Cow<'a, str>>,
     /// The style pack, a quality or a file; absent with `--engine optimize`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pack: Option<&'a str>,
@@ -86,7 +87,11 @@ impl<'a> LiveSummary<'a> {
             stages: report.stages.iter().copied().collect(),
             pack,
             optimized,
-            recordings: &report.recordings,
+            recordings: report
+                .recordings
+                .iter()
+                .map(|path| path.to_string_lossy())
+                .collect(),
             notes: &report.notes,
         }
     }

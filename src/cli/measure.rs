@@ -72,7 +72,11 @@ pub fn run(args: &MeasureArgs) -> Result<()> {
             (Some(now), Some(painted)) => (now, painted),
             (None, None) => break,
             (now, _) => {
-                let longer = if now.is_some() { &args.input } else { &args.stylised };
+                let longer = if now.is_some() {
+                    &args.input
+                } else {
+                    &args.stylised
+                };
                 eprintln!(
                     "note: {} goes on after {frames} frames, where the other video ends; a part that was painted with \
                      `video --start` is measured with the same --start",
@@ -143,10 +147,7 @@ fn check_outputs(args: &MeasureArgs) -> Result<()> {
     }
     for path in [&args.plot, &args.strip].into_iter().flatten() {
         if path.exists() && !args.overwrite {
-            bail!(
-                "{} exists: use --overwrite to replace it",
-                path.display()
-            );
+            bail!("{} exists: use --overwrite to replace it", path.display());
         }
     }
     Ok(())

@@ -55,10 +55,7 @@ impl Plot {
     pub fn write(&self, path: &Path, overwrite: bool) -> Result<()> {
         if path.extension().is_some_and(|extension| extension == "svg") {
             if path.exists() && !overwrite {
-                bail!(
-                    "{} exists: use --overwrite to replace it",
-                    path.display()
-                );
+                bail!("{} exists: use --overwrite to replace it", path.display());
             }
             return std::fs::write(path, self.svg())
                 .with_context(|| format!("cannot write {}", path.display()));

@@ -1,6 +1,6 @@
 //! What a run came to, for people and for programs.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
 use allaprima::pipeline::{Report, StageSummary, Steadiness};
 use serde::Serialize;
@@ -19,7 +19,8 @@ pub struct Summary<'a> {
     /// Error along the motion of result and input; absent with `--steady off`.
     #[serde(skip_serializing_if = "Option::is_none")]
     steadiness: Option<Steadiness>,
-    output: &'a Path,
+    /// As text: a name that is none is written as near as can be.
+    output: Cow<'a, str>,
     /// The style pack, a quality or a file; absent with `--engine optimize`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pack: Option<&'a str>,
@@ -42,7 +43,7 @@ impl<'a> Summary<'a> {
             peak_rss_mib: peak_rss_mib(),
             stages: report.stages.iter().copied().collect(),
             steadiness: report.steadiness,
-            output,
+            output: output.to_string_lossy(),
             pack,
             optimized: None,
             stopped: report.stopped,
@@ -68,7 +69,7 @@ impl<'a> Summary<'a> {
             self.frames,
             self.seconds,
             self.fps,
-            self.output.display()
+            self.output
         )
     }
 }

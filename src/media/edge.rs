@@ -236,8 +236,9 @@ pub(crate) struct PixelFormat {
     pub(crate) full_range: bool,
     /// Frames live on a device.
     pub(crate) hardware: bool,
-    /// Pixels across and down that share one sample of colour, as powers of two.
-    pub(crate) colour_shift: [u32; 2],
+    /// Three planes of luma and colour as libzimg takes them, whose samples of colour cover that many pixels across and
+    /// down, as powers of two.
+    pub(crate) zimg: Option<[u32; 2]>,
 }
 
 /// Describes the pixel format of a frame; `None` when the frame has none.
@@ -262,12 +263,32 @@ pub(crate) fn pixel_format(decoded: &frame::Video) -> Option<PixelFormat> {
             grey: (*descriptor).nb_components <= 2,
             full_range: text((*descriptor).name).starts_with("yuvj"),
             hardware: has(ffi::AV_PIX_FMT_FLAG_HWACCEL),
-            colour_shift: [
-                u32::from((*descriptor).log2_chroma_w),
-                u32::from((*descriptor).log2_chroma_h),
-            ],
+            zimg: is_zimg(&text((*descriptor).name)).then(|| {
+                [
+                    u32::from((*descriptor).log2_chroma_w),
+                    u32::from((*descriptor).log2_chroma_h),
+                ]
+            }),
         })
     }
+}
+
+/// Whether libzimg takes pixels of this format as they are. In front of all others FFmpeg inserts a conversion of its own,
+/// which brings full range to limited range unasked.
+fn is_zimg(name: &str) -> bool {
+    let name = name
+        .strip_suffix(if cfg!(target_endian = "big") {
+            "be"
+        } else {
+            "le"
+        })
+        .unwrap_or(name);
+    let bits = [
+        "yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p",
+    ]
+    .iter()
+    .find_map(|planes| name.strip_prefix(planes));
+    bits.is_some_and(|bits| ["", "9", "10", "12", "14", "16"].contains(&bits))
 }
 
 /// Whether any pixel of a frame with an alpha channel (or palette) is not fully opaque.

@@ -274,7 +274,8 @@ impl VideoEncoder {
         let convert = if lossless {
             "format=bgr0"
         } else if ff::filter::find("zscale").is_some() {
-            "zscale=f=bicubic:min=gbr:rin=full:m=709:r=limited,format=yuv420p"
+            // On several threads it would resample each slice by itself.
+            "zscale=f=bicubic:min=gbr:rin=full:m=709:r=limited:threads=1,format=yuv420p"
         } else {
             "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp,format=yuv420p"
         };

@@ -75,6 +75,9 @@ pub(super) struct Look {
     pub(super) interlaced: bool,
 }
 
+/// Filters of libzimg on one thread: on several they resample each slice of a picture by itself, which shows in 4:2:0.
+const ALONE: &str = "threads=1";
+
 /// PQ, SMPTE ST 2084.
 const TRANSFER_PQ: u32 = 16;
 /// Hybrid log-gamma, ARIB STD-B67.
@@ -148,10 +151,18 @@ impl Look {
         let matrix = match self.colour.matrix {
             1 => "709",
             5 | 6 => "170m",
-            10 => "2020_cl",
+            // With the transfers of HDR libzimg knows constant luminance not at all.
+            10 if !self.is_hdr() => "2020_cl",
             _ => "2020_ncl",
         };
         format!("min={matrix}:pin=bt2020:tin={transfer}:rin={range}")
+    }
+
+    /// Whether libzimg takes these pixels as they are, whole samples of colour included.
+    fn is_for_zimg(&self) -> bool {
+        self.format.zimg.is_some_and(|[across, down]| {
+            self.width.is_multiple_of(1 << across) && self.height.is_multiple_of(1 << down)
+        })
     }
 
     /// What libzimg has to know of these pixels, if it takes them and is there: it resamples colour exactly, and several times
@@ -162,16 +173,21 @@ impl Look {
             "bt601" => "170m",
             _ => return None,
         };
-        let PixelFormat {
-            alpha, rgb, grey, ..
-        } = self.format;
-        let [across, down] = self.format.colour_shift;
-        let whole = self.width.is_multiple_of(1 << across) && self.height.is_multiple_of(1 << down);
-        if alpha || rgb || grey || !whole || ff::filter::find("zscale").is_none() {
+        if !self.is_for_zimg() || ff::filter::find("zscale").is_none() {
             return None;
         }
-        let range = self.zscale_range();
-        Some(format!("min={matrix}:rin={range}"))
+        Some(format!("min={matrix}:rin={}", self.zscale_range()))
+    }
+
+    /// The filters that bring pixels which libzimg does not take to some that it takes, range and matrix as they are.
+    fn to_zimg(&self) -> String {
+        if self.is_for_zimg() || self.format.rgb {
+            return String::new();
+        }
+        let range = self.range();
+        format!(
+            "scale=flags=bicubic+accurate_rnd+full_chroma_inp:in_range={range}:out_range={range},format=yuv444p16,"
+        )
     }
 
     /// The filter graph that makes `width` x `height` pictures (as displayed), RGB24 or GBRP, of frames that look like this.
@@ -186,18 +202,21 @@ impl Look {
         }
         if self.is_hdr() {
             filters += &format!(
-                "zscale=w={width}:h={height}:f=bicubic:{}:p=bt2020:m=gbr:t=linear:npl=100:r=full,format=gbrpf32le,\
-                 zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709:r=full,format=gbrp",
+                "{}zscale=w={width}:h={height}:f=bicubic:{}:p=bt2020:m=gbr:t=linear:npl=100:r=full:{ALONE},format=gbrpf32le,\
+                 zscale=p=bt709:{ALONE},tonemap=hable:desat=0,zscale=t=bt709:r=full:{ALONE},format=gbrp",
+                self.to_zimg(),
                 self.zscale_input()
             );
         } else if self.is_wide_gamut() {
             filters += &format!(
-                "zscale=w={width}:h={height}:f=bicubic:{}:p=bt709:t=bt709:m=gbr:r=full,format=gbrp",
+                "{}zscale=w={width}:h={height}:f=bicubic:{}:p=bt709:t=bt709:m=gbr:r=full:{ALONE},format=gbrp",
+                self.to_zimg(),
                 self.zscale_input()
             );
         } else if let Some(input) = self.zimg_input() {
-            filters +=
-                &format!("zscale=w={width}:h={height}:f=bicubic:{input}:m=gbr:r=full,format=gbrp");
+            filters += &format!(
+                "zscale=w={width}:h={height}:f=bicubic:{input}:m=gbr:r=full:{ALONE},format=gbrp"
+            );
         } else {
             let flags = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp";
             filters += &format!("scale=w={width}:h={height}:flags={flags}");

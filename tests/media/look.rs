@@ -281,6 +281,56 @@ fn hdr_is_mapped_to_an_ordinary_screen() {
     }
 }
 
+/// Pixels that libzimg does not take, on its own path and beside it: nothing is brought to another range on the way.
+#[test]
+fn ranges_survive_whatever_the_pixels() {
+    let folder = Folder::new();
+    let raw = patches(&folder, 256, 64);
+    for (pixels, codec) in [
+        ("yuv420p", "rawvideo"),
+        ("nv12", "rawvideo"),
+        ("yuyv422", "rawvideo"),
+        ("yuv440p10le", "ffv1"),
+        ("yuv420p10le", "ffv1"),
+    ] {
+        for range in ["tv", "pc"] {
+            let input = folder.make(
+                "in.mkv",
+                &format!(
+                    "{raw} -vf scale=flags=accurate_rnd+full_chroma_int:out_color_matrix=bt709:out_range={range},format={pixels} \
+                     -c:v {codec} -colorspace bt709 -color_range {range}"
+                ),
+            );
+            assert_patches(&read_all(&input), 3.0);
+        }
+    }
+}
+
+#[test]
+fn wide_colours_and_hdr_of_odd_sizes_are_read() {
+    let folder = Folder::new();
+    for (matrix, transfer) in [
+        ("bt2020nc", "smpte2084"),
+        ("bt2020c", "smpte2084"),
+        ("bt2020nc", "bt2020-10"),
+    ] {
+        let input = folder.make(
+            "in.mkv",
+            &format!(
+                "-f lavfi -i color=c=0x808080:size=96x64:rate=5:duration=0.4 -vf scale=97:65,setsar=1,setparams=range=tv,format=yuv420p10le \
+                 -c:v ffv1 -colorspace {matrix} -color_primaries bt2020 -color_trc {transfer} -color_range tv"
+            ),
+        );
+        let read = read_all(&input);
+        assert_eq!((read.info.width, read.info.height), (97, 65));
+        let [r, g, b] = read.colour(0, (0, 1), (0, 1));
+        assert!(
+            g > 60.0 && (r - g).abs() < 4.0 && (b - g).abs() < 4.0,
+            "{r} {g} {b}"
+        );
+    }
+}
+
 #[test]
 fn wide_colours_are_mapped() {
     let folder = Folder::new();

@@ -11,9 +11,6 @@ use super::{
 };
 use crate::pipeline::{Outcome, StageStats, stage::FreeStage};
 
-/// How many times longer recordings may take to end than other stages: what is still to be written must not be lost.
-const RECORDING: u32 = 4;
-
 impl Present<'_> {
     /// Ends all stages, waits for them with a limit, and finds out what it all came to.
     pub(super) fn shut_down(
@@ -48,11 +45,10 @@ impl Present<'_> {
         };
         // What painting took is not theirs.
         let deadline = Instant::now() + self.config.shut_down;
-        let to_disk = Instant::now() + RECORDING * self.config.shut_down;
         let recordings: Vec<_> = std::mem::take(&mut self.recordings)
             .into_iter()
             .chain(self.recording.take().map(|recording| recording.stage))
-            .map(|stage| stage.wait(to_disk))
+            .map(|stage| stage.wait(deadline))
             .collect();
         let fed = self.feed.take().map(|stage| stage.wait(deadline));
         // Last, since it is the most likely to hang, and nothing waits for it.
@@ -122,7 +118,7 @@ impl Present<'_> {
                 Some(outcome) => report.failures.extend(ended(RECORD, Some(outcome))),
                 None => report.failures.push(LiveError::Stalled {
                     stage: RECORD,
-                    seconds: (RECORDING * self.config.shut_down).as_secs_f64(),
+                    seconds: self.config.shut_down.as_secs_f64(),
                     hint: "the disk does not keep up; the file holds what was written until then",
                 }),
             }
