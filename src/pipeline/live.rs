@@ -14,6 +14,7 @@
 
 mod end;
 mod present;
+mod record;
 mod silence;
 mod stages;
 

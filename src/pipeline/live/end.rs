@@ -7,7 +7,8 @@ use crossbeam_channel::Sender;
 use super::{
     CAPTURE, FEED, LiveError, LiveReport, Notice, PAINT, PRESENT, RECORD,
     present::Present,
-    stages::{Painted, Recorded, Tee},
+    record::Recorded,
+    stages::{Painted, Tee},
 };
 use crate::pipeline::{Outcome, StageStats, stage::FreeStage};
 

@@ -15,8 +15,9 @@ use super::{
     FEED, LISTEN, LiveConfig, LiveError, NextName, Notice, OpenRecording, PAINT, RECORD,
     SaveScreenshot,
     end::ended,
+    record::{self, Recorded},
     silence::Silence,
-    stages::{self, Recorded, Shared},
+    stages::Shared,
 };
 use crate::{
     frame::Picture,
@@ -280,7 +281,7 @@ impl Present<'_> {
         let (sound_link, from_microphone) = bounded(SOUND_CAPACITY);
         let sound = self.track.clone().map(|track| (track, from_microphone));
         let stage = spawn_free(RECORD, move || {
-            stages::record(from_paint, sound, name, &open)
+            record::record(from_paint, sound, name, &open)
         })
         .map_err(|source| LiveError::Thread {
             stage: RECORD,
