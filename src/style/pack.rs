@@ -8,7 +8,9 @@ use safetensors::SafeTensors;
 use super::{PackFile, StyleChoice};
 use crate::{
     kernels::{NetworkShape, StyleParameters, TransformWeights},
-    models::{FINE_PACK, ModelError, ModelStore, NEUTRAL_STYLE, STYLE_PACK, SWIFT_PACK},
+    models::{
+        FINE_PACK, ManifestStyle, ModelError, ModelStore, NEUTRAL_STYLE, STYLE_PACK, SWIFT_PACK,
+    },
     nn::{reference_file::style_rows, student_file::NEUTRAL, weights::transform_weights},
 };
 
@@ -97,14 +99,8 @@ impl StylePack {
         if quality == PackQuality::Reference {
             return Self::load(store);
         }
-        let pack = Self::of_file(&store.read(quality.file())?, quality.file(), |name| {
-            let known = store.manifest().styles.list.iter();
-            known.into_iter().find(|s| s.name == name).map(|s| Style {
-                name: s.name.clone(),
-                description: s.description.clone(),
-                aliases: s.aliases.clone(),
-            })
-        })?;
+        let known = |name: &str| known(store, name);
+        let pack = Self::of_file(&store.read(quality.file())?, quality.file(), known)?;
         Ok(Self {
             origin: quality.to_string(),
             ..pack
@@ -120,10 +116,14 @@ impl StylePack {
             path: path.to_owned(),
             source,
         })?;
-        Self::of_file(&bytes, &path.display().to_string(), |_| None)
+        // A student of the 26 styles has styles of the same names, which paint alike.
+        let store = ModelStore::embedded()?;
+        Self::of_file(&bytes, &path.display().to_string(), |name| {
+            known(&store, name)
+        })
     }
 
-    /// What `file` holds; `known` describes its styles.
+    /// What `file` holds; `known` describes styles that it does not describe itself.
     fn of_file(
         bytes: &[u8],
         file: &str,
@@ -143,11 +143,10 @@ impl StylePack {
                 neutral = Some(row);
                 continue;
             }
-            styles.push(known(&name).unwrap_or_else(|| Style {
-                description: match described[&name].as_str() {
-                    Some(description) => description.to_owned(),
-                    None => format!("of {file}"),
-                },
+            let own = described[&name].as_str();
+            let known = known(&name).filter(|_| own.is_none());
+            styles.push(known.unwrap_or_else(|| Style {
+                description: own.map_or_else(|| format!("of {file}"), ToOwned::to_owned),
                 name,
                 aliases: Vec::new(),
             }));
@@ -175,17 +174,7 @@ impl StylePack {
         let bytes = store.read(STYLE_PACK)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| content(e.to_string()))?;
         let network = transform_weights(&file, NetworkShape::STYLE_PACK).map_err(content)?;
-        let styles: Vec<_> = store
-            .manifest()
-            .styles
-            .list
-            .iter()
-            .map(|s| Style {
-                name: s.name.clone(),
-                description: s.description.clone(),
-                aliases: s.aliases.clone(),
-            })
-            .collect();
+        let styles: Vec<_> = store.manifest().styles.list.iter().map(described).collect();
         let parameters = style_rows(&file, styles.len()).map_err(content)?;
         let bytes = store.read(NEUTRAL_STYLE)?;
         let content = |reason: String| ModelError::Content {
@@ -259,6 +248,21 @@ impl StylePack {
             add(&mut sum.shift, &style.shift);
         }
         sum
+    }
+}
+
+/// The style of that name among the 26.
+fn known(store: &ModelStore, name: &str) -> Option<Style> {
+    let mut styles = store.manifest().styles.list.iter();
+    styles.find(|style| style.name == name).map(described)
+}
+
+/// A style as the manifest describes it.
+fn described(style: &ManifestStyle) -> Style {
+    Style {
+        name: style.name.clone(),
+        description: style.description.clone(),
+        aliases: style.aliases.clone(),
     }
 }
 
