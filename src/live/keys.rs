@@ -31,15 +31,15 @@ const SECOND_DIGIT: Duration = Duration::from_millis(800);
 pub struct DeskSettings {
     /// The style or blend.
     pub style: StyleChoice,
-    /// Of the style, 0..=1.
+    /// Strength of the style, 0..=1.
     pub strength: f32,
-    /// Of the painting, 0..=1.
+    /// Opacity of the painting, 0..=1.
     pub opacity: f32,
     /// Where colours come from.
     pub colors: Colors,
-    /// 1 is as painted.
+    /// Strength of the colours, 0..=4; 1 is as painted.
     pub saturation: f32,
-    /// 0..=1, `None` is off.
+    /// Steadiness, 0..=1; `None` is off.
     pub steady: Option<f32>,
     /// The size to paint at.
     pub size: SizeWish,

@@ -1,3 +1,5 @@
+//! Products of the matrix unit against plain sums.
+
 use super::*;
 use crate::kernels::convolution::{OVERRUN, SLACK};
 use crate::kernels::instruction_set::{InstructionSet, Kernel};

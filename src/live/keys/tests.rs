@@ -1,3 +1,5 @@
+//! What keys do to what is wanted, and what they say.
+
 use candle_core::Device;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The painter of a session: mirrored and frozen pictures, opacity, sizes, styles that change.
+
 use super::*;
 use crate::{kernels::StyleParameters, style::NetworkKind, stylize::Passthrough};
 

@@ -1,3 +1,5 @@
+//! Students: any size is painted, folded kernels are what they stand for, costs are counted.
+
 use super::*;
 
 const EVERY: [Upsampling; 2] = [Upsampling::Shuffle, Upsampling::Nearest];

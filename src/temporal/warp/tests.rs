@@ -1,3 +1,5 @@
+//! Looking up between pixels, by every instruction set of this processor.
+
 use super::*;
 
 /// One number a pixel, and the same number with its negative.

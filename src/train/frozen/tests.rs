@@ -1,3 +1,5 @@
+//! Gradients through networks that stay as they are, against finite differences; paintings against the engine.
+
 use super::*;
 use crate::kernels::{ConvolutionWeights, Precision, TransformConfig, TransformEngine};
 use crate::train::random::Random;

@@ -1,3 +1,5 @@
+//! Gradients of a student's layers against candle's.
+
 use super::*;
 use crate::kernels::Precision;
 use crate::nn::student_net::StudentNet;
