@@ -180,7 +180,7 @@ impl Look {
     }
 
     /// The filters that bring pixels which libzimg does not take to some that it takes, range and matrix as they are.
-    fn to_zimg(&self) -> String {
+    fn before_zimg(&self) -> String {
         if self.is_for_zimg() || self.format.rgb {
             return String::new();
         }
@@ -204,13 +204,13 @@ impl Look {
             filters += &format!(
                 "{}zscale=w={width}:h={height}:f=bicubic:{}:p=bt2020:m=gbr:t=linear:npl=100:r=full:{ALONE},format=gbrpf32le,\
                  zscale=p=bt709:{ALONE},tonemap=hable:desat=0,zscale=t=bt709:r=full:{ALONE},format=gbrp",
-                self.to_zimg(),
+                self.before_zimg(),
                 self.zscale_input()
             );
         } else if self.is_wide_gamut() {
             filters += &format!(
                 "{}zscale=w={width}:h={height}:f=bicubic:{}:p=bt709:t=bt709:m=gbr:r=full:{ALONE},format=gbrp",
-                self.to_zimg(),
+                self.before_zimg(),
                 self.zscale_input()
             );
         } else if let Some(input) = self.zimg_input() {

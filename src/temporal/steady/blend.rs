@@ -205,27 +205,8 @@ unsafe fn join_luma<T: Taps>(
             Place::NONE
         };
     }
-    let (fours, rest) = places.as_chunks::<4>();
-    let columns = blend
-        .chunks_mut(4)
-        .zip(fours.iter().map(|four| &four[..]).chain([rest]));
-    for (i, (old, places)) in columns.enumerate() {
-        // SAFETY: the places are the sampler's; as for this function.
-        unsafe {
-            if let Ok(four) = <&[Place; 4]>::try_from(places)
-                && let Some(four) = sampler.four::<T>(four)
-            {
-                old.copy_from_slice(&four);
-                continue;
-            }
-            for (j, (old, &place)) in old.iter_mut().zip(places).enumerate() {
-                let (x, y) = at(4 * i + j);
-                *old = sampler
-                    .at::<T>(place, x, y)
-                    .map_or(painting[4 * i + j], |[old]| old);
-            }
-        }
-    }
+    // SAFETY: the places are the sampler's; as for this function.
+    unsafe { sampler.look_up::<T>(places, at, painting, blend) };
     let kept = &mut kept[y % 2 * width..][..width];
     let shares = kept.iter_mut().zip(trust.iter()).zip(renewal.iter());
     let values = blend.iter_mut().zip(painting).zip(lost.iter_mut());
@@ -292,33 +273,9 @@ unsafe fn join_colour<T: Taps>(
             Place::NONE
         };
     }
-    let (fours, rest) = places.as_chunks::<4>();
-    let columns = blend
-        .chunks_mut(8)
-        .zip(fours.iter().map(|four| &four[..]).chain([rest]));
-    for (i, (old, places)) in columns.enumerate() {
-        // SAFETY: the places are the sampler's; as for this function.
-        unsafe {
-            if let Ok(four) = <&[Place; 4]>::try_from(places)
-                && let Some(four) = sampler.four::<T>(four)
-            {
-                old.copy_from_slice(&four);
-                continue;
-            }
-            for (j, (old, &place)) in old
-                .as_chunks_mut::<2>()
-                .0
-                .iter_mut()
-                .zip(places)
-                .enumerate()
-            {
-                let at = 4 * i + j;
-                *old = sampler
-                    .at::<T>(place, x[at], row[at])
-                    .unwrap_or([painting[2 * at], painting[2 * at + 1]]);
-            }
-        }
-    }
+    let at = |column: usize| (x[column], row[column]);
+    // SAFETY: the places are the sampler's; as for this function.
+    unsafe { sampler.look_up::<T>(places, at, painting, blend) };
     let pixels = blend.as_chunks_mut::<2>().0.iter_mut();
     let pixels = pixels.zip(painting.as_chunks::<2>().0).zip(shares.iter());
     let lost = scratch.lost_colour.as_chunks_mut::<2>().0;

@@ -198,29 +198,6 @@ impl<'a, const LANES: usize> Sampler<'a, LANES> {
         }
     }
 
-    /// The blocks of four places, if all are inside the picture.
-    ///
-    /// # Safety
-    /// As for [`Sampler::block`], but that places may lie at the edge or nowhere.
-    #[inline(always)]
-    #[allow(clippy::type_complexity, reason = "what `block` returns, four times")]
-    unsafe fn four_blocks(
-        &self,
-        places: &[Place; 4],
-    ) -> Option<([*const f32; 4], [&'static [f32; TAPS]; 4], [usize; 4])> {
-        let [a, b, c, d] = *places;
-        if !(a.inside() & b.inside() & c.inside() & d.inside()) {
-            return None;
-        }
-        // SAFETY: all are inside.
-        let [a, b, c, d] = unsafe { [self.block(a), self.block(b), self.block(c), self.block(d)] };
-        Some((
-            [a.0, b.0, c.0, d.0],
-            [a.1, b.1, c.1, d.1],
-            [a.2, b.2, c.2, d.2],
-        ))
-    }
-
     /// As [`Sampler::at`], where the block reaches beyond the picture: its edge is repeated.
     #[cold]
     #[inline(never)]
@@ -258,35 +235,67 @@ impl<'a, const LANES: usize> Sampler<'a, LANES> {
     }
 }
 
-impl Sampler<'_, 1> {
-    /// Four values at once, if all their blocks are inside the picture.
+impl<const LANES: usize> Sampler<'_, LANES> {
+    /// Looks up what is at `places`, one after the other, into `values`, which keep what `otherwise` has where there is nothing
+    /// to look up; `at` is where a place is.
     ///
     /// # Safety
-    /// As for [`Sampler::at`].
+    /// The processor has the instructions of `T`, and the places are of this picture.
     #[inline(always)]
-    pub(crate) unsafe fn four<T: Taps>(&self, places: &[Place; 4]) -> Option<[f32; 4]> {
-        // SAFETY: the blocks are inside the picture; instructions as promised.
-        unsafe {
-            let (first, rows, steps) = self.four_blocks(places)?;
-            let columns = columns(&self.weights.single, steps);
-            Some(T::four(first, self.width, rows, columns))
+    pub(crate) unsafe fn look_up<T: Taps>(
+        &self,
+        places: &[Place],
+        at: impl Fn(usize) -> (f32, f32),
+        otherwise: &[f32],
+        values: &mut [f32],
+    ) {
+        let (fours, rest) = places.as_chunks::<4>();
+        let chunks = fours.iter().map(|four| &four[..]).chain([rest]);
+        for (i, (values, places)) in values.chunks_mut(4 * LANES).zip(chunks).enumerate() {
+            // SAFETY: as for this function.
+            unsafe {
+                if let Ok(four) = <&[Place; 4]>::try_from(places)
+                    && self.four::<T>(four, values)
+                {
+                    continue;
+                }
+                let values = values.as_chunks_mut::<LANES>().0.iter_mut();
+                for (j, (value, &place)) in values.zip(places).enumerate() {
+                    let number = 4 * i + j;
+                    let (x, y) = at(number);
+                    match self.at::<T>(place, x, y) {
+                        Some(found) => *value = found,
+                        None => value.copy_from_slice(&otherwise[LANES * number..][..LANES]),
+                    }
+                }
+            }
         }
     }
-}
 
-impl Sampler<'_, 2> {
-    /// Four pairs of values at once, if all their blocks are inside the picture.
+    /// Four values at once, if all their blocks are inside the picture; says whether they are.
     ///
     /// # Safety
     /// As for [`Sampler::at`].
     #[inline(always)]
-    pub(crate) unsafe fn four<T: Taps>(&self, places: &[Place; 4]) -> Option<[f32; 8]> {
-        // SAFETY: the blocks are inside the picture; instructions as promised.
-        unsafe {
-            let (first, rows, steps) = self.four_blocks(places)?;
-            let columns = columns(&self.weights.double, steps);
-            Some(T::four_pairs(first, 2 * self.width, rows, columns))
+    unsafe fn four<T: Taps>(&self, places: &[Place; 4], values: &mut [f32]) -> bool {
+        let [a, b, c, d] = *places;
+        if !(a.inside() & b.inside() & c.inside() & d.inside()) {
+            return false;
         }
+        // SAFETY: all are inside; instructions as promised.
+        unsafe {
+            let [a, b, c, d] = [self.block(a), self.block(b), self.block(c), self.block(d)];
+            let (first, rows) = ([a.0, b.0, c.0, d.0], [a.1, b.1, c.1, d.1]);
+            let (stride, steps) = (LANES * self.width, [a.2, b.2, c.2, d.2]);
+            if LANES == 1 {
+                let columns = columns(&self.weights.single, steps);
+                values.copy_from_slice(&T::four(first, stride, rows, columns));
+            } else {
+                let columns = columns(&self.weights.double, steps);
+                values.copy_from_slice(&T::four_pairs(first, stride, rows, columns));
+            }
+        }
+        true
     }
 }
 

@@ -41,24 +41,27 @@ macro_rules! four_by_four {
         let (one, fours) = unsafe {
             let one = |i: usize| sampler.at::<Plain>(places[i], at(i).0, at(i).1);
             let one: Vec<f32> = (0..4).filter_map(one).flatten().collect();
-            let mut fours = vec![sampler.four::<Plain>(&places)];
+            let mut fours = vec![[f32::NAN; 8]; 3];
+            let [plain, avx2, avx512] = &mut fours[..] else {
+                unreachable!()
+            };
+            let wide = one.len();
+            assert!(sampler.four::<Plain>(&places, &mut plain[..wide]));
             #[cfg(target_arch = "x86_64")]
             {
                 use crate::kernels::InstructionSet;
                 if InstructionSet::Avx2.is_available() {
-                    fours.push(sampler.four::<Avx2>(&places));
+                    assert!(sampler.four::<Avx2>(&places, &mut avx2[..wide]));
                 }
                 if InstructionSet::Avx512.is_available() {
-                    fours.push(sampler.four::<Avx512>(&places));
+                    assert!(sampler.four::<Avx512>(&places, &mut avx512[..wide]));
                 }
             }
             (one, fours)
         };
-        fours.into_iter().all(|four| {
-            let four = four.unwrap();
-            let mut apart = four.iter().zip(&one).map(|(a, b)| (a - b).abs());
-            one.len() == four.len() && apart.all(|apart| apart < 1e-2)
-        })
+        // What this processor has not stays as it was.
+        let mut asked = fours.iter().filter(|four| !four[0].is_nan());
+        asked.all(|four| four.iter().zip(&one).all(|(a, b)| (a - b).abs() < 1e-2))
     }};
 }
 

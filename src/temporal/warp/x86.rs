@@ -6,7 +6,24 @@ use std::arch::x86_64::*;
 /// AVX2 with FMA.
 pub(crate) struct Avx2;
 
-impl Taps for Avx2 {
+/// AVX-512, which comes with AVX2 and FMA.
+pub(crate) struct Avx512;
+
+/// What the two differ in: rows of pixels of two numbers are two vectors of the one, and one of the other.
+pub(crate) trait Pairs {
+    /// Four pairs, whose sum is that of [`Taps::double`].
+    ///
+    /// # Safety
+    /// As for [`Taps::double`].
+    unsafe fn weighted(
+        first: *const f32,
+        stride: usize,
+        rows: &[f32; TAPS],
+        columns: &[f32; 2 * TAPS],
+    ) -> __m256;
+}
+
+impl<P: Pairs> Taps for P {
     #[inline(always)]
     unsafe fn single(
         first: *const f32,
@@ -52,7 +69,11 @@ impl Taps for Avx2 {
         columns: &[f32; 2 * TAPS],
     ) -> [f32; 2] {
         // SAFETY: as the trait requires.
-        unsafe { pair(weighted_pairs(first, stride, rows, columns)) }
+        unsafe {
+            let two = fold(P::weighted(first, stride, rows, columns));
+            let one = _mm_add_ps(two, _mm_movehl_ps(two, two));
+            [_mm_cvtss_f32(one), _mm_cvtss_f32(_mm_movehdup_ps(one))]
+        }
     }
 
     #[inline(always)]
@@ -64,66 +85,62 @@ impl Taps for Avx2 {
     ) -> [f32; 8] {
         // SAFETY: as the trait requires.
         unsafe {
-            let a = weighted_pairs(first[0], stride, rows[0], columns[0]);
-            let b = weighted_pairs(first[1], stride, rows[1], columns[1]);
-            let c = weighted_pairs(first[2], stride, rows[2], columns[2]);
-            let d = weighted_pairs(first[3], stride, rows[3], columns[3]);
-            pairs([a, b, c, d])
+            let a = P::weighted(first[0], stride, rows[0], columns[0]);
+            let b = P::weighted(first[1], stride, rows[1], columns[1]);
+            let c = P::weighted(first[2], stride, rows[2], columns[2]);
+            let d = P::weighted(first[3], stride, rows[3], columns[3]);
+            sums_of_pairs([a, b, c, d])
         }
     }
 }
 
-/// AVX-512.
-pub(crate) struct Avx512;
-
-impl Taps for Avx512 {
+impl Pairs for Avx2 {
     #[inline(always)]
-    unsafe fn single(
-        first: *const f32,
-        stride: usize,
-        rows: &[f32; TAPS],
-        columns: &[f32; TAPS],
-    ) -> f32 {
-        // SAFETY: AVX-512 comes with AVX2 and FMA; the rest is as the trait requires.
-        unsafe { Avx2::single(first, stride, rows, columns) }
-    }
-
-    #[inline(always)]
-    unsafe fn four(
-        first: [*const f32; 4],
-        stride: usize,
-        rows: [&[f32; TAPS]; 4],
-        columns: [&[f32; TAPS]; 4],
-    ) -> [f32; 4] {
-        // SAFETY: AVX-512 comes with AVX2 and FMA; the rest is as the trait requires.
-        unsafe { Avx2::four(first, stride, rows, columns) }
-    }
-
-    #[inline(always)]
-    unsafe fn double(
+    unsafe fn weighted(
         first: *const f32,
         stride: usize,
         rows: &[f32; TAPS],
         columns: &[f32; 2 * TAPS],
-    ) -> [f32; 2] {
-        // SAFETY: as the trait requires.
-        unsafe { pair(widest_pairs(first, stride, rows, columns)) }
-    }
-
-    #[inline(always)]
-    unsafe fn four_pairs(
-        first: [*const f32; 4],
-        stride: usize,
-        rows: [&[f32; TAPS]; 4],
-        columns: [&[f32; 2 * TAPS]; 4],
-    ) -> [f32; 8] {
+    ) -> __m256 {
         // SAFETY: as the trait requires.
         unsafe {
-            let a = widest_pairs(first[0], stride, rows[0], columns[0]);
-            let b = widest_pairs(first[1], stride, rows[1], columns[1]);
-            let c = widest_pairs(first[2], stride, rows[2], columns[2]);
-            let d = widest_pairs(first[3], stride, rows[3], columns[3]);
-            pairs([a, b, c, d])
+            let (mut left, mut right) = (_mm256_setzero_ps(), _mm256_setzero_ps());
+            for (i, weight) in rows.iter().enumerate() {
+                let (row, weight) = (first.add(i * stride), _mm256_set1_ps(*weight));
+                left = _mm256_fmadd_ps(_mm256_loadu_ps(row), weight, left);
+                right = _mm256_fmadd_ps(_mm256_loadu_ps(row.add(8)), weight, right);
+            }
+            let weights = columns.as_ptr();
+            _mm256_fmadd_ps(
+                right,
+                _mm256_loadu_ps(weights.add(8)),
+                _mm256_mul_ps(left, _mm256_loadu_ps(weights)),
+            )
+        }
+    }
+}
+
+impl Pairs for Avx512 {
+    #[inline(always)]
+    unsafe fn weighted(
+        first: *const f32,
+        stride: usize,
+        rows: &[f32; TAPS],
+        columns: &[f32; 2 * TAPS],
+    ) -> __m256 {
+        // SAFETY: as the trait requires.
+        unsafe {
+            let mut sums = [_mm512_setzero_ps(); 2];
+            for (i, weight) in rows.iter().enumerate() {
+                let row = _mm512_loadu_ps(first.add(i * stride));
+                sums[i % 2] = _mm512_fmadd_ps(row, _mm512_set1_ps(*weight), sums[i % 2]);
+            }
+            let across = _mm512_add_ps(sums[0], sums[1]);
+            let sum = _mm512_mul_ps(across, _mm512_loadu_ps(columns.as_ptr()));
+            _mm256_add_ps(
+                _mm512_castps512_ps256(sum),
+                _mm512_extractf32x8_ps::<1>(sum),
+            )
         }
     }
 }
@@ -152,67 +169,12 @@ unsafe fn weighted(
     }
 }
 
-/// The same for pixels of two numbers: four pairs, whose sum is the block's.
-///
-/// # Safety
-/// As for [`Taps::double`], with AVX2 and FMA.
-#[inline(always)]
-unsafe fn weighted_pairs(
-    first: *const f32,
-    stride: usize,
-    rows: &[f32; TAPS],
-    columns: &[f32; 2 * TAPS],
-) -> __m256 {
-    // SAFETY: as for this function.
-    unsafe {
-        let (mut left, mut right) = (_mm256_setzero_ps(), _mm256_setzero_ps());
-        for (i, weight) in rows.iter().enumerate() {
-            let (row, weight) = (first.add(i * stride), _mm256_set1_ps(*weight));
-            left = _mm256_fmadd_ps(_mm256_loadu_ps(row), weight, left);
-            right = _mm256_fmadd_ps(_mm256_loadu_ps(row.add(8)), weight, right);
-        }
-        let weights = columns.as_ptr();
-        _mm256_fmadd_ps(
-            right,
-            _mm256_loadu_ps(weights.add(8)),
-            _mm256_mul_ps(left, _mm256_loadu_ps(weights)),
-        )
-    }
-}
-
-/// The same in rows of one vector.
-///
-/// # Safety
-/// As for [`Taps::double`], with AVX-512.
-#[inline(always)]
-unsafe fn widest_pairs(
-    first: *const f32,
-    stride: usize,
-    rows: &[f32; TAPS],
-    columns: &[f32; 2 * TAPS],
-) -> __m256 {
-    // SAFETY: as for this function.
-    unsafe {
-        let mut sums = [_mm512_setzero_ps(); 2];
-        for (i, weight) in rows.iter().enumerate() {
-            let row = _mm512_loadu_ps(first.add(i * stride));
-            sums[i % 2] = _mm512_fmadd_ps(row, _mm512_set1_ps(*weight), sums[i % 2]);
-        }
-        let across = _mm512_add_ps(sums[0], sums[1]);
-        let sum = _mm512_mul_ps(across, _mm512_loadu_ps(columns.as_ptr()));
-        _mm256_add_ps(
-            _mm512_castps512_ps256(sum),
-            _mm512_extractf32x8_ps::<1>(sum),
-        )
-    }
-}
-
 /// The sums of four times four pairs.
 ///
 /// # Safety
 /// The processor has AVX2.
 #[inline(always)]
-unsafe fn pairs([a, b, c, d]: [__m256; 4]) -> [f32; 8] {
+unsafe fn sums_of_pairs([a, b, c, d]: [__m256; 4]) -> [f32; 8] {
     // SAFETY: as for this function; the array has room for a vector.
     unsafe {
         let [a, b, c, d] = [
@@ -242,18 +204,4 @@ unsafe fn pairs([a, b, c, d]: [__m256; 4]) -> [f32; 8] {
 unsafe fn fold(two: __m256) -> __m128 {
     // SAFETY: as for this function.
     unsafe { _mm_add_ps(_mm256_castps256_ps128(two), _mm256_extractf128_ps::<1>(two)) }
-}
-
-/// The sum of four pairs.
-///
-/// # Safety
-/// The processor has AVX.
-#[inline(always)]
-unsafe fn pair(four: __m256) -> [f32; 2] {
-    // SAFETY: as for this function.
-    unsafe {
-        let two = fold(four);
-        let one = _mm_add_ps(two, _mm_movehl_ps(two, two));
-        [_mm_cvtss_f32(one), _mm_cvtss_f32(_mm_movehdup_ps(one))]
-    }
 }
