@@ -335,7 +335,8 @@ pub fn is_picture_path(path: &Path) -> bool {
         .any(|known| extension.eq_ignore_ascii_case(known))
 }
 
-/// Whether a file is a JPEG that ends before its picture does. Decoders read it all the same, and what is missing is grey.
+/// Whether a file is a JPEG that ends before its picture does. Decoders read it all the same, and what is missing is
+/// grey, or coarse where the picture was stored from coarse to fine.
 pub fn ends_early(path: &Path) -> bool {
     const START_OF_SCAN: u8 = 0xda;
     let Ok(bytes) = fs::read(path) else {
@@ -348,14 +349,15 @@ pub fn ends_early(path: &Path) -> bool {
     let mut at = 2;
     loop {
         match bytes.get(at..).and_then(<[u8]>::first_chunk::<4>) {
-            Some([0xff, 0xff, _, _]) => at += 1,
-            Some(&[0xff, marker, high, low]) => {
+            None => return true,
+            Some(&[0xff, marker @ 1..=0xfe, high, low]) => {
                 at += 2 + usize::from(u16::from_be_bytes([high, low]));
                 if marker == START_OF_SCAN {
                     break;
                 }
             }
-            _ => return true,
+            // Padding.
+            Some(_) => at += 1,
         }
     }
     let coded = bytes.get(at..).unwrap_or_default();
@@ -502,6 +504,9 @@ mod tests {
             std::fs::write(&path, &whole[..end]).unwrap();
             assert!(ends_early(&path), "{end} of {} bytes", whole.len());
         }
+        let padded = [&whole[..2], &[0, 0, 0xff], &whole[2..]].concat();
+        std::fs::write(&path, padded).unwrap();
+        assert!(!ends_early(&path));
         let more = [&whole[..], b"a phone's own data"].concat();
         std::fs::write(&path, more).unwrap();
         assert!(!ends_early(&path));

@@ -140,7 +140,7 @@ fn models(args: &DoctorArgs) -> Finding {
             let missing = if names.contains(&LOSS_NETWORK) {
                 ""
             } else {
-                "; --engine optimize needs the project's models folder, by --models or ALLAPRIMA_MODELS"
+                "; --engine optimize and train need the project's models folder, by --models or ALLAPRIMA_MODELS"
             };
             let count = store.manifest().styles.list.len();
             Finding {

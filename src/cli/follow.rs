@@ -59,8 +59,8 @@ impl Follow {
             && let Err(error) = save.step(step)
         {
             // A picture in between is no reason to lose the last one.
-            eprintln!("note: {error:#}; no more unfinished paintings are written");
-            self.save = None;
+            eprintln!("note: {error:#}; no more unfinished paintings of this picture are written");
+            save.given_up = true;
         }
         !self.control.is_stopping()
     }
@@ -125,7 +125,10 @@ impl LossLog {
     fn write(&mut self, line: &str) -> std::io::Result<()> {
         if !self.begun {
             self.begun = true;
-            self.file.get_ref().set_len(0)?;
+            let file = self.file.get_ref();
+            if file.metadata()?.is_file() {
+                file.set_len(0)?;
+            }
             writeln!(self.file, "{LOG_HEADER}")?;
         }
         writeln!(self.file, "{line}")
@@ -148,6 +151,8 @@ pub struct Saving {
     output: Arc<Mutex<PathBuf>>,
     /// The output of the step before, and how many steps it has had.
     before: (PathBuf, u32),
+    /// Something went wrong with this output.
+    given_up: bool,
 }
 
 impl Saving {
@@ -158,6 +163,7 @@ impl Saving {
             overwrite,
             output,
             before: (PathBuf::new(), 0),
+            given_up: false,
         }
     }
 
@@ -169,10 +175,11 @@ impl Saving {
             .clone();
         if self.before.0 != output {
             self.before = (output, 0);
+            self.given_up = false;
         }
         self.before.1 += 1;
         let (output, steps) = &self.before;
-        if !steps.is_multiple_of(self.every) {
+        if self.given_up || !steps.is_multiple_of(self.every) {
             return Ok(());
         }
         let path = numbered(output, *steps);

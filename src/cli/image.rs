@@ -199,7 +199,7 @@ fn paint(
         .time_frame(|| file.write(&job.output, overwrite))?;
     let cut = ends_early(&job.input).then(|| {
         format!(
-            "{} ends too soon: a part of the picture is missing, and grey in the painting",
+            "{} ends too soon: a part of the picture may be missing (grey, or coarse)",
             job.input.display()
         )
     });

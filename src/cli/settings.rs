@@ -149,11 +149,14 @@ pub fn parse_style_at(text: &str) -> Result<Vec<(f64, &str)>, String> {
         // A number and a name behind it are no style with its weight, but a clock's minutes and seconds.
         if let Some((second, name)) = style.split_once(':')
             && let (Ok(minutes), Ok(second)) = (time.trim().parse::<u32>(), second.parse::<u32>())
-            && name.trim().parse::<f32>().is_err()
+            && name
+                .split(',')
+                .next()
+                .is_some_and(|first| first.trim().parse::<f32>().is_err())
         {
             return Err(format!(
                 "--style-at: write the time in seconds: {} for {time}:{second}",
-                60 * minutes + second
+                60 * u64::from(minutes) + u64::from(second)
             ));
         }
         Ok((seconds, style.trim()))
@@ -269,7 +272,12 @@ mod tests {
         ] {
             assert!(parse_style_at(bad).is_err(), "{bad:?}");
         }
-        assert_eq!(parse_style_at("2:7:0.4"), Ok(vec![(2.0, "7:0.4")]));
+        for style in ["7:0.4", "7:0.6,starry:0.4", "7:0.6,8:0.4"] {
+            assert_eq!(
+                parse_style_at(&format!("2:{style};9:7")),
+                Ok(vec![(2.0, style), (9.0, "7")])
+            );
+        }
         let clock = parse_style_at("0:starry,1:30:wave").unwrap_err();
         assert!(clock.ends_with("90 for 1:30"), "{clock}");
     }

@@ -205,6 +205,8 @@ pub(crate) struct ColourTags {
     pub(crate) primaries: u32,
     /// `AVColorTransferCharacteristic`: 16 PQ, 18 HLG.
     pub(crate) transfer: u32,
+    /// `AVChromaLocation`: 1 left, 2 the middle of its pixels, 0 unspecified.
+    pub(crate) location: u32,
 }
 
 /// Reads the colour tags of a frame.
@@ -217,6 +219,7 @@ pub(crate) fn colour_tags(decoded: &frame::Video) -> ColourTags {
             range: (&raw const (*frame).color_range).cast::<u32>().read(),
             primaries: (&raw const (*frame).color_primaries).cast::<u32>().read(),
             transfer: (&raw const (*frame).color_trc).cast::<u32>().read(),
+            location: (&raw const (*frame).chroma_location).cast::<u32>().read(),
         }
     }
 }

@@ -277,7 +277,7 @@ impl VideoEncoder {
             // On several threads it would resample each slice by itself.
             "zscale=f=bicubic:min=gbr:rin=full:m=709:r=limited:threads=1,format=yuv420p"
         } else {
-            "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd+full_chroma_inp,format=yuv420p"
+            "scale=out_color_matrix=bt709:out_range=tv:out_h_chr_pos=0:flags=bicubic+accurate_rnd+full_chroma_inp,format=yuv420p"
         };
         let filters = format!("{crop},{convert}");
         let graph = Graph::new(

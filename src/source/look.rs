@@ -82,6 +82,8 @@ const ALONE: &str = "threads=1";
 const TRANSFER_PQ: u32 = 16;
 /// Hybrid log-gamma, ARIB STD-B67.
 const TRANSFER_HLG: u32 = 18;
+/// Samples of colour lie in the middle of the pixels that share them, as in JPEG and MPEG-1.
+const CHROMA_CENTRE: u32 = 2;
 /// BT.2020 primaries.
 const PRIMARIES_BT2020: u32 = 9;
 
@@ -179,6 +181,15 @@ impl Look {
         Some(format!("min={matrix}:rin={}", self.zscale_range()))
     }
 
+    /// Where samples of colour lie, for the `scale` filter, which does not look at the tag and would take the middle of their
+    /// pixels: on the left one, unless that is what the tag says.
+    fn chroma_position(&self) -> &'static str {
+        match self.colour.location {
+            CHROMA_CENTRE => "",
+            _ => ":in_h_chr_pos=0",
+        }
+    }
+
     /// The filters that bring pixels which libzimg does not take to some that it takes, range and matrix as they are.
     fn before_zimg(&self) -> String {
         if self.is_for_zimg() || self.format.rgb {
@@ -186,7 +197,8 @@ impl Look {
         }
         let range = self.range();
         format!(
-            "scale=flags=bicubic+accurate_rnd+full_chroma_inp:in_range={range}:out_range={range},format=yuv444p16,"
+            "scale=flags=bicubic+accurate_rnd+full_chroma_inp:in_range={range}:out_range={range}{},format=yuv444p16,",
+            self.chroma_position()
         )
     }
 
@@ -222,9 +234,10 @@ impl Look {
             filters += &format!("scale=w={width}:h={height}:flags={flags}");
             if !self.format.rgb && !self.format.grey {
                 filters += &format!(
-                    ":in_color_matrix={}:in_range={}",
+                    ":in_color_matrix={}:in_range={}{}",
                     self.matrix(),
-                    self.range()
+                    self.range(),
+                    self.chroma_position()
                 );
             }
             if self.format.alpha {

@@ -111,10 +111,13 @@ impl Present<'_> {
         for recording in recordings {
             match recording {
                 Some(Outcome::Finished(recorded)) => {
-                    report.recorded += recorded.stats.frames();
-                    report.stages.push((RECORD, recorded.stats.summary(wall)));
                     report.notes.extend(recorded.notes);
-                    report.recordings.push(recorded.path);
+                    // Without a picture there is no file.
+                    if recorded.stats.frames() > 0 {
+                        report.recorded += recorded.stats.frames();
+                        report.stages.push((RECORD, recorded.stats.summary(wall)));
+                        report.recordings.push(recorded.path);
+                    }
                 }
                 Some(outcome) => report.failures.extend(ended(RECORD, Some(outcome))),
                 None => report.failures.push(LiveError::Stalled {
