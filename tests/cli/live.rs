@@ -51,6 +51,21 @@ fn live_records_the_sound_of_a_microphone() {
 }
 
 #[test]
+fn a_recording_that_never_began_is_a_failure() {
+    let folder = TempDir::new().unwrap();
+    let line = "live --camera 99 --wait --duration 1 --window off --record never.mkv --json";
+    let args: Vec<&str> = line.split(' ').collect();
+    let output = run(&args, &folder);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("nothing was recorded"));
+    assert_eq!(
+        json(&output)["recordings"].as_array().map(Vec::len),
+        Some(0)
+    );
+    assert!(files(&folder).is_empty(), "{:?}", files(&folder));
+}
+
+#[test]
 fn live_says_what_is_wrong() {
     let folder = TempDir::new().unwrap();
     let wrong = |args: &str, code: i32, part: &str| {

@@ -153,3 +153,50 @@ fn bench_measures_every_step() {
         assert_eq!(row["pipeline"]["frames"], 5);
     }
 }
+
+/// Paints by steps, with unfinished pictures and a log beside the output.
+fn by_steps(more: &[&str], folder: &TempDir) -> Output {
+    let style = photo("coffee.jpg");
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
+    let usual = "image a.png b.png -o out --engine optimize --quality draft --iterations 2 --max-size 64 --quiet";
+    let mut args: Vec<&str> = usual.split(' ').collect();
+    args.extend(["--models", models, "--style-image", &style]);
+    args.extend(more);
+    run(&args, folder)
+}
+
+#[test]
+fn unfinished_paintings_and_losses_replace_nothing() {
+    let folder = TempDir::new().unwrap();
+    for name in ["a.png", "b.png"] {
+        fs::copy(photo("chelsea.png"), folder.path().join(name)).unwrap();
+    }
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("out")).unwrap();
+    fs::write(at("out/a-0001.png"), "mine").unwrap();
+    let output = by_steps(&["--save-every", "1", "--loss-log", "l.csv"], &folder);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("a-0001.png exists"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(fs::read(at("out/a-0001.png")).unwrap(), b"mine");
+    // Only of the picture whose file was in the way nothing was written.
+    image::open(at("out/b-0001.png")).unwrap();
+    assert!(!at("out/a-0002.png").exists());
+    let log = fs::read_to_string(at("l.csv")).unwrap();
+    assert!(
+        log.starts_with("frame,size") && log.lines().count() > 4,
+        "{log}"
+    );
+
+    let args = ["--loss-log", "l.csv"];
+    assert_eq!(by_steps(&args, &folder).status.code(), Some(1), "it exists");
+    // What fails before the first step leaves logs as they were, and none where none was.
+    for (name, before) in [("l.csv", Some(&log)), ("new.csv", None)] {
+        let args = ["--loss-log", name, "--overwrite", "--mask", "no.png"];
+        assert_ne!(by_steps(&args, &folder).status.code(), Some(0));
+        assert_eq!(fs::read_to_string(at(name)).ok().as_ref(), before, "{name}");
+    }
+}
