@@ -29,9 +29,10 @@ mod tally;
 mod train;
 mod video;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
-use clap::Parser;
+use anyhow::Context;
+use clap::{CommandFactory, Parser};
 
 use args::{Args, Command};
 
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Measure(args) => measure::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Completions { shell } => completions(shell),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,6 +79,15 @@ pub fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// Prints how `shell` completes a command line.
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "allaprima", &mut script);
+    std::io::stdout()
+        .write_all(&script)
+        .context("the script cannot be written")
 }
 
 /// `ALLAPRIMA_LOG=debug` shows what the program does.

@@ -107,17 +107,19 @@ impl Look {
         self.colour.primaries == PRIMARIES_BT2020 && !self.is_hdr()
     }
 
-    /// The name of the matrix for the `scale` filter. Without a tag: BT.709 for high definition, BT.601 below, as
-    /// players do.
-    fn matrix(&self) -> &'static str {
+    /// The names of the matrix for the filters `scale`, if it knows it, and `zscale`. Without a tag: BT.709 for high
+    /// definition, BT.601 below, as players do.
+    fn matrix(&self) -> (Option<&'static str>, &'static str) {
         match self.colour.matrix {
-            1 => "bt709",
-            4 => "fcc",
-            5 | 6 => "bt601",
-            7 => "smpte240m",
-            9 | 10 => "bt2020",
-            _ if self.width >= 1280 || self.height > 576 => "bt709",
-            _ => "bt601",
+            1 => (Some("bt709"), "709"),
+            4 => (Some("fcc"), "fcc"),
+            5 | 6 => (Some("bt601"), "170m"),
+            // `zscale` spells this one differently from version to version.
+            7 => (Some("smpte240m"), "7"),
+            8 => (None, "ycgco"),
+            9 | 10 => (Some("bt2020"), "2020_ncl"),
+            _ if self.width >= 1280 || self.height > 576 => (Some("bt709"), "709"),
+            _ => (Some("bt601"), "170m"),
         }
     }
 
@@ -155,6 +157,7 @@ impl Look {
             5 | 6 => "170m",
             // With the transfers of HDR libzimg knows constant luminance not at all.
             10 if !self.is_hdr() => "2020_cl",
+            14 if self.is_hdr() => "ictcp",
             _ => "2020_ncl",
         };
         format!("min={matrix}:pin=bt2020:tin={transfer}:rin={range}")
@@ -167,18 +170,21 @@ impl Look {
         })
     }
 
-    /// What libzimg has to know of these pixels, if it takes them and is there: it resamples colour exactly, and several times
-    /// faster than libswscale does at that quality.
-    fn zimg_input(&self) -> Option<String> {
-        let matrix = match self.matrix() {
-            "bt709" => "709",
-            "bt601" => "170m",
-            _ => return None,
-        };
-        if !self.is_for_zimg() || ff::filter::find("zscale").is_none() {
+    /// The filters by which libzimg gets these pixels and what it has to know of them, if it takes them and is there: it
+    /// resamples colour exactly, and several times faster than libswscale does at that quality.
+    fn zimg_input(&self) -> Option<(String, String)> {
+        let (of_scale, matrix) = self.matrix();
+        let is_taken = self.is_for_zimg() || (of_scale.is_none() && self.has_matrix());
+        if !is_taken || ff::filter::find("zscale").is_none() {
             return None;
         }
-        Some(format!("min={matrix}:rin={}", self.zscale_range()))
+        let input = format!("min={matrix}:rin={}", self.zscale_range());
+        Some((self.before_zimg(), input))
+    }
+
+    /// Luma and colour apart.
+    fn has_matrix(&self) -> bool {
+        !self.format.rgb && !self.format.grey
     }
 
     /// Where samples of colour lie, for the `scale` filter, which does not look at the tag and would take the middle of their
@@ -225,17 +231,17 @@ impl Look {
                 self.before_zimg(),
                 self.zscale_input()
             );
-        } else if let Some(input) = self.zimg_input() {
+        } else if let Some((before, input)) = self.zimg_input() {
             filters += &format!(
-                "zscale=w={width}:h={height}:f=bicubic:{input}:m=gbr:r=full:{ALONE},format=gbrp"
+                "{before}zscale=w={width}:h={height}:f=bicubic:{input}:m=gbr:r=full:{ALONE},format=gbrp"
             );
         } else {
             let flags = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp";
             filters += &format!("scale=w={width}:h={height}:flags={flags}");
-            if !self.format.rgb && !self.format.grey {
+            if self.has_matrix() {
                 filters += &format!(
                     ":in_color_matrix={}:in_range={}{}",
-                    self.matrix(),
+                    self.matrix().0.unwrap_or("bt601"),
                     self.range(),
                     self.chroma_position()
                 );

@@ -97,3 +97,26 @@ fn files(folder: &TempDir) -> Vec<String> {
     names.sort();
     names
 }
+
+#[test]
+fn shells_are_told_how_to_complete() {
+    let folder = TempDir::new().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = run(&["completions", shell], &folder);
+        assert!(output.status.success(), "{output:?}");
+        let script = String::from_utf8(output.stdout).unwrap();
+        for word in ["measure", "style-image", "strength"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+        if shell == "bash" {
+            fs::write(folder.path().join("script"), script).unwrap();
+            let status = Command::new("bash")
+                .args(["-n", "script"])
+                .current_dir(folder.path())
+                .status()
+                .unwrap();
+            assert!(status.success());
+        }
+    }
+    assert_eq!(run(&["completions", "sh"], &folder).status.code(), Some(2));
+}

@@ -67,6 +67,26 @@ fn matrix_and_range_are_read_from_the_stream() {
 }
 
 #[test]
+fn ycgco_is_read() {
+    let folder = Folder::new();
+    let raw = patches(&folder, 256, 64);
+    for pixels in ["yuv444p", "yuv420p", "nv12"] {
+        let codec = if pixels == "nv12" { "rawvideo" } else { "ffv1" };
+        for (range, limits) in [("tv", "limited"), ("pc", "full")] {
+            let input = folder.make(
+                "in.mkv",
+                &format!(
+                    "{raw} -vf zscale=min=gbr:rin=full:m=ycgco:r={limits},format=yuv444p,\
+                     scale=flags=accurate_rnd+full_chroma_int:in_range={range}:out_range={range},format={pixels} \
+                     -c:v {codec} -colorspace ycgco -color_range {range}"
+                ),
+            );
+            assert_patches(&read_all(&input), 3.0);
+        }
+    }
+}
+
+#[test]
 fn high_definition_without_a_tag_is_taken_for_bt709() {
     let folder = Folder::new();
     let raw = patches(&folder, 1280, 720);
@@ -278,6 +298,29 @@ fn hdr_is_mapped_to_an_ordinary_screen() {
         assert!(levels[0] < 40.0, "{levels:?}");
         assert!((90.0..235.0).contains(&levels[1]), "{levels:?}");
         assert!(levels[2] > levels[1] + 15.0, "{levels:?}");
+    }
+}
+
+#[test]
+fn hdr_as_ictcp_is_the_same_picture() {
+    let folder = Folder::new();
+    let raw = patches(&folder, 256, 64);
+    let read = |matrix: &str, tag: &str| {
+        let input = folder.make(
+            "in.mkv",
+            &format!(
+                "{raw} -vf zscale=min=gbr:pin=709:tin=709:rin=full:p=2020:t=smpte2084:m={matrix}:r=limited,format=yuv444p10le \
+                 -c:v ffv1 -colorspace {tag} -color_primaries bt2020 -color_trc smpte2084 -color_range tv"
+            ),
+        );
+        read_all(&input)
+    };
+    let (plain, ictcp) = (read("2020_ncl", "bt2020nc"), read("ictcp", "ictcp"));
+    assert!(ictcp.notes_say("HDR"), "{:?}", ictcp.notes);
+    for number in 0..PATCHES.len() {
+        let wanted = plain.colour(1, (number, 8), (0, 1));
+        // Ten bits leave six steps of a saturated colour's darkest channel open.
+        assert_colour(ictcp.colour(1, (number, 8), (0, 1)), wanted, 8.0);
     }
 }
 
