@@ -137,7 +137,7 @@ fn changing_between_pictures_does_not_stall() {
             })
         },
         recording_name: Box::new(|| PathBuf::from("a.mkv")),
-        save_screenshot: Box::new(|_| Ok(PathBuf::from("a.png"))),
+        save_screenshot: Arc::new(|_| Ok(PathBuf::from("a.png"))),
         on_stuck: Box::new(|_| {}),
     };
     let config = LiveConfig {

@@ -15,6 +15,7 @@ use allaprima::{
     stylize::{Stylizer, optimize::Step},
 };
 use anyhow::{Context, Result, anyhow, bail};
+use same_file::is_same_file;
 use serde::Serialize;
 
 use super::{
@@ -272,9 +273,7 @@ fn check(jobs: &[Job]) -> Result<()> {
                 job.output.display()
             )));
         }
-        if let (Ok(input), Ok(output)) = (job.input.canonicalize(), job.output.canonicalize())
-            && input == output
-        {
+        if is_same_file(&job.input, &job.output).unwrap_or(false) {
             return Err(usage(anyhow!(
                 "{} would be written over itself: name another -o",
                 job.input.display()

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -111,7 +111,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
         paint_limit: Duration::from_secs_f64(patience),
         ..LiveConfig::default()
     };
-    let overwrite = args.overwrite;
+    let (overwrite, saving) = (args.overwrite, Mutex::new(()));
     let parts = LiveParts {
         camera,
         painter: live_painter,
@@ -123,7 +123,9 @@ pub fn run(args: LiveArgs) -> Result<()> {
             sink::open_recording(path, info, track, overwrite, threads)
         }),
         recording_name: names(args.record.clone()),
-        save_screenshot: Box::new(|picture| {
+        save_screenshot: Arc::new(move |picture| {
+            // One at a time, or two would choose the same name.
+            let _turn = saving.lock().unwrap_or_else(PoisonError::into_inner);
             let path = stamped("png");
             let file = PictureFile {
                 picture: picture.clone(),

@@ -69,6 +69,9 @@ pub fn parse_steady(text: &str) -> Result<SteadyChoice, String> {
         .ok_or_else(|| "write a number from 0 (as painted) to 1 (steadiest), or off".into())
 }
 
+/// The longest time that can be asked for, in seconds: thirty years, which no clock here overflows by.
+const LONGEST_TIME: f64 = 1e9;
+
 /// Seconds, `MM:SS` or `HH:MM:SS`, each with decimals if wanted.
 pub fn parse_time(text: &str) -> Result<f64, String> {
     let bad = || "write seconds (12.5) or [HH:]MM:SS (1:02:03.5)".to_owned();
@@ -77,7 +80,7 @@ pub fn parse_time(text: &str) -> Result<f64, String> {
         return Err(bad());
     }
     let last = parts.len() - 1;
-    parts.iter().enumerate().try_fold(0.0, |sum, (i, part)| {
+    let seconds = parts.iter().enumerate().try_fold(0.0, |sum, (i, part)| {
         let well_formed = !part.is_empty()
             && part
                 .chars()
@@ -87,7 +90,11 @@ pub fn parse_time(text: &str) -> Result<f64, String> {
             return Err(bad());
         }
         Ok(sum * 60.0 + value)
-    })
+    })?;
+    if seconds > LONGEST_TIME {
+        return Err(format!("it must be at most {LONGEST_TIME} seconds"));
+    }
+    Ok(seconds)
 }
 
 /// As [`parse_time`], above zero.

@@ -421,6 +421,9 @@ pub(crate) fn packed_rgb(frame: &frame::Video) -> Result<Vec<u8>, Error> {
     if frame.format() == format::Pixel::GBRP {
         return planes::packed(frame);
     }
+    if frame.format() != format::Pixel::RGB24 {
+        return Err(Error::InvalidData);
+    }
     let (width, height) = (frame.width() as usize, frame.height() as usize);
     let mut rgb = vec![0; width * height * 3];
     // SAFETY: planes and line sizes belong to the same live frame, and the call writes no more than the length it is

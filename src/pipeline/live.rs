@@ -59,8 +59,8 @@ pub type OpenRecording = Arc<
 /// Chooses the name of the recording (or screenshot) that is made next.
 pub type NextName = Box<dyn FnMut() -> PathBuf>;
 
-/// Saves a screenshot and says under which name.
-pub type SaveScreenshot = Box<dyn FnMut(&Picture) -> Result<PathBuf, SinkError>>;
+/// Saves a screenshot and says under which name; on a thread of its own.
+pub type SaveScreenshot = Arc<dyn Fn(&Picture) -> Result<PathBuf, SinkError> + Send + Sync>;
 
 /// What a session is put together from.
 pub struct LiveParts {
@@ -343,6 +343,7 @@ pub fn run(
         save_screenshot,
         recording: None,
         recordings: Vec::new(),
+        screenshots: Vec::new(),
         track,
         listen,
         feed,
@@ -358,6 +359,7 @@ pub fn run(
 const CAPTURE: &str = "capture";
 const PAINT: &str = "paint";
 const PRESENT: &str = "present";
+const SCREENSHOT: &str = "screenshot";
 const RECORD: &str = "record";
 const FEED: &str = "virtual camera";
 const LISTEN: &str = "microphone";

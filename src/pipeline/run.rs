@@ -197,7 +197,7 @@ where
     if let Some(stats) = &prepared {
         stage(PREPARE, stats);
     }
-    stage(PAINT, &painted);
+    stage(PAINT, &painted.stats);
     if let Some((stats, _)) = &steadied {
         stage(STEADY, stats);
     }
@@ -207,7 +207,7 @@ where
         wall,
         stages,
         notes: [decoded.notes, encoded.notes].concat(),
-        stopped: decoded.stopped,
+        stopped: decoded.stopped || painted.stopped,
         steadiness: steadied.and_then(|(_, steadiness)| steadiness),
     })
 }
@@ -299,13 +299,19 @@ fn decode<S: FrameSource>(
     }
 }
 
+struct Painted {
+    stats: StageStats,
+    stopped: bool,
+}
+
 fn paint(
     previous: Receiver<Guided>,
     mut stylizer: Box<dyn Stylizer>,
     time_base: f64,
     next: Sender<Guided>,
-) -> Outcome<StageStats, PipelineError> {
+) -> Outcome<Painted, PipelineError> {
     let mut stats = StageStats::default();
+    let mut stopped = false;
     let (nothing, mut first) = (Along::nothing(), None);
     for mut guided in &previous {
         let Guided {
@@ -314,6 +320,8 @@ fn paint(
             pending,
         } = &mut guided;
         match packet {
+            // The film ends in front of the picture that was broken off.
+            packet if stopped && !matches!(packet, Packet::End) => continue,
             Packet::Frame(frame) => {
                 let since = frame.pts - *first.get_or_insert(frame.pts);
                 let painted = stats.time_frame(|| {
@@ -333,6 +341,10 @@ fn paint(
                 });
                 match painted {
                     Ok(painted) => *pending = painted,
+                    Err(StylizeError::Stopped) => {
+                        stopped = true;
+                        continue;
+                    }
                     Err(error) => return Outcome::Failed(error.into()),
                 }
             }
@@ -344,7 +356,7 @@ fn paint(
             return Outcome::Disconnected;
         }
         if end {
-            return Outcome::Finished(stats);
+            return Outcome::Finished(Painted { stats, stopped });
         }
     }
     Outcome::Disconnected

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use same_file::is_same_file;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::SinkError;
@@ -33,7 +34,7 @@ impl Temporary {
         if target.is_dir() {
             return Err(SinkError::Directory { path });
         }
-        if input.is_some_and(|input| is_same_file(input, target)) {
+        if input.is_some_and(|input| is_same_file(input, target).unwrap_or(false)) {
             return Err(SinkError::SameAsInput { path });
         }
         if !overwrite && target.symlink_metadata().is_ok() {
@@ -109,22 +110,5 @@ impl Temporary {
                 }
             }
         })
-    }
-}
-
-/// Whether two names lead to the same file (through links too).
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    let (Ok(a), Ok(b)) = (fs::metadata(one), fs::metadata(other)) else {
-        return false;
-    };
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        (a.dev(), a.ino()) == (b.dev(), b.ino())
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = (a, b);
-        matches!((one.canonicalize(), other.canonicalize()), (Ok(x), Ok(y)) if x == y)
     }
 }

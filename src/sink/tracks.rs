@@ -262,7 +262,8 @@ impl Copied {
             Some(stamp) if self.is_sound && rate > 0 => {
                 let mut samples = sound::samples_in(&mut self.parameters, &packet);
                 if samples == 0 {
-                    samples = packet.duration().rescale(self.time_base, Rational(1, rate)) as i32;
+                    let given = packet.duration().rescale(self.time_base, Rational(1, rate));
+                    samples = given.clamp(0, i64::from(i32::MAX)) as i32;
                 }
                 duration = i64::from(samples).rescale(Rational(1, rate), to);
                 sound::rescale_sound(stamp, self.time_base, rate, samples, &mut self.carried, to)

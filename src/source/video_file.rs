@@ -374,6 +374,8 @@ impl VideoFileSource {
         let base = Rational::from(about.time_base);
         if about.kind == TrackKind::Audio {
             self.clock.mend(&mut packet, base);
+        } else {
+            self.clock.follow(&mut packet, base);
         }
         let zero = self.cut.zero.rescale(self.time_base, base);
         packet.set_pts(packet.pts().map(|pts| pts - zero));

@@ -8,6 +8,9 @@ pub struct StyleChoice {
     weights: Vec<(usize, f32)>,
 }
 
+/// Weights of a blend: within these no sum of them overflows, and no part of one is lost.
+const WEIGHTS: std::ops::RangeInclusive<f32> = 1e-6..=1e6;
+
 /// Why `--style` cannot be understood.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum ChoiceError {
@@ -29,9 +32,9 @@ pub enum ChoiceError {
         /// The highest number there is.
         last: usize,
     },
-    /// A weight that is no positive number.
+    /// A weight that is no positive number, or out of all proportion.
     #[error(
-        "'{0}' is no weight: a blend is written as name:weight,name:weight with weights above 0, as in --style starry:0.6,7:0.4"
+        "'{0}' is no weight: a blend is written as name:weight,name:weight with weights above 0 (up to a million), as in --style starry:0.6,7:0.4"
     )]
     Weight(String),
     /// Nothing stands between two commas.
@@ -82,7 +85,7 @@ impl StyleChoice {
                     Some(text) => text
                         .parse::<f32>()
                         .ok()
-                        .filter(|w| w.is_finite() && *w > 0.0)
+                        .filter(|w| WEIGHTS.contains(w))
                         .ok_or_else(|| ChoiceError::Weight(text.to_owned()))?,
                 };
                 Ok((resolve(name)?, weight))

@@ -6,13 +6,13 @@
 
 use std::{
     collections::HashMap,
-    fs,
     ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use candle_core::Device;
+use same_file::is_same_file;
 use sha2::{Digest, Sha256};
 
 use super::{AnyPicture, ChoiceError, NetworkKind, Style, StyleChoice, StyleMix, StylePack};
@@ -178,7 +178,10 @@ impl Gallery {
         let mut parts = Vec::new();
         for part in text.split(',') {
             match split_pack(part) {
-                Some((file, _)) if !is_same_file(file, self.pack.origin()) => {
+                Some((file, _))
+                    if !is_same_file(file, self.pack.origin())
+                        .unwrap_or(file == self.pack.origin()) =>
+                {
                     return Err(StyleError::OtherPack {
                         named: file.into(),
                         used: self.pack.origin().to_owned(),
@@ -325,12 +328,6 @@ impl Gallery {
         seen().insert(key, mix.clone());
         Ok(entry.mix.get_or_init(|| mix).clone())
     }
-}
-
-/// Whether two names are those of one file.
-fn is_same_file(a: &str, b: &str) -> bool {
-    let real = |name| fs::canonicalize(name).ok();
-    a == b || real(a).is_some_and(|a| Some(a) == real(b))
 }
 
 /// The file of a pack and the style of it (which may be empty) in a part of a choice.

@@ -148,6 +148,9 @@ pub enum StylizeError {
     /// A painting could not be kept for --resume.
     #[error(transparent)]
     Keep(#[from] crate::picture_file::PictureError),
+    /// The painting was broken off before it was complete, as was asked for.
+    #[error("the painting was broken off")]
+    Stopped,
     /// A film that was painted before is another one now.
     #[error("the film changed while it was painted")]
     OtherFilm,

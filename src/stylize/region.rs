@@ -46,10 +46,10 @@ pub enum MaskSource {
         path: PathBuf,
         /// From which second on.
         start: Option<f64>,
-        /// Opened when the size is known.
+        /// Opened when the first picture is painted.
         open: Option<Box<VideoFileSource>>,
-        /// The last picture, as a plane.
-        last: Vec<u8>,
+        /// The last picture, at the film's own size.
+        last: Option<Picture>,
     },
     /// Whoever is in the picture.
     Person(Arc<PersonNet>),
@@ -82,21 +82,20 @@ impl MaskSource {
             })),
             Err(error @ PictureError::Open { .. }) => Err(error.into()),
             Err(_) => {
-                let source = Self::film(path, start, Sizing::Native).map_err(MaskError::Film)?;
-                drop(source);
+                Self::film(path, start).map_err(MaskError::Film)?;
                 Ok(Self::Film {
                     path: path.to_owned(),
                     start,
                     open: None,
-                    last: Vec::new(),
+                    last: None,
                 })
             }
         }
     }
 
-    fn film(path: &Path, start: Option<f64>, size: Sizing) -> Result<VideoFileSource, SourceError> {
+    fn film(path: &Path, start: Option<f64>) -> Result<VideoFileSource, SourceError> {
         let settings = VideoSourceSettings {
-            size,
+            size: Sizing::Native,
             start,
             duration: None,
             keep_tracks: false,
@@ -157,23 +156,25 @@ impl Region {
             } => {
                 let film = match open {
                     Some(film) => film,
-                    None => {
-                        let size = Sizing::Exact { width, height };
-                        open.insert(Box::new(MaskSource::film(path, *start, size)?))
-                    }
+                    None => open.insert(Box::new(MaskSource::film(path, *start)?)),
                 };
                 loop {
                     match film.next()? {
                         Packet::Frame(frame) => {
-                            *last = plane(&frame.picture);
+                            *last = Some(frame.picture);
                             break;
                         }
                         Packet::End => break,
                         Packet::Track(_) | Packet::Reset(_) => {}
                     }
                 }
-                last.resize(width * height, 0);
-                last.clone()
+                match last {
+                    Some(mask) => {
+                        let sized = self.scaler.scale(mask, (width, height)).map_err(refused)?;
+                        plane(&sized)
+                    }
+                    None => vec![0; width * height],
+                }
             }
             MaskSource::Person(net) => {
                 let small = self.scaler.scale(picture, (SIDE, SIDE)).map_err(refused)?;
@@ -351,6 +352,36 @@ mod tests {
             let at = |x: usize| painting.rgb()[(30 * 80 + x) * 3];
             assert_eq!((at(5), at(75)), (left, right));
             assert!((11..200).contains(&at(40)) || (11..200).contains(&at(39)));
+        }
+    }
+
+    #[test]
+    fn a_film_of_masks_fits_pictures_of_any_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mask.mkv");
+        let made = std::process::Command::new("ffmpeg")
+            .args(["-v", "error", "-f", "lavfi", "-i"])
+            .arg("color=white:s=100x120:r=5:d=1,pad=200:120:0:0:black")
+            .args(["-c:v", "ffv1"])
+            .arg(&path)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let mut region = Region::new(MaskSource::open(&path, None).unwrap(), false);
+        // The film's five pictures, and its last once more.
+        for (width, height) in [
+            (200, 120),
+            (80, 60),
+            (300, 100),
+            (64, 64),
+            (200, 120),
+            (90, 70),
+        ] {
+            let mask = region.mask(&Picture::black(width, height)).unwrap();
+            for row in mask.chunks_exact(width) {
+                let (left, right) = (row[width / 4], row[3 * width / 4]);
+                assert!(left > 250 && right < 5, "{width}x{height}: {left} {right}");
+            }
         }
     }
 

@@ -175,7 +175,10 @@ impl State {
         {
             return Err(content("its tensors do not fit together".into()));
         }
-        Ok((state, number("seed")? as u64, text("start").to_owned()))
+        let seed = text("seed")
+            .parse()
+            .map_err(|_| content("it does not say its seed".into()))?;
+        Ok((state, seed, text("start").to_owned()))
     }
 }
 

@@ -149,6 +149,49 @@ fn a_style_of_a_painting_is_trained_and_painted_with() {
 }
 
 #[test]
+fn nothing_beside_the_output_is_replaced_unasked() {
+    let folder = TempDir::new().unwrap();
+    photos(&folder);
+    let path = |name: &str| folder.path().join(name);
+    for name in ["mine.png", "mine.svg", "mine.jsonl"] {
+        fs::write(path(name), "precious").unwrap();
+        let output = train(&folder, "mine.safetensors", &["--no-speed"]);
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        assert!(stderr(&output).contains(name), "{}", stderr(&output));
+        assert_eq!(fs::read(path(name)).unwrap(), b"precious");
+        fs::remove_file(path(name)).unwrap();
+    }
+    // The painting itself, whatever is allowed.
+    fs::copy(photo("chelsea.png"), path("chelsea.png")).unwrap();
+    let args = ["train", "--style", "chelsea.png", "--data", "photos"];
+    let more = ["-o", "chelsea.safetensors", "--steps", "1", "--overwrite"];
+    let output = run(&[&args[..], &more].concat(), &folder);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("would replace"));
+}
+
+#[test]
+fn photos_that_cannot_be_used_are_left_out() {
+    let folder = TempDir::new().unwrap();
+    photos(&folder);
+    let data = folder.path().join("photos");
+    let icon = image::RgbImage::from_pixel(16, 16, image::Rgb([9, 99, 199]));
+    icon.save(data.join("icon.png")).unwrap();
+    let whole = fs::read(data.join("coffee.png")).unwrap();
+    fs::write(data.join("broken.png"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(data.join("notes.txt"), "no picture").unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(&data, data.join("again")).unwrap();
+    let output = train(&folder, "mine.safetensors", &["--no-speed"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("broken.png"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
 fn what_cannot_be_trained_is_told() {
     let folder = TempDir::new().unwrap();
     photos(&folder);

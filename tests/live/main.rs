@@ -457,7 +457,7 @@ fn run_here(session: Session) -> Ended {
             })
         },
         recording_name: Box::new(|| PathBuf::from("a.mkv")),
-        save_screenshot: Box::new(|_| Ok(PathBuf::from("a.png"))),
+        save_screenshot: Arc::new(|_| Ok(PathBuf::from("a.png"))),
         on_stuck: {
             let stuck = stuck.clone();
             Box::new(move |error| *stuck.lock().unwrap() = Some(error))

@@ -32,6 +32,8 @@ enum Fault {
     Fail(u64),
     Panic(u64),
     Slow(Duration),
+    /// Of a painter: the picture is broken off, and none may follow.
+    BreakOff(u64),
 }
 
 impl Fault {
@@ -101,6 +103,15 @@ impl Stylizer for Painter {
     fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError> {
         let index = self.next;
         self.next += 1;
+        if let Fault::BreakOff(at) = self.fault
+            && index >= at
+        {
+            assert_eq!(
+                index, at,
+                "painted on behind the picture that was broken off"
+            );
+            return Err(StylizeError::Stopped);
+        }
         if self.fault.strike(index) {
             return Err(StylizeError::TooSmall {
                 width: 2,
@@ -405,6 +416,20 @@ fn stopping_completes_what_was_painted() {
             .windows(2)
             .all(|pair| pair[1].0 == pair[0].0 + 1)
     );
+}
+
+#[test]
+fn a_film_ends_in_front_of_the_painting_that_was_broken_off() {
+    for at in [0, 7] {
+        let came = run(Case {
+            frames: 50,
+            painter: Fault::BreakOff(at),
+            ..Case::default()
+        });
+        let report = came.result.unwrap();
+        assert!(report.stopped && came.finished);
+        assert_eq!((report.frames, came.written.len() as u64), (at, at));
+    }
 }
 
 #[test]

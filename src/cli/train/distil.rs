@@ -19,7 +19,7 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
 
 use super::{
-    Job, read_photos,
+    Job,
     session::{Session, Trainee, measured, middles},
 };
 use crate::cli::{optimize::loss_network, sheet, usage};
@@ -84,7 +84,7 @@ pub fn run(job: &Job<'_>) -> Result<()> {
         .start
         .check(&shape)
         .map_err(|reason| usage(anyhow!(reason)))?;
-    let (photos, aside) = read_photos(&args.data, settings.crop)?;
+    let (photos, aside) = job.photos(settings.crop)?;
     let mut session = job.session()?;
     session.say(&format!(
         "{} photos to train with and {} to judge by, {} styles, {} weights, {} threads",

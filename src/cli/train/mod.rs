@@ -10,12 +10,14 @@ use std::{path::Path, sync::Arc, time::Duration};
 use allaprima::{
     frame::Picture,
     models::ModelStore,
-    picture_file::PictureFile,
+    picture_file::{PictureError, PictureFile},
     pipeline::Control,
     source::Sizing,
     train::{LONGEST_SIDE, Plan},
 };
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
+use same_file::is_same_file;
+use walkdir::WalkDir;
 
 use super::{interrupt, optimize::use_threads, settings, usage};
 pub use args::TrainArgs;
@@ -28,8 +30,17 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let threads = settings::threads(args.threads);
     use_threads(threads)?;
     let files = Files::new(&args.output)?;
+    for picture in &args.style {
+        let is_same = |path: &&Path| is_same_file(path, picture).unwrap_or(false);
+        if let Some(path) = files.all().into_iter().find(is_same) {
+            return Err(usage(anyhow!(
+                "{} is written beside the output, and would replace the picture of --style: choose another name for -o",
+                path.display()
+            )));
+        }
+    }
     if !args.resume && !args.overwrite {
-        for path in [&files.output, &files.checkpoint] {
+        for path in files.all() {
             if path.exists() {
                 return Err(usage(anyhow!(
                     "{} exists: use --resume to go on with it or --overwrite to begin anew",
@@ -93,46 +104,57 @@ impl Job<'_> {
             Arc::clone(&self.control),
         )
     }
-}
 
-/// The photos below a folder in the order of their names: those to train with, and those kept aside.
-fn read_photos(folder: &Path, crop: usize) -> Result<(Vec<Picture>, Vec<Picture>)> {
-    let mut paths = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let entries = std::fs::read_dir(&folder)
-            .with_context(|| format!("the folder {} cannot be read", folder.display()))?;
-        for entry in entries {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if PictureFile::check_readable(&path).is_ok() {
-                paths.push(path);
+    /// The photos below the folder of --data in the order of their names: those to train with, and those kept aside. What cannot
+    /// be read, or is smaller than a piece, is left out.
+    fn photos(&self, crop: usize) -> Result<(Vec<Picture>, Vec<Picture>)> {
+        let (folder, mut found) = (&self.args.data, Vec::new());
+        let left_out = |error: anyhow::Error| {
+            if !self.args.quiet {
+                eprintln!("note: left out: {error:#}");
+            }
+        };
+        let mut paths = Vec::new();
+        for entry in WalkDir::new(folder).follow_links(true) {
+            match entry {
+                Ok(entry) => paths.push(entry.into_path()),
+                Err(error) if error.depth() > 0 => left_out(error.into()),
+                Err(error) => {
+                    let error = anyhow!(error);
+                    return Err(error.context("the photos of --data cannot be listed"));
+                }
             }
         }
-    }
-    paths.sort();
-    let (mut photos, mut aside) = (Vec::new(), Vec::new());
-    for (n, path) in paths.iter().enumerate() {
-        let picture = PictureFile::read(path, Sizing::MaxSide(LONGEST_SIDE))?.picture;
-        if picture.width().min(picture.height()) < crop.min(128) {
-            continue;
+        paths.sort();
+        for path in paths {
+            if PictureFile::check_readable(&path).is_err() {
+                continue;
+            }
+            match PictureFile::read(&path, Sizing::MaxSide(LONGEST_SIDE)) {
+                Ok(file) => found.push(file.picture),
+                Err(PictureError::TooSmall { .. }) => {}
+                Err(error) => left_out(error.into()),
+            }
         }
-        let list = if n % ASIDE == ASIDE / 2 {
-            &mut aside
-        } else {
-            &mut photos
-        };
-        list.push(picture);
+        found.retain(|photo| photo.width().min(photo.height()) >= crop.min(128));
+        let (mut photos, mut aside) = (Vec::new(), Vec::new());
+        for (n, picture) in found.into_iter().enumerate() {
+            let list = if n % ASIDE == ASIDE / 2 {
+                &mut aside
+            } else {
+                &mut photos
+            };
+            list.push(picture);
+        }
+        if photos.is_empty() {
+            bail!(
+                "{} holds no photos of {crop} pixels or more",
+                folder.display()
+            );
+        }
+        if aside.is_empty() {
+            aside.push(photos[0].clone());
+        }
+        Ok((photos, aside))
     }
-    if photos.is_empty() {
-        bail!(
-            "{} holds no photos of {crop} pixels or more",
-            folder.display()
-        );
-    }
-    if aside.is_empty() {
-        aside.push(photos[0].clone());
-    }
-    Ok((photos, aside))
 }

@@ -13,11 +13,12 @@ use allaprima::{
 };
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
+use same_file::is_same_file;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Job, read_photos,
+    Job,
     session::{Session, Trainee, measured, middles},
 };
 use crate::cli::{optimize::loss_network, sheet, usage};
@@ -77,7 +78,7 @@ pub fn run(job: &Job<'_>) -> Result<()> {
             settings.seed = seed;
             state
         });
-    let (photos, aside) = read_photos(&args.data, settings.crop)?;
+    let (photos, aside) = job.photos(settings.crop)?;
     let network = pack.network().map_err(|reason| anyhow!(reason))?;
     let known = known(&pack)?;
     let mut session = job.session()?;
@@ -150,8 +151,7 @@ fn source(job: &Job<'_>) -> Result<PackFile> {
         ))),
         Some(file) => {
             let path = Path::new(file);
-            let same = |path: &Path| path.canonicalize().ok();
-            if same(path).is_some() && same(path) == same(&job.files.output) {
+            if is_same_file(path, &job.files.output).unwrap_or(false) {
                 return Err(usage(anyhow!(
                     "--from and --output name the same file, which could not be trained on again: write to another"
                 )));

@@ -58,6 +58,17 @@ impl Files {
         })
     }
 
+    /// All that a training writes.
+    pub fn all(&self) -> [&Path; 5] {
+        [
+            &self.output,
+            &self.checkpoint,
+            &self.log,
+            &self.plot,
+            &self.preview,
+        ]
+    }
+
     fn log(&self, resume: bool) -> Result<File> {
         OpenOptions::new()
             .create(true)

@@ -51,6 +51,9 @@ impl Present<'_> {
             .chain(self.recording.take().map(|recording| recording.stage))
             .map(|stage| stage.wait(deadline))
             .collect();
+        for screenshot in std::mem::take(&mut self.screenshots) {
+            self.saved(screenshot, deadline, tell);
+        }
         let fed = self.feed.take().map(|stage| stage.wait(deadline));
         // Last, since it is the most likely to hang, and nothing waits for it.
         let captured = capture.wait(deadline);

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::{
     FEED, LISTEN, LiveConfig, LiveError, NextName, Notice, OpenRecording, PAINT, RECORD,
-    SaveScreenshot,
+    SCREENSHOT, SaveScreenshot,
     end::ended,
     record::{self, Recorded},
     silence::Silence,
@@ -34,6 +34,8 @@ use crate::{
 const RECORD_CAPACITY: usize = 8;
 /// Packets of sound that may wait for the recording: a second or more.
 const SOUND_CAPACITY: usize = 128;
+/// Screenshots that may be written at once.
+const SCREENSHOTS: usize = 4;
 /// How often the window is looked after while no painting comes.
 const PUMP: Duration = Duration::from_millis(8);
 /// How often fading text is drawn anew while no painting comes.
@@ -95,6 +97,7 @@ pub(super) struct Present<'a> {
     pub(super) save_screenshot: SaveScreenshot,
     pub(super) recording: Option<Recording>,
     pub(super) recordings: Vec<FreeStage<Recorded, LiveError>>,
+    pub(super) screenshots: Vec<FreeStage<PathBuf, LiveError>>,
     /// What the microphone gives.
     pub(super) track: Option<Track>,
     pub(super) listen: Option<FreeStage<(), LiveError>>,
@@ -267,9 +270,35 @@ impl Present<'_> {
         let Some(painting) = self.newest.clone() else {
             return;
         };
-        let notice = match (self.save_screenshot)(painting.full()) {
-            Ok(path) => Notice::Info(format!("saved {}", path.display())),
-            Err(error) => Notice::Trouble(with_causes(&error)),
+        if self.screenshots.len() >= SCREENSHOTS {
+            let text = "the disk still writes the screenshots before this one";
+            return self.notice(Notice::Trouble(text.into()), tell);
+        }
+        let save = self.save_screenshot.clone();
+        let stage = spawn_free(SCREENSHOT, move || match save(painting.full()) {
+            Ok(path) => Outcome::Finished(path),
+            Err(error) => Outcome::Failed(error.into()),
+        });
+        match stage {
+            Ok(stage) => self.screenshots.push(stage),
+            Err(error) => self.notice(Notice::Trouble(with_causes(&error)), tell),
+        }
+    }
+
+    /// Tells of the screenshots that are written, or not.
+    pub(super) fn saved(
+        &mut self,
+        screenshot: FreeStage<PathBuf, LiveError>,
+        deadline: Instant,
+        tell: &mut dyn FnMut(&Notice),
+    ) {
+        let notice = match screenshot.wait(deadline) {
+            Some(Outcome::Finished(path)) => Notice::Info(format!("saved {}", path.display())),
+            None => Notice::Trouble("a screenshot was not written in time".into()),
+            outcome => match ended(SCREENSHOT, outcome) {
+                Some(error) => Notice::Trouble(with_causes(&error)),
+                None => return,
+            },
         };
         self.notice(notice, tell);
     }
@@ -392,6 +421,10 @@ impl Present<'_> {
 
     fn look_after_outputs(&mut self, tell: &mut dyn FnMut(&Notice)) -> Result<(), LiveError> {
         let now = Instant::now();
+        while let Some(place) = self.screenshots.iter().position(FreeStage::has_ended) {
+            let screenshot = self.screenshots.remove(place);
+            self.saved(screenshot, now, tell);
+        }
         let mut failed = Vec::new();
         if let Some(recording) = self.recording.take_if(|r| r.stage.has_ended()) {
             failed.extend(ended(RECORD, recording.stage.wait(now)));

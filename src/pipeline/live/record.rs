@@ -92,8 +92,12 @@ pub(super) fn record(
             return Outcome::Failed(error.into());
         }
     }
-    if let Some(Running { mut sink, .. }) = running {
-        if let Err(error) = stats.busy(|| sink.finish()) {
+    if let Some(mut running) = running {
+        // Of two links that were closed at once that of the sound may hold some of it yet.
+        let heard = from_microphone.try_iter();
+        let written = { heard }.try_for_each(|captured| running.sound(captured));
+        let mut sink = running.sink;
+        if let Err(error) = written.and_then(|()| stats.busy(|| sink.finish())) {
             return Outcome::Failed(error.into());
         }
         notes = sink.notes();

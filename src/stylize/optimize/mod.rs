@@ -140,9 +140,8 @@ pub struct Optimize {
     /// Share of the style and temporal weights of the settings that is in force.
     strength: f32,
     steadiness: f32,
-    /// Of the last picture: where its painting is kept and whether it was completed, its mask, and whether it continues the
-    /// one before.
-    last_place: Option<(PathBuf, bool)>,
+    /// Of the last picture: where its painting is kept, its mask, and whether it continues the one before.
+    last_place: Option<PathBuf>,
     last_mask: Option<Vec<u8>>,
     last_continues: bool,
 }
@@ -220,7 +219,8 @@ impl Optimize {
         self
     }
 
-    /// Keeps every painting in `folder` and takes up those that are already there.
+    /// Keeps every painting in `folder` and takes up those that are already there. One that the watch breaks off is not kept: it
+    /// is [`StylizeError::Stopped`].
     #[must_use]
     pub fn keeping(mut self, folder: PathBuf) -> Self {
         self.kept = Some(KeptPaintings::new(folder, &self.settings));
@@ -439,22 +439,23 @@ impl Stylizer for Optimize {
         let kept = place
             .as_ref()
             .and_then(|place| KeptPaintings::load(place, (width, height)));
-        let mut whole = true;
         let painting = match kept {
             Some(painting) => painting,
             None => {
                 let (canvas, complete) = self.paint_scene(&scene, &anchors)?;
                 let painting = canvas.to_picture();
-                // One that was broken off is not what --resume should find.
-                if let Some(place) = place.as_ref().filter(|_| complete) {
+                if let Some(place) = &place {
+                    // Neither --resume nor a film should have one that was broken off.
+                    if !complete {
+                        return Err(StylizeError::Stopped);
+                    }
                     KeptPaintings::store(place, &painting)?;
                 }
-                whole = complete;
                 painting
             }
         };
         self.frame += 1;
-        self.last_place = place.map(|place| (place, whole));
+        self.last_place = place;
         self.last_continues = !anchors.is_empty();
         self.last_mask = mask;
         let original = std::mem::replace(picture, painting);

@@ -72,13 +72,13 @@ impl Passes {
     /// As [`Stylizer::paint`], and when the folder cannot be written.
     pub fn push(&mut self, picture: &Picture) -> Result<bool, StylizeError> {
         let mut painting = picture.clone();
-        self.painter.paint(&mut painting)?;
-        let Some((place, complete)) = self.painter.last_place.take() else {
+        match self.painter.paint(&mut painting) {
+            Err(StylizeError::Stopped) => return Ok(false),
+            painted => painted?,
+        }
+        let Some(place) = self.painter.last_place.take() else {
             return Ok(false);
         };
-        if !complete {
-            return Ok(false);
-        }
         let entry = Entry {
             picture: kept::sibling(&place, "picture"),
             mask: self

@@ -69,7 +69,7 @@ vectorised! {
     reason = "`clamp` would leave a NaN, which `max` replaces"
 )]
 fn byte(value: f32) -> u8 {
-    let inside = value.clamp(0.0, 255.0) + 0.5;
+    let inside = value.max(0.0).min(255.0) + 0.5;
     // SAFETY: between 0.5 and 255.5, and no NaN, which `max` has replaced. (The checked conversion does not become
     // vector instructions.)
     unsafe { inside.to_int_unchecked::<i32>() as u8 }
