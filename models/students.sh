@@ -6,7 +6,7 @@
 #     models/students.sh PHOTOS
 #     python models/convert.py                     # into the manifest
 #
-# Two hours on one core of a processor with AMX, and another for what swift learns last, on one without. The same photos give
+# Two hours on one core of a processor with AMX, and an hour and a half for what each learns last, on one without. The same photos give
 # the same files on the same kind of processor.
 set -eu
 cd "$(dirname "$0")/.."

@@ -32,8 +32,8 @@ LIMIT_BYTES = 6_000_000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paintings", nargs="?", type=Path, default=HERE.parent / ".." / "shared" / "assets" / "paintings",
-                        help="folder with the seven paintings (default: %(default)s); they are kept if it is missing")
+    parser.add_argument("paintings", nargs="?", type=Path,
+                        help="folder with the seven paintings; without it those that are there are kept")
     parser.add_argument("--wheels", type=Path, default=HERE.parent / "models" / ".wheels")
     parser.add_argument("--out", type=Path, default=HERE)
     arguments = parser.parse_args()
@@ -53,12 +53,12 @@ def main() -> None:
             arguments.out / f"{name}.jpg", quality=92, subsampling=0, optimize=True)
 
     target = arguments.out / "paintings"
-    if arguments.paintings.is_dir():
+    if arguments.paintings:
         target.mkdir(exist_ok=True)
         for file in sorted(arguments.paintings.glob("*.jpg")):
             shutil.copyfile(file, target / file.name)
     elif not target.is_dir():
-        raise SystemExit(f"no paintings in {arguments.paintings}; give their folder as an argument")
+        raise SystemExit("there are no paintings yet: give their folder as an argument")
 
     total = 0
     for file in sorted(p for p in arguments.out.rglob("*") if p.suffix in {".mp4", ".png", ".jpg"}):

@@ -150,6 +150,16 @@ pub enum ModelError {
         /// What is missing or has a wrong shape.
         reason: String,
     },
+    /// What somebody trained cannot be read as that.
+    #[error(
+        "{file} is no style pack, or a damaged one ({reason}); a pack is what `allaprima train` writes"
+    )]
+    NotPack {
+        /// The file.
+        file: String,
+        /// What is missing or has a wrong shape.
+        reason: String,
+    },
 }
 
 /// A folder of models, or the models compiled in.

@@ -136,6 +136,7 @@ impl PictureFile {
         let mut decoder = Self::decoder(path, 4 << 30)?;
         let orientation = decoder.orientation().map_err(decode)?;
         let profile = decoder.icc_profile().map_err(decode)?;
+        let profile = profile.filter(|profile| is_of_rgb(profile));
         let (width, height) = decoder.dimensions();
         check_size(path, size, width as usize, height as usize)?;
         let mut image = DynamicImage::from_decoder(decoder).map_err(decode)?;
@@ -325,6 +326,12 @@ impl PictureFile {
         }
         encoder.write_image(pixels, width, height, color)
     }
+}
+
+/// Whether a colour profile is one of RGB (ICC.1:2022, section 7.2: signature at byte 36, colour space at 16), as those of grey
+/// pictures and of CMYK are not: these are read as RGB, which their profiles say nothing about.
+fn is_of_rgb(profile: &[u8]) -> bool {
+    profile.get(36..40) == Some(b"acsp") && profile.get(16..20) == Some(b"RGB ")
 }
 
 /// Whether a path looks like that of a picture.

@@ -120,15 +120,21 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         return layers(&bench);
     }
     if !args.json {
-        println!(
+        put!(
             "frames per second (median ms per frame), {} threads, device {}, pack {}",
             bench.settings.threads,
             bench.settings.device.description(),
             bench.gallery.pack().origin()
         );
-        println!(
+        put!(
             "{:>11} {:>18} {:>18} {:>18} {:>18} {:>18} {:>10}",
-            "size", "decode", "motion", "paint", "steady", "encode", "all"
+            "size",
+            "decode",
+            "motion",
+            "paint",
+            "steady",
+            "encode",
+            "all"
         );
     }
     let mut rows = Vec::new();
@@ -137,7 +143,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         if !args.json {
             let cell = |step: &Step| format!("{:.1} ({:.1} ms)", step.fps, step.p50_ms);
             let optional = |step: &Option<Step>| step.as_ref().map_or("off".into(), cell);
-            println!(
+            put!(
                 "{:>11} {:>18} {:>18} {:>18} {:>18} {:>18} {:>10.1}",
                 format!("{}x{}", row.width, row.height),
                 cell(&row.decode),
@@ -154,7 +160,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         rows.push(row);
     }
     if args.json {
-        println!(
+        put!(
             "{}",
             serde_json::json!({
                 "sizes": rows,

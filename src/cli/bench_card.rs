@@ -58,8 +58,8 @@ pub fn run(
 ) -> Result<()> {
     let (copy, products) = (device.copy_rate()?, device.product_rate()?);
     if !args.json {
-        println!("{}", device.description());
-        println!(
+        put!("{}", device.description());
+        put!(
             "ceilings measured here: copy {:.0} GB/s read and written, products {:.0} T multiply-adds/s",
             copy / 1e9,
             products / 1e12
@@ -169,13 +169,13 @@ pub fn run(
         None => Vec::new(),
     };
     if !args.json && !steps.is_empty() {
-        println!("\nsteps of --engine optimize (ms), and the loss after the last");
+        put!("\nsteps of --engine optimize (ms), and the loss after the last");
         for step in &steps {
-            println!("{step}");
+            put!("{step}");
         }
     }
     if args.json {
-        println!(
+        put!(
             "{}",
             serde_json::json!({
                 "card": device.description(),
@@ -191,7 +191,7 @@ pub fn run(
 
 fn print(size: &Size, copy: f64, products: f64) {
     let [real, random] = size.difference;
-    println!(
+    put!(
         "\n{}x{}: {:.3} ms on the card, {:.2} ms with the copies, {:.3} ms to find the motion, {:.3} ms to steady, {} MiB; differs from the processor by {:.3} (at most {}; {:.5} % by more than {}) of 255, on noise by {:.3} ({})",
         size.width,
         size.height,
@@ -207,12 +207,15 @@ fn print(size: &Size, copy: f64, products: f64) {
         random.0,
         random.1
     );
-    println!(
+    put!(
         "{:>28} {:>9} {:>18} {:>22}",
-        "layer", "ms", "GB/s", "T multiply-adds/s"
+        "layer",
+        "ms",
+        "GB/s",
+        "T multiply-adds/s"
     );
     for layer in &size.layers {
-        println!(
+        put!(
             "{:>28} {:>9.4} {:>10.0} ({:>3.0} %) {:>14.1} ({:>3.0} %)",
             layer.name,
             layer.ms,

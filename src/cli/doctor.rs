@@ -59,10 +59,10 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
         models(args),
     ];
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        put!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
         for Finding { name, ok, says } in &findings {
-            println!("{} {name:13} {says}", if *ok { " " } else { "!" });
+            put!("{} {name:13} {says}", if *ok { " " } else { "!" });
         }
     }
     Ok(())

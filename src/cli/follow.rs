@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, remove_file},
-    io::{ErrorKind, IsTerminal, LineWriter, Write, stderr},
+    io::{ErrorKind, LineWriter, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -11,7 +11,7 @@ use std::{
 use allaprima::{picture_file::PictureFile, pipeline::Control, stylize::optimize::Step};
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::tally::Tally;
+use super::{print::Status, tally::Tally};
 
 /// Prints and logs each step's loss, writes unfinished paintings if wanted, and ends the picture on Ctrl-C.
 pub struct Follow {
@@ -23,7 +23,7 @@ pub struct Follow {
     pub tally: Tally,
     log: Option<LossLog>,
     begun: Instant,
-    printed: Option<Instant>,
+    status: Status,
 }
 
 impl Follow {
@@ -39,7 +39,7 @@ impl Follow {
             tally: Tally::default(),
             log: log.map(|path| LossLog::open(path, overwrite)).transpose()?,
             begun: Instant::now(),
-            printed: None,
+            status: Status::default(),
         })
     }
 
@@ -52,40 +52,24 @@ impl Follow {
         if let Some(log) = &mut self.log
             && let Err(error) = log.write(&log_line(step, self.begun.elapsed()))
         {
-            eprintln!("note: the losses are no longer logged: {error}");
+            tell!("note: the losses are no longer logged: {error}");
             self.log = None;
         }
         if let Some(save) = &mut self.save
             && let Err(error) = save.step(step)
         {
             // A picture in between is no reason to lose the last one.
-            eprintln!("note: {error:#}; no more unfinished paintings of this picture are written");
+            tell!("note: {error:#}; no more unfinished paintings of this picture are written");
             save.given_up = true;
         }
         !self.control.is_stopping()
     }
 
     fn print(&mut self, step: &Step<'_>) {
-        let terminal = stderr().is_terminal();
-        let last = step.iteration == step.iterations;
-        let pause = Duration::from_millis(if terminal { 100 } else { 5000 });
-        if !last
-            && self
-                .printed
-                .is_some_and(|printed| printed.elapsed() < pause)
-        {
-            return;
-        }
-        self.printed = Some(Instant::now());
-        let line = line(step);
-        if terminal && !(last && step.is_full_size) {
-            eprint!("\r\x1b[K{line}");
-            // A display that fails is no reason to fail.
-            let _ = stderr().flush();
-        } else if terminal {
-            eprintln!("\r\x1b[K{line}");
+        if step.iteration == step.iterations && step.is_full_size {
+            self.status.conclude(&line(step));
         } else {
-            eprintln!("{line}");
+            self.status.show(|| line(step));
         }
     }
 }

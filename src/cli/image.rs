@@ -15,10 +15,10 @@ use allaprima::{
     stylize::{Stylizer, optimize::Step},
 };
 use anyhow::{Context, Result, anyhow, bail};
-use same_file::is_same_file;
 use serde::Serialize;
 
 use super::{
+    apart::keep_apart,
     args::ImageArgs,
     follow::Saving,
     interrupt,
@@ -57,7 +57,13 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     let optimizes = args.optimize.is_chosen();
     args.optimize
         .check(&[("--save-every", args.save_every.is_some())])?;
-    let jobs = plan(&args.inputs, &args.output)?;
+    let (jobs, folder) = plan(&args.inputs, &args.output)?;
+    for job in &jobs {
+        let mut read = args.paint.files();
+        read.push(job.input.clone());
+        keep_apart(&args.optimize.written(Some(("-o", &job.output))), &read)?;
+    }
+    let folder = folder.map(|folder| MadeFolder::new(&folder)).transpose()?;
     let control = Arc::new(Control::default());
     let mut tally = Tally::default();
     // That of the picture which is being painted.
@@ -77,10 +83,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     } else {
         let painter = Painter::for_pictures(&args.paint)?;
         if !args.talk.quiet {
-            painter
-                .note()
-                .iter()
-                .for_each(|note| eprintln!("note: {note}"));
+            painter.note().iter().for_each(|note| tell!("note: {note}"));
         }
         painter.stylizer()?
     };
@@ -104,20 +107,21 @@ pub fn run(args: &ImageArgs) -> Result<()> {
             Ok(note) => {
                 painted += 1;
                 if !args.talk.quiet {
-                    eprintln!("{} → {}", job.input.display(), job.output.display());
-                    note.iter().for_each(|note| eprintln!("note: {note}"));
+                    tell!("{} → {}", job.input.display(), job.output.display());
+                    note.iter().for_each(|note| tell!("note: {note}"));
                 }
                 notes.extend(note);
             }
             Err(error) => {
                 // Of a single picture the cause is the program's, printed at its end.
                 if jobs.len() > 1 {
-                    eprintln!("error: {error:#}");
+                    tell!("error: {error:#}");
                 }
                 errors.push(error);
             }
         }
     }
+    drop(folder);
     let wall = started.elapsed();
     let seconds = wall.as_secs_f64();
     if args.talk.json {
@@ -135,10 +139,10 @@ pub fn run(args: &ImageArgs) -> Result<()> {
             notes: &notes,
             errors: &errors,
         };
-        println!("{}", serde_json::to_string(&summary)?);
+        put!("{}", serde_json::to_string(&summary)?);
     }
     if !args.talk.quiet && jobs.len() > 1 {
-        eprintln!(
+        tell!(
             "painted {painted} of {} pictures in {seconds:.1} s",
             jobs.len()
         );
@@ -208,9 +212,9 @@ fn paint(
     Ok((!notes.is_empty()).then(|| notes.join("; ")))
 }
 
-/// Which picture goes where. A single picture goes to the file `output`, or into it if it is a folder; several, and
+/// Which picture goes where, and the folder that this needs. A single picture goes to the file `output`, or into it if it is a folder; several, and
 /// those of a folder, go into the folder `output` under their own names.
-fn plan(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
+fn plan(inputs: &[PathBuf], output: &Path) -> Result<(Vec<Job>, Option<PathBuf>)> {
     let into_folder =
         inputs.len() > 1 || inputs.iter().any(|i| i.is_dir()) || names_a_folder(output);
     let mut pictures = Vec::new();
@@ -251,11 +255,34 @@ fn plan(inputs: &[PathBuf], output: &Path) -> Result<Vec<Job>> {
     } else {
         output.parent().filter(|p| !p.as_os_str().is_empty())
     };
-    if let Some(folder) = folder {
+    Ok((jobs, folder.map(Path::to_owned)))
+}
+
+/// A folder for paintings. If it was not there before, and nothing came into it, it is gone again in the end.
+struct MadeFolder {
+    /// What was made, the innermost first.
+    made: Vec<PathBuf>,
+}
+
+impl MadeFolder {
+    fn new(folder: &Path) -> Result<Self> {
+        let missing = folder.ancestors().take_while(|path| !path.exists());
+        let made = missing.map(Path::to_owned).collect();
         fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        Ok(Self { made })
     }
-    Ok(jobs)
+}
+
+impl Drop for MadeFolder {
+    fn drop(&mut self) {
+        for folder in &self.made {
+            // One that is not empty stays, and those around it.
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+    }
 }
 
 /// Refuses what would be wrong for every picture, before the first is painted.
@@ -271,12 +298,6 @@ fn check(jobs: &[Job]) -> Result<()> {
                 other.display(),
                 job.input.display(),
                 job.output.display()
-            )));
-        }
-        if is_same_file(&job.input, &job.output).unwrap_or(false) {
-            return Err(usage(anyhow!(
-                "{} would be written over itself: name another -o",
-                job.input.display()
             )));
         }
     }
@@ -299,7 +320,9 @@ mod tests {
             fs::write(path, "x").unwrap();
         }
         let out = folder.path().join("out");
-        let single = plan(std::slice::from_ref(&a), &folder.path().join("x.webp")).unwrap();
+        let single = plan(std::slice::from_ref(&a), &folder.path().join("x.webp"))
+            .unwrap()
+            .0;
         assert_eq!(
             single,
             [Job {
@@ -319,8 +342,11 @@ mod tests {
                 },
             ]
         };
-        assert_eq!(plan(&[folder.path().to_owned()], &out).unwrap(), expected());
-        assert_eq!(plan(&[a.clone(), b.clone()], &out).unwrap(), expected());
+        assert_eq!(
+            plan(&[folder.path().to_owned()], &out).unwrap().0,
+            expected()
+        );
+        assert_eq!(plan(&[a.clone(), b.clone()], &out).unwrap().0, expected());
         assert!(out.is_dir());
     }
 

@@ -21,12 +21,12 @@ pub fn install(control: Arc<Control>, temporary: Option<PathBuf>, quiet: bool) -
                 // It may be gone already, and there is nobody left to tell if it is not.
                 let _ = std::fs::remove_file(path);
             }
-            eprintln!("\naborted");
+            tell!("\naborted");
             abort();
         }
         control.stop();
         if !quiet {
-            eprintln!("\nfinishing what is painted so far (Ctrl-C again aborts)");
+            tell!("\nending with what is done so far (Ctrl-C again aborts)");
         }
     })
     .context("cannot listen for Ctrl-C")

@@ -21,6 +21,7 @@ use allaprima::{
 use anyhow::{Context, Result, anyhow};
 
 use super::{
+    apart::keep_apart,
     args::{LiveArgs, WindowChoice},
     interrupt,
     live_summary::LiveSummary,
@@ -80,6 +81,10 @@ pub fn run(args: LiveArgs) -> Result<()> {
     if let Some(path) = &args.record {
         sink::check_recording(path, args.overwrite).map_err(of_sink)?;
     }
+    let mut read = args.paint.files();
+    read.push(PathBuf::from(&args.camera));
+    let record = args.record.as_deref().map(|path| ("--record", path));
+    keep_apart(&args.optimize.written(record), &read)?;
     let microphone = match &args.microphone {
         Some(name) => Some(source::open_microphone(name)?),
         None => None,
@@ -145,22 +150,22 @@ pub fn run(args: LiveArgs) -> Result<()> {
             return;
         }
         match notice {
-            Notice::Info(text) | Notice::Recovered(text) => eprintln!("{text}"),
-            Notice::Trouble(text) => eprintln!("warning: {text}"),
+            Notice::Info(text) | Notice::Recovered(text) => tell!("{text}"),
+            Notice::Trouble(text) => tell!("warning: {text}"),
         }
     })?;
 
     if !quiet {
         for note in &report.notes {
-            eprintln!("note: {note}");
+            tell!("note: {note}");
         }
     }
     let summary = LiveSummary::new(&report, pack.as_deref(), tally.result());
     if args.talk.json {
-        println!("{}", serde_json::to_string(&summary)?);
+        put!("{}", serde_json::to_string(&summary)?);
     }
     if !quiet {
-        eprintln!("{}", summary.sentence());
+        tell!("{}", summary.sentence());
     }
     // The session went on without it, but it was asked for.
     match report.failures.into_iter().next() {
@@ -196,10 +201,7 @@ fn paint(args: &LiveArgs, control: &Arc<Control>) -> Result<Paint> {
     }
     let painter = Painter::for_camera(&args.paint)?;
     if !args.talk.quiet {
-        painter
-            .note()
-            .iter()
-            .for_each(|note| eprintln!("note: {note}"));
+        painter.note().iter().for_each(|note| tell!("note: {note}"));
     }
     Ok(Paint {
         gallery: painter.gallery().clone(),
@@ -291,17 +293,17 @@ fn screen(choice: WindowChoice) -> Result<Option<Box<dyn Screen>>> {
 fn list() -> Result<()> {
     let cameras = source::cameras()?;
     if cameras.is_empty() {
-        eprintln!("no cameras (--camera test and --camera FILE work without one)");
+        tell!("no cameras (--camera test and --camera FILE work without one)");
     }
     for camera in cameras {
-        println!("{camera}");
+        put!("{camera}");
     }
     let microphones = source::microphones();
     if !microphones.is_empty() {
-        println!("microphones (for --microphone):");
+        put!("microphones (for --microphone):");
     }
     for microphone in microphones {
-        println!("  {microphone}");
+        put!("  {microphone}");
     }
     Ok(())
 }
@@ -347,7 +349,7 @@ fn stamped(extension: &str) -> PathBuf {
     reason = "the main thread hangs in the window system and can return no exit code"
 )]
 fn abandon(error: LiveError) {
-    eprintln!("error: {:#}", anyhow::Error::from(error));
+    tell!("error: {:#}", anyhow::Error::from(error));
     std::process::exit(1)
 }
 

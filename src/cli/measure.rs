@@ -14,6 +14,7 @@ use allaprima::{
 use anyhow::{Context, Result, bail};
 
 use super::{
+    apart::keep_apart,
     args::MeasureArgs,
     plot::{Curve, Plot},
     settings::threads,
@@ -77,7 +78,7 @@ pub fn run(args: &MeasureArgs) -> Result<()> {
                 } else {
                     &args.stylised
                 };
-                eprintln!(
+                tell!(
                     "note: {} goes on after {frames} frames, where the other video ends; a part that was painted with \
                      `video --start` is measured with the same --start",
                     longer.display()
@@ -128,7 +129,7 @@ pub fn run(args: &MeasureArgs) -> Result<()> {
         sheet::save(compose(strip)?, path, args.overwrite)?;
     }
     if args.json {
-        println!("{}", serde_json::to_string(&measured)?);
+        put!("{}", serde_json::to_string(&measured)?);
     } else {
         print(&measured);
     }
@@ -145,6 +146,14 @@ fn check_outputs(args: &MeasureArgs) -> Result<()> {
     {
         writable_format(path).map_err(usage)?;
     }
+    let outputs = [("--plot", &args.plot), ("--strip", &args.strip)];
+    let written: Vec<_> = outputs
+        .iter()
+        .filter_map(|(option, path)| Some((*option, path.as_deref()?)))
+        .collect();
+    let mut read = vec![args.input.clone(), args.stylised.clone()];
+    read.extend(args.baseline.clone());
+    keep_apart(&written, &read)?;
     for path in [&args.plot, &args.strip].into_iter().flatten() {
         if path.exists() && !args.overwrite {
             bail!("{} exists: use --overwrite to replace it", path.display());
@@ -165,7 +174,7 @@ fn frame(source: &mut VideoFileSource) -> Result<Option<Frame>> {
 }
 
 fn print(measured: &Measured) {
-    let line = |name: &str, value: String| println!("{name:16} {value}");
+    let line = |name: &str, value: String| put!("{name:16} {value}");
     line("frames", measured.frames.to_string());
     line("cuts", measured.cuts.to_string());
     line("e_stab", format!("{:.4}", measured.e_stab));

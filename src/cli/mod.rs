@@ -3,6 +3,11 @@
 //! Only this module prints. What a program wants (JSON, lists) goes to standard output, everything a person reads
 //! while it runs to standard error. Exit status: 0 done, 1 failed, 2 wrong usage, 130 aborted.
 
+// First, for its macros.
+#[macro_use]
+mod print;
+
+mod apart;
 mod args;
 mod bench;
 #[cfg(feature = "cuda")]
@@ -29,10 +34,9 @@ mod tally;
 mod train;
 mod video;
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
-use anyhow::Context;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 
 use args::{Args, Command};
 
@@ -55,7 +59,7 @@ fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = parse();
     init_log();
     let result = match args.command {
         Command::Video(args) => video::run(&args),
@@ -68,10 +72,13 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => completions(shell),
     };
-    match result {
+    let written = print::failure().map(|error| {
+        anyhow::Error::from(error).context("standard output does not take the results")
+    });
+    match result.and(written.map_or(Ok(()), Err)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            tell!("error: {error:#}");
             if error.is::<Usage>() {
                 ExitCode::from(2)
             } else {
@@ -81,13 +88,23 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What was typed. A number below zero is a value, which its option refuses in its own words, and no option.
+fn parse() -> Args {
+    let command = Args::command().mut_subcommands(|command| {
+        command.mut_args(|arg| {
+            let has_value = arg.get_long().is_some() && arg.get_action().takes_values();
+            arg.allow_negative_numbers(has_value)
+        })
+    });
+    Args::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
 /// Prints how `shell` completes a command line.
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "allaprima", &mut script);
-    std::io::stdout()
-        .write_all(&script)
-        .context("the script cannot be written")
+    put!("{}", String::from_utf8(script)?.trim_end());
+    Ok(())
 }
 
 /// `ALLAPRIMA_LOG=debug` shows what the program does.

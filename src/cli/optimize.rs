@@ -64,7 +64,7 @@ pub struct OptimizeArgs {
     #[arg(long, value_name = "TIME", value_parser = settings::parse_duration)]
     pub time_limit: Option<f64>,
 
-    /// Be content with a size when its loss falls by less than this many percent in ten steps; 0: never
+    /// End a size early when its loss falls by less than this many percent in ten steps, 0 to 50; 0: never
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = parse_settled)]
     pub settled: f64,
 
@@ -140,6 +140,12 @@ pub struct LivePaint {
 }
 
 impl OptimizeArgs {
+    /// The log of losses, beside what else is written.
+    pub fn written<'a>(&'a self, output: Option<(&'a str, &'a Path)>) -> Vec<(&'a str, &'a Path)> {
+        let log = self.loss_log.as_deref().map(|path| ("--loss-log", path));
+        output.into_iter().chain(log).collect()
+    }
+
     /// Whether the options ask for this engine.
     pub fn is_chosen(&self) -> bool {
         self.engine == Engine::Optimize

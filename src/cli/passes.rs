@@ -1,10 +1,5 @@
 //! `allaprima video --engine optimize --passes N`: the film is painted, and gone through again, before it is written.
 
-use std::{
-    io::{IsTerminal, Write, stderr},
-    time::{Duration, Instant},
-};
-
 use allaprima::{
     frame::Packet,
     pipeline::Control,
@@ -13,36 +8,25 @@ use allaprima::{
 };
 use anyhow::{Result, bail};
 
+use super::print::Status;
+
 /// Says how far a pass is.
 struct Told {
     quiet: bool,
     passes: usize,
-    last: Option<Instant>,
+    status: Status,
 }
 
 impl Told {
     fn tell(&mut self, pass: usize, count: usize, of: Option<u64>) {
-        let terminal = stderr().is_terminal();
-        let pause = Duration::from_millis(if terminal { 100 } else { 5000 });
-        if self.quiet || self.last.is_some_and(|last| last.elapsed() < pause) {
+        if self.quiet {
             return;
         }
-        self.last = Some(Instant::now());
-        let of = of.map(|of| format!(" of {of}")).unwrap_or_default();
-        let line = format!("pass {pass} of {}: picture {count}{of}", self.passes);
-        if terminal {
-            eprint!("\r\x1b[K{line}");
-            // A display that fails is no reason to fail.
-            let _ = stderr().flush();
-        } else {
-            eprintln!("{line}");
-        }
-    }
-
-    fn end(&self) {
-        if !self.quiet && stderr().is_terminal() {
-            eprint!("\r\x1b[K");
-        }
+        let passes = self.passes;
+        self.status.show(|| {
+            let of = of.map(|of| format!(" of {of}")).unwrap_or_default();
+            format!("pass {pass} of {passes}: picture {count}{of}")
+        });
     }
 }
 
@@ -57,7 +41,7 @@ pub fn paint(
     let mut told = Told {
         quiet,
         passes,
-        last: None,
+        status: Status::default(),
     };
     let expected = source.info().expected_frames;
     let mut film = Passes::new(painter);
@@ -80,7 +64,7 @@ pub fn paint(
         }
         goes_on = film.pass(pass, |painted| told.tell(pass, painted, Some(count)))?;
     }
-    told.end();
+    told.status.clear();
     if !goes_on || control.is_stopping() {
         bail!("stopped before all passes were done: --resume goes on from there");
     }

@@ -43,7 +43,7 @@ impl Progress {
                         bar.set_length(expected.unwrap_or(0).max(frames));
                         bar.set_position(frames);
                     } else {
-                        eprintln!("{}", line(frames, expected, started.elapsed()));
+                        tell!("{}", line(frames, expected, started.elapsed()));
                     }
                 }
                 bar.finish_and_clear();

@@ -15,7 +15,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{args::StylesArgs, settings::threads, sheet, usage};
+use super::{apart::keep_apart, args::StylesArgs, settings::threads, sheet, usage};
 
 #[derive(Serialize)]
 struct Entry<'a> {
@@ -38,7 +38,12 @@ pub fn run(args: &StylesArgs) -> Result<()> {
     };
     let gallery = Arc::new(Gallery::of_pack(store, PaintDevice::Cpu.tensors(), pack));
     match (&args.sheet, &args.output) {
-        (Some(photo), Some(output)) => paint_sheet(&gallery, photo, output, args),
+        (Some(photo), Some(output)) => {
+            let mut read = vec![photo.clone()];
+            read.extend(args.pack.clone());
+            keep_apart(&[("-o", output)], &read)?;
+            paint_sheet(&gallery, photo, output, args)
+        }
         _ => list(gallery.pack(), args.json),
     }
 }
@@ -58,7 +63,7 @@ fn list(pack: &StylePack, json: bool) -> Result<()> {
         })
         .collect();
     if json {
-        println!("{}", serde_json::to_string_pretty(&entries)?);
+        put!("{}", serde_json::to_string_pretty(&entries)?);
         return Ok(());
     }
     let width = entries
@@ -75,10 +80,10 @@ fn list(pack: &StylePack, json: bool) -> Result<()> {
     } in entries
     {
         let flicker = flicker.map_or(String::new(), |flicker| format!("  (flicker {flicker:.2})"));
-        println!("{number:>3}  {name:width$}  {description}{flicker}");
+        put!("{number:>3}  {name:width$}  {description}{flicker}");
     }
     if let Some(text) = says(measured) {
-        println!("{text}");
+        put!("{text}");
     }
     Ok(())
 }
@@ -129,7 +134,7 @@ fn paint_sheet(
         tiles.push((format!("{number} {}", style.name), painting));
     }
     sheet::save(sheet::compose(&tiles)?, output, args.overwrite)?;
-    eprintln!("{} styles → {}", gallery.styles().len(), output.display());
+    tell!("{} styles → {}", gallery.styles().len(), output.display());
     Ok(())
 }
 

@@ -19,6 +19,7 @@ use allaprima::{
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
+    apart::{files_in, keep_apart},
     args::VideoArgs,
     interrupt,
     optimize::Film,
@@ -58,6 +59,10 @@ enum Plan {
 
 pub fn run(args: &VideoArgs) -> Result<()> {
     args.optimize.check(&[("--resume", args.resume)])?;
+    let mut read = args.paint.files();
+    read.extend(args.style_at.iter().flat_map(|text| files_in(text)));
+    read.push(args.input.clone());
+    keep_apart(&args.optimize.written(Some(("-o", &args.output))), &read)?;
     let quiet = args.talk.quiet;
     let threads = threads(args.paint.threads);
     let control = Arc::new(Control::default());
@@ -129,10 +134,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         let painter =
             Painter::for_film(&args.paint, args.style_at.as_deref(), args.start, seconds)?;
         if !quiet {
-            painter
-                .note()
-                .iter()
-                .for_each(|note| eprintln!("note: {note}"));
+            painter.note().iter().for_each(|note| tell!("note: {note}"));
         }
         pack = Some(painter.gallery().pack().origin().to_owned());
         let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow, passes)?;
@@ -185,16 +187,16 @@ pub fn run(args: &VideoArgs) -> Result<()> {
 
     if !quiet {
         for note in &report.notes {
-            eprintln!("note: {note}");
+            tell!("note: {note}");
         }
     }
     let summary =
         Summary::new(&report, &args.output, pack.as_deref()).with_optimized(tally.result());
     if args.talk.json {
-        println!("{}", serde_json::to_string(&summary)?);
+        put!("{}", serde_json::to_string(&summary)?);
     }
     if !quiet {
-        eprintln!("{}", summary.sentence());
+        tell!("{}", summary.sentence());
     }
     Ok(())
 }

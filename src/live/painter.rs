@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Quality, Size, StyleFade, ladder};
+use super::{Quality, Size, StyleFade, ladder, quality::FEWEST};
 use crate::{
     frame::Picture,
     media::scale::Scaler,
@@ -232,11 +232,10 @@ impl LivePainter {
     ) -> Result<Painting, StylizeError> {
         let started = Instant::now();
         self.follow(wanted, started)?;
-        let mut picture = captured.picture;
+        let mut picture = self.freeze(captured.picture, wanted.frozen);
         if wanted.mirror {
             mirror(&mut picture);
         }
-        picture = self.freeze(picture, wanted.frozen);
 
         if wanted.finish.hides_painting() {
             // The next painting is the first of a new film.
@@ -378,7 +377,13 @@ impl LivePainter {
         let quality = match &mut self.quality {
             Some((of, quality)) if *of == camera => quality,
             other => {
-                let sizes = ladder(camera, self.largest_side, self.fewest);
+                // A size that was asked for may be smaller than any that is chosen.
+                let asked = start.0 * start.1;
+                let fewest = match self.fewest {
+                    Some(fewest) => Some(fewest.min(asked)),
+                    None => Some(asked).filter(|&asked| asked < FEWEST),
+                };
+                let sizes = ladder(camera, self.largest_side, fewest);
                 &mut other
                     .insert((camera, Quality::new(sizes, start, self.period)))
                     .1

@@ -133,6 +133,9 @@ impl Quality {
     }
 }
 
+/// Pixels under which hardly anything can be recognised in a painting.
+pub const FEWEST: usize = 240 * 134;
+
 /// Sizes to paint pictures of a camera at, in rising order, the camera's own the last, or one whose longest side has
 /// `longest` pixels; only that last one may have fewer than `fewest` pixels, or else so few that nothing can be recognised
 /// in a painting.
@@ -141,7 +144,6 @@ pub fn ladder(camera: Size, longest: usize, fewest: Option<usize>) -> Vec<Size> 
     const AREAS: [f64; 13] = [
         0.01, 0.0156, 0.025, 0.04, 0.0625, 0.09, 0.14, 0.19, 0.25, 0.36, 0.5, 0.7, 1.0,
     ];
-    const FEWEST: usize = 240 * 134;
     // Rounded sides may be a little under what was meant.
     let fewest = fewest.map_or(FEWEST, |fewest| fewest * 9 / 10);
     let shrink = (longest as f64 / camera.0.max(camera.1) as f64).min(1.0);

@@ -35,15 +35,17 @@ pub(crate) fn url_of(path: &Path) -> Result<CString, Error> {
 
 /// Opens a file for reading and looks for its streams.
 pub(crate) fn open_input(url: &CStr) -> Result<context::Input, Error> {
-    let mut context = ptr::null_mut();
-    // SAFETY: `url` is a C string; `context` receives a context that is owned from here on, or stays null on failure.
+    let (mut context, mut options) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: `url` and the words are C strings; `context` receives a context that is owned from here on, or stays null on failure;
+    // `options` is freed whatever is left in it.
     unsafe {
-        check(ffi::avformat_open_input(
-            &mut context,
-            url.as_ptr(),
-            ptr::null(),
-            ptr::null_mut(),
-        ))?;
+        // A picture's name is a name, whatever `%d` may stand in it. No other format knows the option.
+        let (key, value) = (c"pattern_type".as_ptr(), c"none".as_ptr());
+        ffi::av_dict_set(&mut options, key, value, 0);
+        let opened =
+            ffi::avformat_open_input(&mut context, url.as_ptr(), ptr::null(), &mut options);
+        ffi::av_dict_free(&mut options);
+        check(opened)?;
         let mut input = context::Input::wrap(context);
         check(ffi::avformat_find_stream_info(
             input.as_mut_ptr(),
@@ -117,6 +119,14 @@ pub(crate) fn stream_tags(stream: &Stream<'_>) -> Vec<(String, String)> {
 pub(crate) fn disposition(stream: &Stream<'_>) -> i32 {
     // SAFETY: a live stream.
     unsafe { (*stream.as_ptr()).disposition }
+}
+
+/// Whether a stream of data holds what the output gets by other ways: QuickTime's time code, which is also a tag, or the titles of
+/// chapters.
+pub(crate) fn is_made_anew(stream: &Stream<'_>) -> bool {
+    // SAFETY: a live stream has parameters.
+    let tag = unsafe { (*(*stream.as_ptr()).codecpar).codec_tag };
+    [*b"tmcd", *b"text"].map(u32::from_le_bytes).contains(&tag)
 }
 
 /// The chapters of a file: start and end in seconds, and title.

@@ -67,7 +67,7 @@ pub enum SinkError {
         path: PathBuf,
     },
     /// The output would be written over the input.
-    #[error("{path}: this is the input itself; give another name to -o", path = path.display())]
+    #[error("{path}: this is the input itself; give another name", path = path.display())]
     SameAsInput {
         /// The output.
         path: PathBuf,
@@ -79,7 +79,7 @@ pub enum SinkError {
         path: PathBuf,
     },
     /// The folder to write into is missing.
-    #[error("{path}: the folder {folder} does not exist; make it (mkdir -p) or give another -o", path = path.display(), folder = folder.display())]
+    #[error("{path}: the folder {folder} does not exist; make it (mkdir -p) or give another name", path = path.display(), folder = folder.display())]
     NoFolder {
         /// The output.
         path: PathBuf,
@@ -87,7 +87,7 @@ pub enum SinkError {
         folder: PathBuf,
     },
     /// The folder takes no new file.
-    #[error("{path}: no file can be made in the folder {folder}; choose another with -o", path = path.display(), folder = folder.display())]
+    #[error("{path}: no file can be made in the folder {folder}; choose another folder", path = path.display(), folder = folder.display())]
     Folder {
         /// The output.
         path: PathBuf,

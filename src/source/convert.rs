@@ -116,7 +116,7 @@ impl Converter {
 
     fn build(&self, look: &Look, seen: &mut Seen) -> Result<Graph, SourceError> {
         seen.interlaced |= look.interlaced;
-        seen.wide_gamut |= look.is_wide_gamut();
+        seen.wide_gamut = seen.wide_gamut.or(look.wide_gamut());
         if look.is_hdr() {
             let transfer = look.transfer_name();
             seen.hdr = Some(transfer);

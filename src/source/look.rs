@@ -86,6 +86,8 @@ const TRANSFER_HLG: u32 = 18;
 const CHROMA_CENTRE: u32 = 2;
 /// BT.2020 primaries.
 const PRIMARIES_BT2020: u32 = 9;
+/// sRGB's transfer, IEC 61966-2-1.
+const TRANSFER_SRGB: u32 = 13;
 
 impl Look {
     /// High dynamic range: needs tone mapping to be shown on an ordinary screen.
@@ -102,9 +104,35 @@ impl Look {
         }
     }
 
-    /// More colours than BT.709 has, at ordinary dynamic range.
-    pub(super) fn is_wide_gamut(&self) -> bool {
-        self.colour.primaries == PRIMARIES_BT2020 && !self.is_hdr()
+    /// What has more colours than BT.709, at ordinary dynamic range.
+    pub(super) fn wide_gamut(&self) -> Option<&'static str> {
+        match self.colour.primaries {
+            _ if self.is_hdr() => None,
+            PRIMARIES_BT2020 => Some("BT.2020"),
+            11 => Some("DCI-P3"),
+            12 => Some("Display P3"),
+            _ => None,
+        }
+    }
+
+    /// The name of the primaries of wide colours for the `zscale` filter.
+    fn primaries(&self) -> &'static str {
+        match self.colour.primaries {
+            11 => "smpte431",
+            12 => "smpte432",
+            _ => "bt2020",
+        }
+    }
+
+    /// The name of the transfer for the `zscale` filter, and that of what wide colours are brought to. sRGB's stays as it is, as
+    /// it does where no colours are mapped.
+    fn transfers(&self) -> (&'static str, &'static str) {
+        match self.colour.transfer {
+            TRANSFER_PQ => ("smpte2084", "bt709"),
+            TRANSFER_HLG => ("arib-std-b67", "bt709"),
+            TRANSFER_SRGB => ("iec61966-2-1", "iec61966-2-1"),
+            _ => ("bt2020-10", "bt709"),
+        }
     }
 
     /// The names of the matrix for the filters `scale`, if it knows it, and `zscale`. Without a tag: BT.709 for high
@@ -143,24 +171,21 @@ impl Look {
 
     /// Matrix, transfer, primaries and range of wide colours as the `zscale` filter spells them.
     fn zscale_input(&self) -> String {
-        let transfer = match self.colour.transfer {
-            TRANSFER_PQ => "smpte2084",
-            TRANSFER_HLG => "arib-std-b67",
-            _ => "bt2020-10",
-        };
+        let (primaries, transfer) = (self.primaries(), self.transfers().0);
         let range = self.zscale_range();
         if self.format.rgb {
-            return format!("min=gbr:pin=bt2020:tin={transfer}:rin=full");
+            return format!("min=gbr:pin={primaries}:tin={transfer}:rin=full");
         }
         let matrix = match self.colour.matrix {
             1 => "709",
             5 | 6 => "170m",
+            2 if self.colour.primaries != PRIMARIES_BT2020 => self.matrix().1,
             // With the transfers of HDR libzimg knows constant luminance not at all.
             10 if !self.is_hdr() => "2020_cl",
             14 if self.is_hdr() => "ictcp",
             _ => "2020_ncl",
         };
-        format!("min={matrix}:pin=bt2020:tin={transfer}:rin={range}")
+        format!("min={matrix}:pin={primaries}:tin={transfer}:rin={range}")
     }
 
     /// Whether libzimg takes these pixels as they are, whole samples of colour included.
@@ -225,11 +250,12 @@ impl Look {
                 self.before_zimg(),
                 self.zscale_input()
             );
-        } else if self.is_wide_gamut() {
+        } else if self.wide_gamut().is_some() {
             filters += &format!(
-                "{}zscale=w={width}:h={height}:f=bicubic:{}:p=bt709:t=bt709:m=gbr:r=full:{ALONE},format=gbrp",
+                "{}zscale=w={width}:h={height}:f=bicubic:{}:p=bt709:t={}:m=gbr:r=full:{ALONE},format=gbrp",
                 self.before_zimg(),
-                self.zscale_input()
+                self.zscale_input(),
+                self.transfers().1
             );
         } else if let Some((before, input)) = self.zimg_input() {
             filters += &format!(

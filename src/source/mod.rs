@@ -157,6 +157,14 @@ pub enum SourceError {
         /// What was asked for, in seconds.
         start: f64,
     },
+    /// The part asked for is too short for a picture.
+    #[error("{path}: no picture begins within the {duration} s of --duration; give a longer one", path = path.display())]
+    EmptyPart {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for, in seconds.
+        duration: f64,
+    },
     /// High dynamic range, and the filters that map it are missing.
     #[error("{path}: this is HDR video ({transfer}), and this FFmpeg has no zscale and tonemap filters to bring it to an ordinary screen; install an FFmpeg with libzimg, or convert the clip to SDR first", path = path.display())]
     HdrUnsupported {
@@ -166,7 +174,7 @@ pub enum SourceError {
         transfer: &'static str,
     },
     /// The pictures would be too small to paint.
-    #[error("{path}: pictures of {width}x{height} pixels are too small, at least 32x32 are needed; give a larger --size or --max-size", path = path.display())]
+    #[error("{path}: pictures of {width}x{height} pixels are too small, at least 32x32 are needed; give a larger --size, such as 64x64", path = path.display())]
     TooSmall {
         /// The file.
         path: PathBuf,

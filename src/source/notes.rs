@@ -14,9 +14,11 @@ pub(super) struct Seen {
     pub(super) interlaced: bool,
     pub(super) alpha: bool,
     pub(super) hdr: Option<&'static str>,
-    pub(super) wide_gamut: bool,
+    pub(super) wide_gamut: Option<&'static str>,
     /// Where the last wanted frame ends.
     pub(super) last_end: i64,
+    /// A frame was met that lies behind the wanted part.
+    pub(super) beyond_end: bool,
     /// The file was read to its end.
     pub(super) file_ended: bool,
     /// The seconds that the header promises and the seconds that came, when much is missing.
@@ -33,10 +35,10 @@ impl Seen {
                 "The input is HDR ({transfer}); its colours were mapped to the range of an ordinary screen."
             ));
         }
-        if self.wide_gamut {
-            notes.push(
-                "The input has the wide colours of BT.2020; they were mapped to BT.709.".to_owned(),
-            );
+        if let Some(name) = self.wide_gamut {
+            notes.push(format!(
+                "The input has the wide colours of {name}; they were mapped to BT.709."
+            ));
         }
         if self.interlaced {
             notes.push(

@@ -239,7 +239,7 @@ fn describe(
         ..SourceDescription::default()
     };
     let mut track_of = Vec::new();
-    let mut dropped = 0;
+    let (mut dropped, mut covers) = (0, 0);
     for stream in input.streams() {
         if stream.index() == video {
             description.video_metadata = edge::stream_tags(&stream);
@@ -249,7 +249,12 @@ fn describe(
             media::Type::Audio => Some(TrackKind::Audio),
             media::Type::Subtitle => Some(TrackKind::Subtitle),
             media::Type::Data | media::Type::Attachment => {
-                dropped += usize::from(keep_tracks);
+                dropped += usize::from(keep_tracks && !edge::is_made_anew(&stream));
+                None
+            }
+            media::Type::Video if stream.index() != video => {
+                let is_cover = edge::disposition(&stream) & ffi::AV_DISPOSITION_ATTACHED_PIC != 0;
+                covers += usize::from(keep_tracks && is_cover);
                 None
             }
             _ => None,
@@ -267,13 +272,16 @@ fn describe(
             });
         }
     }
-    let notes = match dropped {
+    let mut notes = match dropped {
         0 => Vec::new(),
         1 => vec!["One data or attachment stream of the input was left out.".to_owned()],
         n => vec![format!(
             "{n} data or attachment streams of the input were left out."
         )],
     };
+    if covers > 0 {
+        notes.push("The cover picture of the input was left out.".to_owned());
+    }
     (description, track_of, notes)
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ffmpeg_next::{
-    self as ff, Error, Rational, Rescale, decoder, error::EAGAIN, format::context, frame,
+    self as ff, Error, Rational, Rescale, codec, decoder, error::EAGAIN, format::context, frame,
 };
 
 use super::{
@@ -235,6 +235,13 @@ impl VideoFileSource {
     /// Why there is no first frame.
     fn nothing(&self, settings: &VideoSourceSettings) -> SourceError {
         let path = self.path.clone();
+        if let Some(duration) = settings.duration.filter(|_| self.seen.beyond_end) {
+            return SourceError::EmptyPart { path, duration };
+        }
+        if self.decoder.id() == codec::Id::WEBP {
+            let codec = "animated WebP".to_owned();
+            return SourceError::NoDecoder { path, codec };
+        }
         match settings.start {
             Some(start) if self.seen.last_end != 0 || self.seen.broken_packets == 0 => {
                 SourceError::StartBehindEnd { path, start }
@@ -304,6 +311,7 @@ impl VideoFileSource {
             return Step::Again;
         }
         if self.cut.end.is_some_and(|end| pts >= end) {
+            self.seen.beyond_end = true;
             self.stage = Stage::TracksOnly;
             self.skip_passed_tracks();
             return Step::Again;
@@ -382,7 +390,14 @@ impl VideoFileSource {
         packet.set_dts(packet.dts().map(|dts| dts - zero));
         if let Some(at) = packet.pts().or(packet.dts()) {
             if self.cut.from_zero && at < 0 {
-                return;
+                let rest = at.saturating_add(packet.duration());
+                if about.kind == TrackKind::Audio || rest <= 0 {
+                    return;
+                }
+                // Words that are on the screen already where the part begins.
+                packet.set_pts(Some(0));
+                packet.set_dts(Some(0));
+                packet.set_duration(rest);
             }
             let end = self.cut.end.map(|end| end.rescale(self.time_base, base));
             if end.is_some_and(|end| at >= end) {

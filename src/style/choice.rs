@@ -67,14 +67,17 @@ impl StyleChoice {
         text: &str,
         mut resolve: impl FnMut(&str) -> Result<usize, E>,
     ) -> Result<Self, E> {
-        let mut weights = text
-            .split(',')
+        // A file may have a comma, or a colon, in its name.
+        let is_file = |name: &str| std::path::Path::new(name).is_file();
+        let parts: Vec<&str> = match is_file(text) {
+            true => vec![text],
+            false => text.split(',').collect(),
+        };
+        let mut weights = parts
+            .into_iter()
             .map(|part| {
-                // A file may have a colon in its name.
                 let (name, weight) = match part.rsplit_once(':') {
-                    Some((name, weight)) if !std::path::Path::new(part).is_file() => {
-                        (name.trim(), Some(weight.trim()))
-                    }
+                    Some((name, weight)) if !is_file(part) => (name.trim(), Some(weight.trim())),
                     _ => (part.trim(), None),
                 };
                 if name.is_empty() {

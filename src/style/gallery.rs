@@ -334,7 +334,7 @@ impl Gallery {
 fn split_pack(part: &str) -> Option<(&str, &str)> {
     const EXTENSION: &str = ".safetensors";
     let part = part.trim();
-    let end = part.find(EXTENSION)? + EXTENSION.len();
+    let end = part.to_ascii_lowercase().find(EXTENSION)? + EXTENSION.len();
     let (file, rest) = part.split_at(end);
     match rest.strip_prefix(':') {
         Some(style) => Some((file, style)),

@@ -121,6 +121,10 @@ impl StylePack {
         Self::of_file(&bytes, &path.display().to_string(), |name| {
             known(&store, name)
         })
+        .map_err(|error| match error {
+            ModelError::Content { file, reason } => ModelError::NotPack { file, reason },
+            other => other,
+        })
     }
 
     /// What `file` holds; `known` describes styles that it does not describe itself.

@@ -51,6 +51,58 @@ fn one_interrupt_completes_what_is_painted() {
     }
 }
 
+/// Runs with an end of standard output or error that nobody reads.
+fn unread(line: &str, folder: &TempDir, full: bool) -> (Option<i32>, String) {
+    let to = if full {
+        Stdio::from(
+            fs::OpenOptions::new()
+                .write(true)
+                .open("/dev/full")
+                .unwrap(),
+        )
+    } else {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    let mut command = allaprima();
+    command.args(line.split(' ')).current_dir(folder.path());
+    let output = match line.contains("--json") || line.starts_with("styles") {
+        true => command.stdout(to).output().unwrap(),
+        false => command.stderr(to).output().unwrap(),
+    };
+    (output.status.code(), stderr(&output))
+}
+
+#[test]
+fn readers_may_leave() {
+    let folder = TempDir::new().unwrap();
+    clip(&folder, "film.mp4", "64x64", "0.5");
+    fs::create_dir(folder.path().join("photos")).unwrap();
+    for name in ["photos/a.png", "photos/b.png"] {
+        fs::copy(photo("chelsea.png"), folder.path().join(name)).unwrap();
+    }
+    for line in [
+        "video film.mp4 -o out.mp4 --overwrite",
+        "image photos -o painted --max-size 64 --overwrite",
+        "live --camera film.mp4 --window off --record live.mkv --overwrite",
+    ] {
+        for full in [false, true] {
+            assert_eq!(unread(line, &folder, full).0, Some(0), "{line}");
+        }
+    }
+    assert_eq!(count_frames(&folder.path().join("out.mp4")), 5);
+    assert!(folder.path().join("painted/b.png").is_file());
+    assert!(count_frames(&folder.path().join("live.mkv")) > 0);
+    for line in ["styles", "video film.mp4 -o out.mp4 --overwrite --json"] {
+        assert_eq!(unread(line, &folder, false).0, Some(0), "{line}");
+        // What was asked for did not come where it should.
+        let (status, error) = unread(line, &folder, true);
+        assert_eq!(status, Some(1), "{line}");
+        assert!(error.contains("standard output"), "{error}");
+    }
+}
+
 #[test]
 fn two_interrupts_leave_nothing() {
     let folder = TempDir::new().unwrap();

@@ -166,6 +166,77 @@ fn by_steps(more: &[&str], folder: &TempDir) -> Output {
 }
 
 #[test]
+fn what_is_read_is_never_replaced() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    clip(&folder, "film.mp4", "64x64", "0.5");
+    for name in ["photo.png", "style.png", "mask.png"] {
+        fs::copy(photo("chelsea.png"), at(name)).unwrap();
+    }
+    fs::hard_link(at("style.png"), at("link.png")).unwrap();
+    for line in [
+        "image photo.png -o photo.png",
+        "image photo.png -o style.png --style starry:0.5,style.png:0.5",
+        "image photo.png -o link.png --style-image style.png",
+        "image photo.png -o mask.png --mask mask.png",
+        "image photo.png -o x.png --engine optimize --style-image style.png --loss-log photo.png",
+        "image photo.png -o x.png --engine optimize --style-image style.png --loss-log x.png",
+        "video film.mp4 -o x.mp4 --engine optimize --style-image style.png --loss-log film.mp4",
+        "video film.mp4 -o style.png --style-at 0:starry,1:style.png",
+        "live --camera film.mp4 --window off --record film.mp4",
+        "styles --sheet photo.png -o photo.png",
+        "measure film.mp4 film.mp4 --strip photo.png --plot ./photo.png",
+    ] {
+        let mut args: Vec<&str> = line.split(' ').collect();
+        args.push("--overwrite");
+        let output = run(&args, &folder);
+        assert_eq!(output.status.code(), Some(2), "{line}: {output:?}");
+        for name in ["photo.png", "style.png", "mask.png"] {
+            assert_eq!(
+                fs::read(at(name)).unwrap(),
+                fs::read(photo("chelsea.png")).unwrap(),
+                "{line}"
+            );
+        }
+    }
+    assert_eq!(count_frames(&at("film.mp4")), 5);
+}
+
+#[test]
+fn a_profile_that_is_not_of_rgb_is_left_out() {
+    let folder = TempDir::new().unwrap();
+    // No more than a header: what the program looks at.
+    let profile = |space: &[u8; 4]| {
+        let mut bytes = vec![0; 132];
+        bytes[16..20].copy_from_slice(space);
+        bytes[36..40].copy_from_slice(b"acsp");
+        bytes
+    };
+    for (space, kept) in [(b"RGB ", true), (b"CMYK", false), (b"GRAY", false)] {
+        let path = folder.path().join("in.png");
+        let mut encoder = image::codecs::png::PngEncoder::new(fs::File::create(&path).unwrap());
+        image::ImageEncoder::set_icc_profile(&mut encoder, profile(space)).unwrap();
+        let pixels = vec![99; 3 * 64 * 64];
+        let rgb = image::ExtendedColorType::Rgb8;
+        image::ImageEncoder::write_image(encoder, &pixels, 64, 64, rgb).unwrap();
+        let args = ["image", "in.png", "-o", "out.png", "--overwrite"];
+        assert!(run(&args, &folder).status.success());
+        let reader = image::ImageReader::open(folder.path().join("out.png")).unwrap();
+        let mut decoder = reader.into_decoder().unwrap();
+        let found = image::ImageDecoder::icc_profile(&mut decoder).unwrap();
+        assert_eq!(found.is_some(), kept, "{space:?}");
+    }
+}
+
+#[test]
+fn a_folder_that_nothing_came_into_is_not_left_behind() {
+    let folder = TempDir::new().unwrap();
+    let output = run(&["image", "missing.png", "-o", "new/deep/x.png"], &folder);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(files(&folder), [""; 0]);
+}
+
+#[test]
 fn unfinished_paintings_and_losses_replace_nothing() {
     let folder = TempDir::new().unwrap();
     for name in ["a.png", "b.png"] {

@@ -156,7 +156,7 @@ fn nothing_beside_the_output_is_replaced_unasked() {
     for name in ["mine.png", "mine.svg", "mine.jsonl"] {
         fs::write(path(name), "precious").unwrap();
         let output = train(&folder, "mine.safetensors", &["--no-speed"]);
-        assert_eq!(output.status.code(), Some(2), "{name}");
+        assert_eq!(output.status.code(), Some(1), "{name}");
         assert!(stderr(&output).contains(name), "{}", stderr(&output));
         assert_eq!(fs::read(path(name)).unwrap(), b"precious");
         fs::remove_file(path(name)).unwrap();
@@ -218,6 +218,16 @@ fn what_cannot_be_trained_is_told() {
         1,
         "broken.jpg",
     );
+    let known = [&data[..], &["--style", &cafe]].concat();
+    for (more, says) in [
+        ("--steadiness nan", "0 to 10000"),
+        ("--learning-rate -1", "to 1"),
+        ("--learning-rate inf", "to 1"),
+        ("--resume", "leave --resume out"),
+    ] {
+        let more: Vec<&str> = more.split(' ').collect();
+        refused(&[&known[..], &more].concat(), 2, says);
+    }
     refused(
         &[&data[..], &["--style", "missing.jpg"]].concat(),
         1,

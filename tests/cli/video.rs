@@ -161,11 +161,15 @@ fn further_passes_are_steadier_and_lose_nothing() {
 fn wrong_usage_is_status_2_and_names_the_option() {
     let folder = TempDir::new().unwrap();
     clip(&folder, "in.mp4", "64x48", "0.2");
-    let cases: [(&[&str], &str); 19] = [
+    let cases: [(&[&str], &str); 23] = [
         (&["--style", "stary"], "starry"),
         (&["--style", "26"], "0 to 25"),
         (&["--style", "wave:0"], "weight"),
+        (&["--style", "wave:3e38,starry:3e38"], "weight"),
         (&["--strength", "1.5"], "--strength"),
+        (&["--strength", "-0.1"], "'--strength <0..1>'"),
+        (&["--start", "-1"], "'--start <TIME>'"),
+        (&["--duration", "99999999999999999999"], "at most"),
         (&["--size", "640"], "--size"),
         (&["--size", "16x16"], "32"),
         (&["--max-size", "4"], "--max-size"),

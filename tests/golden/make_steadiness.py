@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes steadiness.safetensors: small films with stored flow, and what tools/steadiness.py says of them.
+"""Makes steadiness.safetensors: small films with stored flow, and what the independent script steadiness.py says of them.
 
     make_steadiness.py PATH_TO/steadiness.py OUTPUT.safetensors        (needs numpy, opencv-python-headless, safetensors)
 

@@ -302,6 +302,24 @@ fn hdr_is_mapped_to_an_ordinary_screen() {
 }
 
 #[test]
+fn display_p3_is_mapped() {
+    let folder = Folder::new();
+    let raw = patches(&folder, 256, 64);
+    for (transfer, tag) in [("709", "bt709"), ("iec61966-2-1", "iec61966-2-1")] {
+        let input = folder.make(
+            "in.mkv",
+            &format!(
+                "{raw} -vf zscale=min=gbr:pin=709:tin={transfer}:rin=full:p=smpte432:t={transfer}:m=709:r=limited,format=yuv444p16le \
+                 -c:v ffv1 -colorspace bt709 -color_primaries smpte432 -color_trc {tag} -color_range tv"
+            ),
+        );
+        let read = read_all(&input);
+        assert!(read.notes_say("Display P3"), "{:?}", read.notes);
+        assert_patches(&read, 4.0);
+    }
+}
+
+#[test]
 fn hdr_as_ictcp_is_the_same_picture() {
     let folder = Folder::new();
     let raw = patches(&folder, 256, 64);
@@ -420,6 +438,24 @@ fn interlaced_pictures_are_woven_apart_one_for_one() {
     let first = read.seconds()[0];
     let found: Vec<f64> = read.seconds().iter().map(|t| t - first).collect();
     assert_times(&found, &wanted, 0.001);
+}
+
+#[test]
+fn a_picture_with_a_pattern_in_its_name_is_that_picture() {
+    let folder = Folder::new();
+    let raw = patches(&folder, 256, 64);
+    let picture = folder.make("one.png", &format!("{raw} -frames:v 1"));
+    for name in ["a%d.png", "my%20photo.png"] {
+        folder.make("a1.png", "-f lavfi -i color=red:s=64x64 -frames:v 1");
+        std::fs::copy(&picture, folder.path(name)).unwrap();
+        let read = read_all(&folder.path(name));
+        assert_eq!(read.frames.len(), 1);
+        assert_colour(
+            read.colour(0, (0, 8), (0, 1)),
+            PATCHES[0].map(f64::from),
+            3.0,
+        );
+    }
 }
 
 #[test]

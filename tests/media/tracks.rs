@@ -222,6 +222,57 @@ fn subtitles_are_copied_or_converted() {
 }
 
 #[test]
+fn words_on_the_screen_where_a_part_begins_are_kept() {
+    let folder = Folder::new();
+    std::fs::write(folder.path("words.srt"), SUBTITLES).unwrap();
+    let input = folder.make(
+        "in.mkv",
+        &format!("{PICTURES} -i @words.srt -map 0 -map 1 {FAST} -c:s subrip"),
+    );
+    let part = VideoSourceSettings {
+        start: Some(0.5),
+        duration: Some(1.0),
+        ..VideoSourceSettings::default()
+    };
+    pass_with(&input, &folder.path("out.mkv"), part, quick()).unwrap();
+    let back = folder.make("back.srt", "-i @out.mkv -map 0:s");
+    let back = std::fs::read_to_string(back).unwrap();
+    assert!(back.contains("00:00:00,000 --> 00:00:00,400"), "{back}");
+    assert!(back.contains("00:00:00,700 --> "), "{back}");
+}
+
+#[test]
+fn streams_that_are_left_out_are_told_and_no_others() {
+    let folder = Folder::new();
+    std::fs::write(
+        folder.path("tags.txt"),
+        ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=1000\ntitle=First\n",
+    )
+    .unwrap();
+    let chapters = folder.make(
+        "chapters.mp4",
+        &format!("{PICTURES} -i @tags.txt -map 0 -map_metadata 1 {FAST}"),
+    );
+    let code = folder.make(
+        "code.mov",
+        &format!("{PICTURES} {FAST} -timecode 01:00:00:00"),
+    );
+    for input in [chapters, code] {
+        let notes = pass(&input, &folder.path("out.mov")).notes;
+        assert!(notes.is_empty(), "{notes:?}");
+        std::fs::remove_file(folder.path("out.mov")).unwrap();
+    }
+    folder.make("cover.png", "-f lavfi -i color=red:s=64x64 -frames:v 1");
+    let cover = folder.make(
+        "cover.mp4",
+        &format!(
+            "{PICTURES} -i @cover.png -map 0 -map 1 {FAST} -c:v:1 png -disposition:v:1 attached_pic"
+        ),
+    );
+    assert!(pass(&cover, &folder.path("out.mp4")).notes_say("cover picture"));
+}
+
+#[test]
 fn chapters_and_tags_are_kept() {
     let folder = Folder::new();
     std::fs::write(

@@ -10,11 +10,8 @@ use crate::cli::settings;
 /// Whether there is a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum WindowChoice {
-    /// A window
     On,
-    /// No window
     Off,
-    /// A window that fills the screen
     Full,
 }
 
@@ -71,7 +68,7 @@ pub struct LiveArgs {
     #[command(flatten)]
     pub steady: SteadyArgs,
 
-    /// Where to show it
+    /// Show it in a window: on, off or full (the whole screen)
     #[arg(
         long,
         value_name = "WHERE",

@@ -14,7 +14,7 @@ pub use live::{LiveArgs, WindowChoice};
 pub use painting::{ModelArgs, PaintArgs, SteadyArgs, StyleArgs, TalkArgs};
 pub use tools::{BenchArgs, DoctorArgs, MeasureArgs, StylesArgs};
 
-/// Paints videos and pictures in the style of a painting, by neural style transfer.
+/// Paints videos, pictures and webcams in the style of a painting, by neural style transfer.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -43,7 +43,7 @@ pub enum Command {
     Bench(BenchArgs),
     /// Measure how steady a painted video is, and how much texture it kept
     Measure(MeasureArgs),
-    /// Train a network, or a style, of one's own
+    /// Train a network, or a style, of your own
     Train(TrainArgs),
     /// Say what this machine has: processor, GPU, codecs, models
     Doctor(DoctorArgs),

@@ -20,8 +20,8 @@ pub struct StyleArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "style")]
     pub style_image: Option<PathBuf>,
 
-    /// Which network paints: swift (at less than half the cost), fine or reference; auto is swift for live on the processor, else
-    /// reference. With --engine optimize how much work: draft, good or best
+    /// Network: reference (the original), fine (half the cost) or swift (less than half); auto is swift for live on the processor,
+    /// else reference. With --engine optimize, the amount of work: draft, good or best
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub quality: QualityChoice,
 }
@@ -71,7 +71,7 @@ pub struct PaintArgs {
     #[arg(long, value_name = "STYLE", requires = "mask")]
     pub background: Option<String>,
 
-    /// Size to paint at, such as 640x360
+    /// Size to paint at, which is that of the output, such as 640x360: pictures are stretched to it
     #[arg(long, value_name = "WxH", value_parser = settings::parse_size)]
     pub size: Option<Sizing>,
 
@@ -115,7 +115,7 @@ impl PaintArgs {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Painting")]
 pub struct SteadyArgs {
-    /// Keep brush strokes where they are from frame to frame: 0 (as painted) to 1 (steadiest), or off
+    /// Keep brush strokes where they are from frame to frame: from 0 (off: as painted) to 1 (steadiest)
     #[arg(long, value_name = "0..1|off", default_value = "1", value_parser = settings::parse_steady)]
     pub steady: settings::SteadyChoice,
 }

@@ -39,7 +39,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "MINUTES", conflicts_with = "steps", value_parser = parse_minutes)]
     pub minutes: Option<f64>,
 
-    /// Train so many steps: the same again gives the same network and styles
+    /// Train for this many steps instead; a repeated run gives the same result
     #[arg(long, value_name = "STEPS", value_parser = value_parser!(u64).range(1..))]
     pub steps: Option<u64>,
 
@@ -47,7 +47,7 @@ pub struct TrainArgs {
     #[arg(long)]
     pub resume: bool,
 
-    /// Where it begins: teacher (with the layers that the network of 26 styles has too) or random
+    /// First weights: teacher (layers shared with the network of 26 styles) or random
     #[arg(long, value_name = "FROM", default_value = "teacher", value_parser = parse_start, conflicts_with_all = ["style", "from"])]
     pub start: Start,
 
@@ -82,11 +82,11 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.width, conflicts_with_all = ["style", "from"], help_heading = "Network")]
     pub width: usize,
 
-    /// Convolutions in front of the residual blocks: 1 or 2
+    /// Convolutions before the residual blocks: 1 or 2
     #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.entry as u8, conflicts_with_all = ["style", "from"], value_parser = value_parser!(u8).range(1..=2), help_heading = "Network")]
     pub entry: u8,
 
-    /// Side of a last convolution at full size, 5 or 9; 0 for none
+    /// Kernel size of a last convolution at full size, 5 or 9; 0: none
     #[arg(
         long,
         value_name = "N",
@@ -100,7 +100,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.blocks as u8, conflicts_with_all = ["style", "from"], value_parser = value_parser!(u8).range(1..=16), help_heading = "Network")]
     pub blocks: u8,
 
-    /// Channels at half the picture's size: 8 or 16
+    /// Channels at half size: 8 or 16
     #[arg(long, value_name = "N", default_value_t = StudentConfig::SWIFT.detail, conflicts_with_all = ["style", "from"], help_heading = "Network")]
     pub detail: usize,
 
@@ -109,19 +109,19 @@ pub struct TrainArgs {
     pub upsampling: [Upsampling; 2],
 
     /// Largest learning rate [default: 0.002; 0.02 with --style; 0.0015 with --distil --from]
-    #[arg(long, value_name = "RATE", help_heading = "Training")]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, help_heading = "Training")]
     pub learning_rate: Option<f32>,
 
-    /// Pieces of photos per step [default: 4; 2 with --style or --from]
+    /// Crops of photos per step [default: 4; 2 with --style or --from]
     #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..=64), help_heading = "Training")]
     pub batch: Option<u8>,
 
-    /// Sides of these pieces in pixels, a multiple of 8
+    /// Side of a crop in pixels, a multiple of 8 from 64 to 1024
     #[arg(long, value_name = "PIXELS", default_value_t = 192, value_parser = parse_crop, help_heading = "Training")]
     pub crop: usize,
 
     /// How much it counts that two frames of the same thing are painted alike [default: 10; 20 with --style; 80 with --distil --from]
-    #[arg(long, value_name = "WEIGHT", help_heading = "Training")]
+    #[arg(long, value_name = "WEIGHT", value_parser = parse_steadiness, help_heading = "Training")]
     pub steadiness: Option<f32>,
 
     /// Do not measure the speed: what is in the file then depends on the training only
@@ -175,6 +175,19 @@ fn parse_minutes(text: &str) -> Result<f64, String> {
     minutes
         .filter(|minutes| (0.01..=100_000.0).contains(minutes))
         .ok_or_else(|| "write minutes, from 0.01 to 100000".into())
+}
+
+fn parse_rate(text: &str) -> Result<f32, String> {
+    let rate = text.parse().ok();
+    rate.filter(|rate| (1e-6..=1.0).contains(rate))
+        .ok_or_else(|| "write a number from 0.000001 to 1".into())
+}
+
+fn parse_steadiness(text: &str) -> Result<f32, String> {
+    let weight = text.parse().ok();
+    weight
+        .filter(|weight| (0.0..=1e4).contains(weight))
+        .ok_or_else(|| "write a number from 0 to 10000".into())
 }
 
 fn parse_crop(text: &str) -> Result<usize, String> {

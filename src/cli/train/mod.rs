@@ -5,7 +5,7 @@ mod distil;
 mod painting;
 mod session;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use allaprima::{
     frame::Picture,
@@ -16,10 +16,9 @@ use allaprima::{
     train::{LONGEST_SIDE, Plan},
 };
 use anyhow::{Result, anyhow, bail};
-use same_file::is_same_file;
 use walkdir::WalkDir;
 
-use super::{interrupt, optimize::use_threads, settings, usage};
+use super::{apart::keep_apart, interrupt, optimize::use_threads, settings, usage};
 pub use args::TrainArgs;
 use session::{Files, Session};
 
@@ -30,22 +29,31 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let threads = settings::threads(args.threads);
     use_threads(threads)?;
     let files = Files::new(&args.output)?;
-    for picture in &args.style {
-        let is_same = |path: &&Path| is_same_file(path, picture).unwrap_or(false);
-        if let Some(path) = files.all().into_iter().find(is_same) {
-            return Err(usage(anyhow!(
-                "{} is written beside the output, and would replace the picture of --style: choose another name for -o",
-                path.display()
-            )));
-        }
+    let beside = files.all().map(|path| ("-o, beside which", path));
+    keep_apart(&beside, &args.style)?;
+    if let Some(folder) = args.output.parent()
+        && !folder.as_os_str().is_empty()
+        && !folder.is_dir()
+    {
+        bail!(
+            "{}: the folder {} does not exist; make it (mkdir -p) or give another name",
+            args.output.display(),
+            folder.display()
+        );
+    }
+    if args.resume && !files.checkpoint.exists() {
+        return Err(usage(anyhow!(
+            "{} is not there to go on from: leave --resume out to begin",
+            files.checkpoint.display()
+        )));
     }
     if !args.resume && !args.overwrite {
         for path in files.all() {
             if path.exists() {
-                return Err(usage(anyhow!(
+                bail!(
                     "{} exists: use --resume to go on with it or --overwrite to begin anew",
                     path.display()
-                )));
+                );
             }
         }
     }
@@ -111,7 +119,7 @@ impl Job<'_> {
         let (folder, mut found) = (&self.args.data, Vec::new());
         let left_out = |error: anyhow::Error| {
             if !self.args.quiet {
-                eprintln!("note: left out: {error:#}");
+                tell!("note: left out: {error:#}");
             }
         };
         let mut paths = Vec::new();

@@ -151,7 +151,7 @@ impl Session {
     /// Tells the reader, unless nothing shall be said.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            eprintln!("{text}");
+            tell!("{text}");
         }
     }
 

@@ -48,11 +48,35 @@ fn mirror_and_freeze() {
         first(&painter.paint(captured(4), 3, true, &wanted).unwrap()),
         [63, 3]
     );
+    wanted.mirror = false;
+    let unmirrored = painter.paint(captured(4), 3, true, &wanted).unwrap();
+    assert_eq!(first(&unmirrored), [0, 3]);
+    wanted.mirror = true;
     wanted.frozen = false;
     assert_eq!(
         first(&painter.paint(captured(5), 4, true, &wanted).unwrap()),
         [63, 5]
     );
+}
+
+#[test]
+fn a_step_down_from_a_small_size_is_no_step_up() {
+    let mut wanted = wanted();
+    let mut painter = LivePainter::new(Box::new(Passthrough), &wanted, 30.0, 1);
+    let mut pixels = |wanted: &Wanted| {
+        let captured = Captured {
+            picture: Picture::black(640, 360),
+            at: Instant::now(),
+        };
+        let painting = painter.paint(captured, 0, true, wanted).unwrap();
+        painting.painted.width() * painting.painted.height()
+    };
+    wanted.size = SizeWish::Fixed((160, 96));
+    assert_eq!(pixels(&wanted), 160 * 96);
+    wanted.size = SizeWish::Stepped { steps: -1 };
+    assert!(pixels(&wanted) <= 160 * 96);
+    wanted.size = SizeWish::Stepped { steps: 1 };
+    assert!(pixels(&wanted) > 160 * 96);
 }
 
 #[test]
