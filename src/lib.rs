@@ -15,6 +15,7 @@ pub mod kernels;
 pub mod live;
 pub mod media;
 pub mod models;
+mod new_file;
 pub mod nn;
 pub mod picture_file;
 pub mod pipeline;

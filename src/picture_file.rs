@@ -19,6 +19,7 @@ use image::{
 
 use crate::{
     frame::Picture,
+    new_file::temporary_beside,
     source::Sizing,
     stylize::{MAX_PIXELS, MIN_SIDE},
 };
@@ -236,19 +237,7 @@ impl PictureFile {
             path: path.to_owned(),
             source,
         };
-        let folder = path
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".allaprima-");
-        #[cfg(unix)]
-        {
-            // As any program would create it: readable by others where the umask allows.
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let mut temporary = builder.tempfile_in(folder).map_err(io_error)?;
+        let mut temporary = temporary_beside(path, ".allaprima-", "").map_err(io_error)?;
         let mut out = BufWriter::new(temporary.as_file_mut());
         self.encode(format, &mut out).map_err(|error| match error {
             ImageError::IoError(source) => PictureError::Write {

@@ -4,11 +4,7 @@
 //! fragments) of about a second, and is never gone back to, so that a program that is killed, or a disk that fills up,
 //! costs no more than the last piece. The encoder looks at no later frame, so it never holds any back.
 
-use std::{
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, io, path::Path};
 
 use super::{
     Codec, FrameSink, SinkError, VideoSinkSettings,
@@ -20,6 +16,7 @@ use super::{
 use crate::{
     frame::Frame,
     media::{Track, TrackPacket, edge, mux::Muxer, prepare},
+    new_file::folder_of,
     source::StreamInfo,
 };
 
@@ -39,7 +36,7 @@ pub fn check_recording(path: &Path, overwrite: bool) -> Result<(), SinkError> {
         }
         return Err(SinkError::Exists { path: path.into() });
     }
-    let folder = folder_of(path);
+    let folder = folder_of(path).to_owned();
     if !folder.is_dir() {
         return Err(SinkError::NoFolder {
             path: path.into(),
@@ -53,13 +50,6 @@ pub fn check_recording(path: &Path, overwrite: bool) -> Result<(), SinkError> {
         folder,
         source,
     })
-}
-
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }
 
 /// Starts a recording of pictures as `info` describes them, and of the sound of `microphone`, whose packets are those of
@@ -82,7 +72,7 @@ pub fn open_recording(
             io::ErrorKind::AlreadyExists => SinkError::Exists { path: path.into() },
             _ => SinkError::Folder {
                 path: path.into(),
-                folder: folder_of(path),
+                folder: folder_of(path).to_owned(),
                 source: error,
             },
         })?;

@@ -4,7 +4,7 @@
 //! name that starts with a dot and does not end in a video's extension, and it is removed when it is dropped.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +12,7 @@ use same_file::is_same_file;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::SinkError;
+use crate::new_file::{folder_of, temporary_beside};
 
 /// The unfinished output.
 pub(super) struct Temporary {
@@ -40,26 +41,14 @@ impl Temporary {
         if !overwrite && target.symlink_metadata().is_ok() {
             return Err(SinkError::Exists { path });
         }
-        let folder = match target.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
+        let folder = folder_of(target).to_owned();
         if !folder.is_dir() {
             return Err(SinkError::NoFolder { path, folder });
         }
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         // A name of more than 255 bytes is refused by most file systems.
         let short: String = name.chars().take(40).collect();
-        let mut builder = tempfile::Builder::new();
-        let prefix = format!(".{short}.");
-        builder.prefix(&prefix).suffix(".part");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // As any new file has them: what the user's mask leaves of read and write for all.
-            builder.permissions(fs::Permissions::from_mode(0o666));
-        }
-        match builder.tempfile_in(&folder) {
+        match temporary_beside(target, &format!(".{short}."), ".part") {
             Ok(file) => Ok(Self {
                 file: NamedTempFile::into_temp_path(file),
                 target: path,

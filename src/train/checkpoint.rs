@@ -7,6 +7,7 @@ use super::adam::State;
 use super::network::Shape;
 use super::start::Start;
 use crate::kernels::KernelError;
+use crate::new_file::temporary_beside;
 use crate::nn::student_file::StudentFile;
 use safetensors::SafeTensors;
 use serde_json::{Map, Value, json};
@@ -315,19 +316,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
         path: path.to_owned(),
         source,
     };
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As any new file has them: what the user's mask leaves of read and write for all.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
-        .map_err(failed)?;
+    let mut file = temporary_beside(path, ".", ".part").map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
