@@ -134,37 +134,60 @@ fn help(canvas: &mut Canvas, lettering: &mut Lettering) {
     }
 }
 
-/// A line at the top that fades.
-fn line(canvas: &mut Canvas, lettering: &mut Lettering, text: &str, unit: usize, opacity: u8) {
-    let width = lettering.width(text, unit);
-    let left = canvas.width().saturating_sub(width) / 2;
-    let shade = (u32::from(opacity) * 150 / 255) as u8;
-    canvas.shade(
-        area(
-            left.saturating_sub(unit / 2),
-            unit * 2,
-            width + unit,
-            unit * 3 / 2,
-        ),
-        shade,
-    );
-    let place = (left as i64, (unit * 2 + unit / 5) as i64);
-    lettering.write(canvas, text, unit, place, WHITE, opacity);
-}
-
-/// Lines in the middle that stay; long text is broken.
-fn banner(canvas: &mut Canvas, lettering: &mut Lettering, text: &str, unit: usize, colour: u32) {
-    let room = canvas.width().saturating_sub(2 * unit);
-    let mut lines: Vec<String> = Vec::new();
+/// Lines that fit into a width; words that are wider themselves (paths) are cut.
+fn broken(lettering: &Lettering, text: &str, unit: usize, room: usize) -> Vec<String> {
+    let fits = |line: &str| lettering.width(line, unit) <= room;
+    let (mut lines, mut line) = (Vec::new(), String::new());
     for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if lettering.width(&format!("{line} {word}"), unit) <= room => {
-                line.push(' ');
-                line.push_str(word);
+        let space = if line.is_empty() { "" } else { " " };
+        let longer = format!("{line}{space}{word}");
+        if fits(&longer) {
+            line = longer;
+            continue;
+        }
+        if !line.is_empty() {
+            lines.push(std::mem::take(&mut line));
+        }
+        for letter in word.chars() {
+            line.push(letter);
+            if line.chars().count() > 1 && !fits(&line) {
+                line.pop();
+                lines.push(std::mem::replace(&mut line, letter.into()));
             }
-            _ => lines.push(word.to_owned()),
         }
     }
+    lines.push(line);
+    lines
+}
+
+/// Lines at the top that fade.
+fn line(canvas: &mut Canvas, lettering: &mut Lettering, text: &str, unit: usize, opacity: u8) {
+    let lines = broken(lettering, text, unit, canvas.width().saturating_sub(unit));
+    let widths: Vec<usize> = lines
+        .iter()
+        .map(|line| lettering.width(line, unit))
+        .collect();
+    let (pitch, top) = (unit * 5 / 4, unit * 2);
+    let width = widths.iter().copied().max().unwrap_or(0) + unit;
+    let left = canvas.width().saturating_sub(width) / 2;
+    let height = pitch * lines.len() + unit / 4;
+    let shade = (u32::from(opacity) * 150 / 255) as u8;
+    canvas.shade(area(left, top, width, height), shade);
+    for (i, (line, width)) in lines.iter().zip(widths).enumerate() {
+        let left = canvas.width().saturating_sub(width) / 2;
+        let place = (left as i64, (top + unit / 5 + i * pitch) as i64);
+        lettering.write(canvas, line, unit, place, WHITE, opacity);
+    }
+}
+
+/// Lines in the middle that stay.
+fn banner(canvas: &mut Canvas, lettering: &mut Lettering, text: &str, unit: usize, colour: u32) {
+    let lines = broken(
+        lettering,
+        text,
+        unit,
+        canvas.width().saturating_sub(2 * unit),
+    );
     let pitch = unit * 5 / 4;
     let height = pitch * lines.len() + unit;
     let top = canvas.height().saturating_sub(height) / 2;
@@ -182,5 +205,28 @@ fn fill(canvas: &mut Canvas, left: usize, top: usize, side: usize, colour: u32) 
         for x in left..left + side {
             canvas.blend(x as i64, y as i64, colour, 255);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_broken_into_lines_that_fit() {
+        let lettering = Lettering::new().unwrap();
+        let text = "the picture /a/very/long/path/that/fits/nowhere/at/all.png cannot be written";
+        for room in [1, 40, 150, 5000] {
+            let lines = broken(&lettering, text, 16, room);
+            let fits = |line: &String| lettering.width(line, 16) <= room;
+            assert!(
+                lines
+                    .iter()
+                    .all(|line| fits(line) || line.chars().count() == 1)
+            );
+            let kept: String = lines.concat().split_whitespace().collect();
+            assert_eq!(kept, text.split_whitespace().collect::<String>());
+        }
+        assert_eq!(broken(&lettering, text, 16, 5000).len(), 1);
     }
 }
