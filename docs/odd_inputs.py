@@ -128,7 +128,7 @@ def probe(path: Path) -> str:
 
 def main() -> int:
     faults = 0
-    print("# What happens to odd and broken inputs\n\nMade by `docs/odd_inputs.py`. Status 0 is a complete output, 1 a clear error and no output.\n")
+    print("# What happens to odd and broken inputs\n\nMade by `docs/odd_inputs.py`; sizes are those of the output. Status 0 is a complete output, 1 a clear error and no output.\n")
     print("| input | status | what happened |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         d = Path(folder)

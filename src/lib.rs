@@ -10,12 +10,12 @@
 #[cfg(any(test, feature = "cuda"))]
 pub mod cuda;
 pub mod device;
+pub mod files;
 pub mod frame;
 pub mod kernels;
 pub mod live;
 pub mod media;
 pub mod models;
-mod new_file;
 pub mod nn;
 pub mod picture_file;
 pub mod pipeline;

@@ -18,8 +18,8 @@ use image::{
 };
 
 use crate::{
+    files::temporary_beside,
     frame::Picture,
-    new_file::temporary_beside,
     source::Sizing,
     stylize::{MAX_PIXELS, MIN_SIDE},
 };

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use allaprima::files::is_same_file;
 use anyhow::{Result, anyhow};
-use same_file::is_same_file;
 
 use super::{args::PaintArgs, usage};
 
@@ -30,11 +30,9 @@ pub fn keep_apart(written: &[(&str, &Path)], read: &[PathBuf]) -> Result<()> {
 }
 
 /// Whether two names are those of one file, which need not be there yet.
-fn are_same(a: &Path, b: &Path) -> bool {
-    is_same_file(a, b).unwrap_or_else(|_| {
-        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        whole(a) == whole(b)
-    })
+pub fn are_same(a: &Path, b: &Path) -> bool {
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    is_same_file(a, b) || whole(a) == whole(b)
 }
 
 impl PaintArgs {

@@ -58,9 +58,9 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     args.optimize
         .check(&[("--save-every", args.save_every.is_some())])?;
     let (jobs, folder) = plan(&args.inputs, &args.output)?;
+    let mut read = args.paint.files();
+    read.extend(jobs.iter().map(|job| job.input.clone()));
     for job in &jobs {
-        let mut read = args.paint.files();
-        read.push(job.input.clone());
         keep_apart(&args.optimize.written(Some(("-o", &job.output))), &read)?;
     }
     let folder = folder.map(|folder| MadeFolder::new(&folder)).transpose()?;
@@ -74,7 +74,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
         tally = follow.tally.clone();
         follow.save = args
             .save_every
-            .map(|every| Saving::new(every, output.clone(), args.overwrite));
+            .map(|every| Saving::new(every, output.clone(), args.overwrite, read.clone()));
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         args.optimize
             .stylizer(&args.paint, Film::default(), |painter| {
@@ -278,9 +278,7 @@ impl Drop for MadeFolder {
     fn drop(&mut self) {
         for folder in &self.made {
             // One that is not empty stays, and those around it.
-            if fs::remove_dir(folder).is_err() {
-                break;
-            }
+            let _ = fs::remove_dir(folder);
         }
     }
 }

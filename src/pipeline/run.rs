@@ -45,6 +45,9 @@ pub enum PipelineError {
     /// Steadying could not start.
     #[error(transparent)]
     Steady(#[from] SteadyError),
+    /// It was stopped too early for an output.
+    #[error("stopped before the first picture was painted")]
+    NothingPainted,
     /// A stage panicked.
     #[error("internal error in stage {stage}: {message} (please report this)")]
     Panicked {
@@ -156,7 +159,7 @@ where
             stage::spawn(scope, PREPARE, move || prepare(previous, core, next))
         });
         let paint = stage::spawn(scope, PAINT, move || {
-            paint(from_prepare, stylizer, time_base, to_steady)
+            paint(from_prepare, stylizer, time_base, to_steady, control)
         });
         let steady = behind_paint.map(|(previous, core, next)| {
             stage::spawn(scope, STEADY, move || steady(previous, core, next))
@@ -309,9 +312,10 @@ fn paint(
     mut stylizer: Box<dyn Stylizer>,
     time_base: f64,
     next: Sender<Guided>,
+    control: &Control,
 ) -> Outcome<Painted, PipelineError> {
     let mut stats = StageStats::default();
-    let mut stopped = false;
+    let (mut frames, mut stopped) = (0_u64, false);
     let (nothing, mut first) = (Along::nothing(), None);
     for mut guided in &previous {
         let Guided {
@@ -340,7 +344,10 @@ fn paint(
                     }
                 });
                 match painted {
-                    Ok(painted) => *pending = painted,
+                    Ok(painted) => {
+                        *pending = painted;
+                        frames += 1;
+                    }
                     Err(StylizeError::Stopped) => {
                         stopped = true;
                         continue;
@@ -352,6 +359,9 @@ fn paint(
             Packet::Track(_) | Packet::End => {}
         }
         let end = matches!(guided.packet, Packet::End);
+        if end && frames == 0 && (stopped || control.is_stopping()) {
+            return Outcome::Failed(PipelineError::NothingPainted);
+        }
         if next.send(guided).is_err() {
             return Outcome::Disconnected;
         }

@@ -14,9 +14,9 @@ use super::{
     writer::{VideoTrack, Writer, failed},
 };
 use crate::{
+    files::folder_of,
     frame::Frame,
     media::{Track, TrackPacket, edge, mux::Muxer, prepare},
-    new_file::folder_of,
     source::StreamInfo,
 };
 

@@ -8,11 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use same_file::is_same_file;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::SinkError;
-use crate::new_file::{folder_of, temporary_beside};
+use crate::files::{folder_of, is_same_file, temporary_beside};
 
 /// The unfinished output.
 pub(super) struct Temporary {
@@ -35,7 +34,7 @@ impl Temporary {
         if target.is_dir() {
             return Err(SinkError::Directory { path });
         }
-        if input.is_some_and(|input| is_same_file(input, target).unwrap_or(false)) {
+        if input.is_some_and(|input| is_same_file(input, target)) {
             return Err(SinkError::SameAsInput { path });
         }
         if !overwrite && target.symlink_metadata().is_ok() {

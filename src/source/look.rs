@@ -104,10 +104,11 @@ impl Look {
         }
     }
 
-    /// What has more colours than BT.709, at ordinary dynamic range.
+    /// What has more colours than BT.709, at ordinary dynamic range, and can be brought to that: with alpha, which libzimg does not
+    /// flatten, its colours are taken for those of BT.709.
     pub(super) fn wide_gamut(&self) -> Option<&'static str> {
         match self.colour.primaries {
-            _ if self.is_hdr() => None,
+            _ if self.is_hdr() || self.format.alpha || !has_zscale() => None,
             PRIMARIES_BT2020 => Some("BT.2020"),
             11 => Some("DCI-P3"),
             12 => Some("Display P3"),
@@ -200,7 +201,7 @@ impl Look {
     fn zimg_input(&self) -> Option<(String, String)> {
         let (of_scale, matrix) = self.matrix();
         let is_taken = self.is_for_zimg() || (of_scale.is_none() && self.has_matrix());
-        if !is_taken || ff::filter::find("zscale").is_none() {
+        if !is_taken || self.format.alpha || !has_zscale() {
             return None;
         }
         let input = format!("min={matrix}:rin={}", self.zscale_range());
@@ -279,6 +280,11 @@ impl Look {
         }
         filters + &orientation.filters()
     }
+}
+
+/// Whether this FFmpeg has libzimg.
+fn has_zscale() -> bool {
+    ff::filter::find("zscale").is_some()
 }
 
 /// Stored size and pixel aspect to displayed size with square pixels: the shorter side of the pixel grows, so that no

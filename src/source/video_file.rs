@@ -238,7 +238,7 @@ impl VideoFileSource {
         if let Some(duration) = settings.duration.filter(|_| self.seen.beyond_end) {
             return SourceError::EmptyPart { path, duration };
         }
-        if self.decoder.id() == codec::Id::WEBP {
+        if self.decoder.id() == codec::Id::WEBP && settings.start.is_none() {
             let codec = "animated WebP".to_owned();
             return SourceError::NoDecoder { path, codec };
         }

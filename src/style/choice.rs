@@ -67,7 +67,7 @@ impl StyleChoice {
         text: &str,
         mut resolve: impl FnMut(&str) -> Result<usize, E>,
     ) -> Result<Self, E> {
-        // A file may have a comma, or a colon, in its name.
+        // A file may have a colon in its name, and a comma if it stands alone.
         let is_file = |name: &str| std::path::Path::new(name).is_file();
         let parts: Vec<&str> = match is_file(text) {
             true => vec![text],

@@ -12,11 +12,11 @@ use std::{
 };
 
 use candle_core::Device;
-use same_file::is_same_file;
 use sha2::{Digest, Sha256};
 
 use super::{AnyPicture, ChoiceError, NetworkKind, Style, StyleChoice, StyleMix, StylePack};
 use crate::{
+    files::is_same_file,
     kernels::StyleParameters,
     models::{ModelError, ModelStore},
     picture_file::{PictureError, PictureFile, is_picture_path, pictures_in},
@@ -179,8 +179,8 @@ impl Gallery {
         for part in text.split(',') {
             match split_pack(part) {
                 Some((file, _))
-                    if !is_same_file(file, self.pack.origin())
-                        .unwrap_or(file == self.pack.origin()) =>
+                    if file != self.pack.origin()
+                        && !is_same_file(Path::new(file), Path::new(self.pack.origin())) =>
                 {
                     return Err(StyleError::OtherPack {
                         named: file.into(),

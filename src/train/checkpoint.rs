@@ -6,8 +6,8 @@
 use super::adam::State;
 use super::network::Shape;
 use super::start::Start;
+use crate::files::temporary_beside;
 use crate::kernels::KernelError;
-use crate::new_file::temporary_beside;
 use crate::nn::student_file::StudentFile;
 use safetensors::SafeTensors;
 use serde_json::{Map, Value, json};

@@ -186,6 +186,8 @@ fn what_is_read_is_never_replaced() {
         "live --camera film.mp4 --window off --record film.mp4",
         "styles --sheet photo.png -o photo.png",
         "measure film.mp4 film.mp4 --strip photo.png --plot ./photo.png",
+        "train --style style.png --data . -o photo.safetensors --steps 1",
+        "train --distil --data . --from style.png -o style.safetensors --steps 1",
     ] {
         let mut args: Vec<&str> = line.split(' ').collect();
         args.push("--overwrite");

@@ -320,6 +320,20 @@ fn display_p3_is_mapped() {
 }
 
 #[test]
+fn alpha_hides_wide_colours_too() {
+    let folder = Folder::new();
+    for primaries in ["bt709", "smpte432", "bt2020"] {
+        let input = folder.make(
+            "in.mkv",
+            &format!(
+                "-f lavfi -i color=red@0.0:s=64x64:r=5:d=0.4,format=yuva444p -c:v ffv1 -colorspace bt709 -color_primaries {primaries}"
+            ),
+        );
+        assert_colour(read_all(&input).colour(0, (0, 1), (0, 1)), [0.0; 3], 1.0);
+    }
+}
+
+#[test]
 fn hdr_as_ictcp_is_the_same_picture() {
     let folder = Folder::new();
     let raw = patches(&folder, 256, 64);

@@ -5,7 +5,7 @@ mod distil;
 mod painting;
 mod session;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use allaprima::{
     frame::Picture,
@@ -30,7 +30,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     use_threads(threads)?;
     let files = Files::new(&args.output)?;
     let beside = files.all().map(|path| ("-o, beside which", path));
-    keep_apart(&beside, &args.style)?;
+    let mut read = args.style.clone();
+    read.extend(args.from.as_deref().map(PathBuf::from));
+    keep_apart(&beside, &read)?;
     if let Some(folder) = args.output.parent()
         && !folder.as_os_str().is_empty()
         && !folder.is_dir()
@@ -122,18 +124,23 @@ impl Job<'_> {
                 tell!("note: left out: {error:#}");
             }
         };
+        if !folder.is_dir() {
+            bail!(
+                "{} is no folder: --data takes one of photos",
+                folder.display()
+            );
+        }
         let mut paths = Vec::new();
         for entry in WalkDir::new(folder).follow_links(true) {
             match entry {
                 Ok(entry) => paths.push(entry.into_path()),
-                Err(error) if error.depth() > 0 => left_out(error.into()),
-                Err(error) => {
-                    let error = anyhow!(error);
-                    return Err(error.context("the photos of --data cannot be listed"));
-                }
+                Err(error) if error.depth() > 0 => left_out(anyhow!("{error}")),
+                Err(error) => bail!("the photos of --data cannot be listed: {error}"),
             }
         }
         paths.sort();
+        let beside = self.files.all().map(|path| ("-o, beside which", path));
+        keep_apart(&beside, &paths)?;
         for path in paths {
             if PictureFile::check_readable(&path).is_err() {
                 continue;

@@ -13,7 +13,6 @@ use allaprima::{
 };
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
-use same_file::is_same_file;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -151,11 +150,6 @@ fn source(job: &Job<'_>) -> Result<PackFile> {
         ))),
         Some(file) => {
             let path = Path::new(file);
-            if is_same_file(path, &job.files.output).unwrap_or(false) {
-                return Err(usage(anyhow!(
-                    "--from and --output name the same file, which could not be trained on again: write to another"
-                )));
-            }
             let bytes = std::fs::read(path)
                 .with_context(|| format!("the style pack {file} cannot be read"))?;
             PackFile::parse(&bytes).map_err(|reason| anyhow!("{file} is no style pack: {reason}"))

@@ -1,0 +1,78 @@
+//! Names of files: which are the same, and passing ones, so that there is never half a file under its own.
+
+use std::{fs, io, path::Path};
+
+use tempfile::NamedTempFile;
+
+/// Whether two names lead to the same file, through links too. None is opened: a pipe would wait for its other end.
+#[must_use]
+pub fn is_same_file(one: &Path, other: &Path) -> bool {
+    let (Ok(a), Ok(b)) = (fs::metadata(one), fs::metadata(other)) else {
+        return false;
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        (a.dev(), a.ino()) == (b.dev(), b.ino())
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (a, b);
+        matches!((one.canonicalize(), other.canonicalize()), (Ok(x), Ok(y)) if x == y)
+    }
+}
+
+/// The folder that a file stands in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// An empty file in the folder of `path`, which is removed unless it is given a name of its own.
+///
+/// # Errors
+/// When none can be made there.
+pub(crate) fn temporary_beside(
+    path: &Path,
+    prefix: &str,
+    suffix: &str,
+) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix).suffix(suffix);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As any new file has them: what the user's mask leaves of read and write for all.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder_of(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_and_pipes_are_told_apart_without_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("a"), "").unwrap();
+        fs::write(path("b"), "").unwrap();
+        fs::hard_link(path("a"), path("link")).unwrap();
+        assert!(is_same_file(&path("a"), &path("link")));
+        assert!(!is_same_file(&path("a"), &path("b")));
+        assert!(!is_same_file(&path("a"), &path("missing")));
+        #[cfg(unix)]
+        {
+            let made = std::process::Command::new("mkfifo")
+                .arg(path("pipe"))
+                .status()
+                .unwrap();
+            assert!(made.success());
+            assert!(is_same_file(&path("pipe"), &path("pipe")));
+            assert!(!is_same_file(&path("pipe"), &path("a")));
+        }
+    }
+}
