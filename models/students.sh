@@ -37,3 +37,4 @@ student swift --blocks 4 --steps 45000
 # Both gain from more of it; films are steadied anyhow, so that counts half (the shipped files: on a Zen 4).
 looked fine fine.longer --from models/fine.safetensors --steps 12000 --seed 2 --steadiness 40
 looked swift swift.longer --from models/swift.safetensors --steps 12000 --seed 2 --steadiness 40
+looked swift swift.third --from models/swift.safetensors --steps 8000 --seed 3 --steadiness 40
