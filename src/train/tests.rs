@@ -253,8 +253,10 @@ fn a_student_learns_how_its_paintings_look() {
     );
     let (state, begun) = (training.state(), State::of_student(&shape, &file));
     for layer in shape.layers().0 {
-        let at = layer.weight(0, 0, 0);
-        let moved = state.parameters[at] != begun.parameters[at];
+        // A single weight may stand behind a channel that these pieces leave dark.
+        let moved = layer
+            .kernel()
+            .any(|at| state.parameters[at] != begun.parameters[at]);
         let is_end = layer.name.starts_with("expand") || layer.name == "refine";
         assert_eq!(moved, !is_end, "{}", layer.name);
     }

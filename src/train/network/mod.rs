@@ -81,7 +81,7 @@ impl Layer {
     }
 
     /// The kernel's weights among the parameters.
-    fn kernel(&self) -> std::ops::Range<usize> {
+    pub fn kernel(&self) -> std::ops::Range<usize> {
         self.weights..self.weights + self.taps * self.stored.0 * self.kernel_outputs()
     }
 
