@@ -340,22 +340,33 @@ mod tests {
                 },
             ]
         };
-        assert_eq!(
-            plan(&[folder.path().to_owned()], &out).unwrap().0,
-            expected()
-        );
-        assert_eq!(plan(&[a.clone(), b.clone()], &out).unwrap().0, expected());
-        assert!(out.is_dir());
+        for inputs in [vec![folder.path().to_owned()], vec![a.clone(), b.clone()]] {
+            let (jobs, needed) = plan(&inputs, &out).unwrap();
+            assert_eq!(jobs, expected());
+            assert_eq!(needed.as_ref(), Some(&out));
+        }
     }
 
     #[test]
-    fn nothing_is_written_over_itself_or_twice() {
+    fn folders_are_made_and_stay_if_something_came_into_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (outer, inner) = (folder.path().join("a"), folder.path().join("a/b"));
+        drop(MadeFolder::new(&inner).unwrap());
+        assert!(!outer.exists() && folder.path().is_dir());
+        let made = MadeFolder::new(&inner).unwrap();
+        fs::write(outer.join("picture"), "x").unwrap();
+        drop(made);
+        assert!(outer.is_dir() && !inner.exists());
+        drop(MadeFolder::new(&outer).unwrap());
+        assert!(outer.join("picture").exists());
+    }
+
+    #[test]
+    fn nothing_is_written_twice_or_in_an_unknown_format() {
         let folder = tempfile::tempdir().unwrap();
         let a = folder.path().join("a.png");
         fs::write(&a, "x").unwrap();
         for (inputs, output) in [
-            (vec![a.clone()], a.clone()),
-            (vec![folder.path().to_owned()], folder.path().to_owned()),
             (vec![a.clone(), a.clone()], folder.path().join("out")),
             (vec![a.clone(), a.clone()], a.clone()),
             (vec![a.clone()], folder.path().join("a.gif")),
