@@ -212,7 +212,8 @@ fn paint(
     Ok((!notes.is_empty()).then(|| notes.join("; ")))
 }
 
-/// Which picture goes where, and the folder that this needs. A single picture goes to the file `output`, or into it if it is a folder; several, and
+/// Which picture goes where, and the folder that this needs. A single picture goes to the file `output`, or into it if it
+/// is a folder; several, and
 /// those of a folder, go into the folder `output` under their own names.
 fn plan(inputs: &[PathBuf], output: &Path) -> Result<(Vec<Job>, Option<PathBuf>)> {
     let into_folder =

@@ -18,7 +18,12 @@ use allaprima::{
 use anyhow::{Result, anyhow, bail};
 use walkdir::WalkDir;
 
-use super::{apart::keep_apart, interrupt, optimize::use_threads, settings, usage};
+use super::{
+    apart::{are_same, keep_apart},
+    interrupt,
+    optimize::use_threads,
+    settings, usage,
+};
 pub use args::TrainArgs;
 use session::{Files, Session};
 
@@ -138,13 +143,15 @@ impl Job<'_> {
                 Err(error) => bail!("the photos of --data cannot be listed: {error}"),
             }
         }
+        paths.retain(|path| PictureFile::check_readable(path).is_ok());
         paths.sort();
-        let beside = self.files.all().map(|path| ("-o, beside which", path));
-        keep_apart(&beside, &paths)?;
+        let preview = &self.files.preview;
+        if self.args.resume {
+            // That of this training, where its output lies among the photos.
+            paths.retain(|path| !are_same(path, preview));
+        }
+        keep_apart(&[("-o, beside which", preview)], &paths)?;
         for path in paths {
-            if PictureFile::check_readable(&path).is_err() {
-                continue;
-            }
             match PictureFile::read(&path, Sizing::MaxSide(LONGEST_SIDE)) {
                 Ok(file) => found.push(file.picture),
                 Err(PictureError::TooSmall { .. }) => {}
