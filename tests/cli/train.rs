@@ -189,6 +189,12 @@ fn photos_that_cannot_be_used_are_left_out() {
         "{}",
         stderr(&output)
     );
+    // An output among the photos: its own preview is none of them, and no photo that may be replaced.
+    for (more, status) in [("--no-speed", 0), ("--resume", 0), ("--overwrite", 2)] {
+        let output = train(&folder, "photos/mine.safetensors", &[more]);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(status), "{more}: {text}");
+    }
 }
 
 #[test]
