@@ -119,28 +119,13 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     if args.layers {
         return layers(&bench);
     }
-    if !args.json {
-        put!(
-            "frames per second (median ms per frame), {} threads, device {}, pack {}",
-            bench.settings.threads,
-            bench.settings.device.description(),
-            bench.gallery.pack().origin()
-        );
-        put!(
-            "{:>11} {:>18} {:>18} {:>18} {:>18} {:>18} {:>10}",
-            "size",
-            "decode",
-            "motion",
-            "paint",
-            "steady",
-            "encode",
-            "all"
-        );
-    }
     let mut rows = Vec::new();
     for &size in &args.sizes {
         let row = bench.size(size)?;
         if !args.json {
+            if rows.is_empty() {
+                head(&bench);
+            }
             let cell = |step: &Step| format!("{:.1} ({:.1} ms)", step.fps, step.p50_ms);
             let optional = |step: &Option<Step>| step.as_ref().map_or("off".into(), cell);
             put!(
@@ -170,6 +155,26 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Heads the table.
+fn head(bench: &Bench<'_>) {
+    put!(
+        "frames per second (median ms per frame), {} threads, device {}, pack {}",
+        bench.settings.threads,
+        bench.settings.device.description(),
+        bench.gallery.pack().origin()
+    );
+    put!(
+        "{:>11} {:>18} {:>18} {:>18} {:>18} {:>18} {:>10}",
+        "size",
+        "decode",
+        "motion",
+        "paint",
+        "steady",
+        "encode",
+        "all"
+    );
 }
 
 /// The layers on an NVIDIA card.

@@ -1,4 +1,4 @@
-//! `allaprima doctor`: what this machine has, and what is wrong with it.
+//! `allaprima doctor`: what this machine has, and what is wrong with it. It fails when nothing can be painted.
 
 use allaprima::{
     device::{DeviceChoice, DeviceError},
@@ -9,7 +9,7 @@ use allaprima::{
     source::{self, CameraError},
     style::StylePack,
 };
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::{args::DoctorArgs, settings::threads};
@@ -22,6 +22,8 @@ struct Finding {
 }
 
 pub fn run(args: &DoctorArgs) -> Result<()> {
+    let models = models(args);
+    let paints = models.ok;
     let findings = [
         Finding {
             name: "version",
@@ -56,7 +58,7 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
                 "not built in (cargo feature `window`)".into()
             },
         },
-        models(args),
+        models,
     ];
     if args.json {
         put!("{}", serde_json::to_string_pretty(&findings)?);
@@ -64,6 +66,11 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
         for Finding { name, ok, says } in &findings {
             put!("{} {name:13} {says}", if *ok { " " } else { "!" });
         }
+    }
+    if !paints {
+        bail!(
+            "nothing can be painted without models; --models or ALLAPRIMA_MODELS names their folder"
+        );
     }
     Ok(())
 }

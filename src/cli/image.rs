@@ -9,7 +9,7 @@ use std::{
 };
 
 use allaprima::{
-    picture_file::{PictureFile, ends_early, pictures_in, writable_format},
+    picture_file::{PictureFile, pictures_in, writable_format},
     pipeline::{Control, StageStats, StageSummary},
     source::Sizing,
     stylize::{Stylizer, optimize::Step},
@@ -23,7 +23,7 @@ use super::{
     follow::Saving,
     interrupt,
     optimize::Film,
-    painter::Painter,
+    painter::{Painter, early_end},
     summary::peak_rss_mib,
     tally::{Optimized, Tally},
     usage,
@@ -202,13 +202,7 @@ fn paint(
     let note = times
         .encode
         .time_frame(|| file.write(&job.output, overwrite))?;
-    let cut = ends_early(&job.input).then(|| {
-        format!(
-            "{} ends too soon: a part of the picture may be missing (grey, or coarse)",
-            job.input.display()
-        )
-    });
-    let notes: Vec<String> = cut.into_iter().chain(note).collect();
+    let notes: Vec<String> = early_end(&job.input).into_iter().chain(note).collect();
     Ok((!notes.is_empty()).then(|| notes.join("; ")))
 }
 

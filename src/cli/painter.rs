@@ -10,6 +10,7 @@ use allaprima::{
     device::PaintDevice,
     models::{ModelError, ModelStore, PERSON},
     nn::person_net::PersonNet,
+    picture_file::ends_early,
     pipeline::Steadying,
     style::{Gallery, NetworkKind, PackQuality, StyleChoice, StyleError, StyleMix, StylePack},
     stylize::{
@@ -70,6 +71,12 @@ impl Styles {
             }
             None => (gallery.choose(&style.style).map_err(of_style)?, None),
         };
+        for &(number, _) in choice.weights() {
+            gallery
+                .picture_path(number)
+                .iter()
+                .for_each(|path| tell_of_an_early_end(path));
+        }
         Ok(Self {
             gallery,
             choice,
@@ -87,6 +94,23 @@ impl Styles {
         }
         Ok(self)
     }
+}
+
+/// Tells of a style picture that is not all there.
+pub fn tell_of_an_early_end(picture: &Path) {
+    if let Some(note) = early_end(picture) {
+        tell!("note: {note}");
+    }
+}
+
+/// What is to be said of a picture's file that ends too soon.
+pub fn early_end(picture: &Path) -> Option<String> {
+    ends_early(picture).then(|| {
+        format!(
+            "{} ends too soon: a part of the picture may be missing (grey, or coarse)",
+            picture.display()
+        )
+    })
 }
 
 /// The pack that the options ask for: `file`, or the one of a quality.

@@ -47,6 +47,27 @@ fn one_broken_picture_does_not_stop_the_rest() {
 }
 
 #[test]
+fn a_style_picture_that_ends_too_soon_is_told() {
+    let folder = TempDir::new().unwrap();
+    let whole = fs::read(photo("coffee.jpg")).unwrap();
+    let style = folder.path().join("style.jpg");
+    let input = photo("chelsea.png");
+    for (bytes, told) in [(&whole[..whole.len() / 2], true), (&whole[..], false)] {
+        fs::write(&style, bytes).unwrap();
+        let size = ["--max-size", "64", "-o", "out.png", "--overwrite"];
+        let what = ["image", &input, "--style-image", "style.jpg"];
+        let output = run(&[&what[..], &size[..]].concat(), &folder);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(
+            stderr(&output).contains("style.jpg ends too soon"),
+            told,
+            "{}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
 fn a_picture_lying_on_its_side_is_painted_upright() {
     let folder = TempDir::new().unwrap();
     let upright = folder.path().join("upright.jpg");
@@ -132,6 +153,9 @@ fn the_program_works_alone_and_names_missing_models() {
     let output = run(&["styles", "--models", "."], &folder);
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("--models"), "{}", stderr(&output));
+    let output = run(&["doctor", "--models", "."], &folder);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("! models"));
 }
 
 #[test]

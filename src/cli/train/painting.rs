@@ -20,7 +20,7 @@ use super::{
     Job,
     session::{Session, Trainee, measured, middles},
 };
-use crate::cli::{optimize::loss_network, sheet, usage};
+use crate::cli::{optimize::loss_network, painter::tell_of_an_early_end, sheet, usage};
 
 /// Photos per style in the preview, and rows at most.
 const PREVIEW: (usize, usize) = (2, 8);
@@ -41,6 +41,7 @@ pub fn run(job: &Job<'_>) -> Result<()> {
                 path.display()
             );
         }
+        tell_of_an_early_end(path);
         Ok(file.picture)
     });
     let models = models.collect::<Result<Vec<_>>>()?;
