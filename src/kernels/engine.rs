@@ -8,21 +8,20 @@
 //! is multiplied, arithmetic is so cheap that moving tensors is much of a frame's time: there the others are kept in
 //! half precision, whose 11 bits are cut to 8 for the product anyway.
 
+mod last;
 mod trunk;
 
 use super::aligned::AlignedBuffer;
 use super::convolution::{Convolution, Method, OVERRUN, SLACK, WORK};
-use super::format::{F32, Format};
-use super::last::{LastConvolution, LastRoom};
+use super::finish::{FinishPass, FinishRow, Painting};
+use super::format::F32;
+use super::last::LastRoom;
 use super::network::{
     Entry, LayerShape, MINIMUM_SIDE, StyleParameters, TransformWeights, Upsample,
 };
 use super::packed::{LastLayer, PackedNetwork, stored_channels};
-use super::pass::{
-    ConvolutionPass, ConvolutionTile, FinishPass, FinishRow, LastPass, LastTile, Painting, Scratch,
-    Source, Target,
-};
-use super::patch::{Edge, Storage, TensorSource, Tiling};
+use super::pass::{ConvolutionPass, ConvolutionTile, Scratch, Source, Target};
+use super::patch::{Edge, Storage, TensorSource};
 use super::plan::Plan;
 use super::pool::WorkerPool;
 use super::statistics::{Affine, Moments};
@@ -347,67 +346,6 @@ impl TransformEngine {
         });
     }
 
-    fn convolve_last(
-        &mut self,
-        plan: &Plan,
-        style: &StyleParameters,
-        source: TensorSource,
-        target: *mut u8,
-    ) -> Affine {
-        let last = self.network.shape.last();
-        let tiling = &plan.tilings[last];
-        let room = (self.partials.as_mut_ptr(), self.scratch.as_mut_ptr());
-        match &self.network.last {
-            None => unreachable!("asked for of networks that have one"),
-            Some(LastLayer::Lanes(convolution)) => {
-                let pass = Self::last_pass(room, convolution, source, target, tiling);
-                run_last(&mut self.pool, self.set, &pass);
-            }
-            Some(LastLayer::HalfLanes(convolution)) => {
-                let pass = Self::last_pass(room, convolution, source, target, tiling);
-                run_last(&mut self.pool, self.set, &pass);
-            }
-            Some(LastLayer::Tiles(convolution)) => {
-                let (source, target) = (
-                    Source::Tensor(source),
-                    Target::Plain {
-                        data: target,
-                        storage: source.storage,
-                        width: plan.plane(1).1,
-                    },
-                );
-                let pass = ConvolutionPass {
-                    convolution,
-                    source,
-                    target,
-                    tiling,
-                    channels: 4,
-                    partials: room.0,
-                    scratch: room.1,
-                };
-                run_tiles(&mut self.pool, self.set, &pass);
-            }
-        }
-        self.normalise(style, last, tiling.count(), 4)
-    }
-
-    fn last_pass<'a, D>(
-        (partials, scratch): (*mut Moments, *mut Scratch),
-        convolution: &'a LastConvolution<D>,
-        source: TensorSource,
-        target: *mut u8,
-        tiling: &'a Tiling,
-    ) -> LastPass<'a, D> {
-        LastPass {
-            convolution,
-            source,
-            target,
-            tiling,
-            partials,
-            scratch,
-        }
-    }
-
     fn convolve(
         &mut self,
         plan: &Plan,
@@ -498,14 +436,6 @@ fn run_tiles(pool: &mut WorkerPool, set: InstructionSet, pass: &ConvolutionPass<
     pool.run(pass.tiling.count(), &|worker, tile| {
         // SAFETY: the engine was built for an available set.
         unsafe { set.run(ConvolutionTile { pass, worker, tile }) };
-    });
-}
-
-/// One pass over all tiles of a last layer in lanes.
-fn run_last<D: Format>(pool: &mut WorkerPool, set: InstructionSet, pass: &LastPass<'_, D>) {
-    pool.run(pass.tiling.count(), &|worker, tile| {
-        // SAFETY: the engine was built for an available set.
-        unsafe { set.run(LastTile { pass, worker, tile }) };
     });
 }
 

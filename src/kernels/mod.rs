@@ -14,6 +14,7 @@ mod convolution;
 mod direct;
 mod engine;
 mod error;
+mod finish;
 mod format;
 mod instruction_set;
 mod last;

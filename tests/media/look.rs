@@ -1,9 +1,6 @@
-//! Upright, square, and in the right colours.
+//! In the right colours.
 
-use allaprima::{
-    sink::VideoSinkSettings,
-    source::{Sizing, SourceError, VideoSourceSettings},
-};
+use allaprima::{sink::VideoSinkSettings, source::VideoSourceSettings};
 
 use crate::support::*;
 
@@ -153,115 +150,6 @@ fn ten_bits_and_rgb_and_grey_are_read() {
         "-f lavfi -i color=c=0x808080:size=64x64:rate=5:duration=1 -pix_fmt gray -c:v ffv1",
     );
     assert_colour(read_all(&grey).colour(0, (0, 1), (0, 1)), [128.0; 3], 2.0);
-}
-
-/// A picture whose quarters are red, green, blue (top left, top right, bottom left) and white.
-const QUARTERS: &str = "-f lavfi -i color=red:size=48x32:rate=5:duration=1 -f lavfi -i color=0x00FF00:size=48x32:rate=5:duration=1 \
-     -f lavfi -i color=blue:size=48x32:rate=5:duration=1 -f lavfi -i color=white:size=48x32:rate=5:duration=1 \
-     -filter_complex [0][1]hstack[top];[2][3]hstack[low];[top][low]vstack";
-
-/// Which colours stand top left, top right, bottom left and bottom right.
-fn corners(read: &Read) -> String {
-    let mut corners = String::new();
-    for row in 0..2 {
-        for column in 0..2 {
-            let [r, g, b] = read.colour(0, (column, 2), (row, 2));
-            corners.push(match (r > 128.0, g > 128.0, b > 128.0) {
-                (true, false, false) => 'R',
-                (false, true, false) => 'G',
-                (false, false, true) => 'B',
-                (true, true, true) => 'W',
-                _ => '?',
-            });
-        }
-    }
-    corners
-}
-
-#[test]
-fn rotation_is_applied_and_not_handed_on() {
-    let folder = Folder::new();
-    folder.make(
-        "plain.mp4",
-        &format!("{QUARTERS} -c:v libx264 -qp 4 -preset ultrafast"),
-    );
-    // The `rotate` tag of this ffmpeg counts turns against the clock (its own player shows the same as wanted here).
-    for (degrees, size, wanted) in [
-        (0, (96, 64), "RGBW"),
-        (90, (64, 96), "GWRB"),
-        (180, (96, 64), "WBGR"),
-        (270, (64, 96), "BRWG"),
-    ] {
-        let input = folder.make(
-            "in.mp4",
-            &format!("-i @plain.mp4 -c copy -metadata:s:v:0 rotate={degrees}"),
-        );
-        let read = read_all(&input);
-        assert_eq!((read.info.width, read.info.height), size);
-        assert_eq!(corners(&read), wanted, "{degrees}");
-        let output = folder.path("out.mp4");
-        let _ = std::fs::remove_file(&output);
-        pass(&input, &output);
-        let read = read_all(&output);
-        assert_eq!((read.info.width, read.info.height), size);
-        assert_eq!(corners(&read), wanted, "{degrees}");
-        assert_eq!(
-            probe(&output, "v:0", "stream=width,height"),
-            [format!("{},{}", size.0, size.1)]
-        );
-    }
-}
-
-#[test]
-fn pixels_become_square() {
-    let folder = Folder::new();
-    let input = folder.make(
-        "in.mp4",
-        "-f lavfi -i testsrc2=size=180x144:rate=5:duration=1 -vf setsar=64/45 -c:v libx264 -preset ultrafast",
-    );
-    let read = read_all(&input);
-    assert_eq!((read.info.width, read.info.height), (256, 144));
-    assert!(read.notes_say("64:45"), "{:?}", read.notes);
-    let output = folder.path("out.mp4");
-    pass(&input, &output);
-    assert_eq!(
-        probe(&output, "v:0", "stream=width,height,sample_aspect_ratio"),
-        ["256,144,1:1"]
-    );
-}
-
-#[test]
-fn sizes() {
-    let folder = Folder::new();
-    let input = folder.make(
-        "in.mp4",
-        "-f lavfi -i testsrc2=size=320x180:rate=5:duration=1 -c:v libx264 -preset ultrafast",
-    );
-    let size = |sizing| {
-        let settings = VideoSourceSettings {
-            size: sizing,
-            ..VideoSourceSettings::default()
-        };
-        read(&input, settings).map(|read| (read.info.width, read.info.height))
-    };
-    assert_eq!(size(Sizing::Native).unwrap(), (320, 180));
-    assert_eq!(size(Sizing::MaxSide(160)).unwrap(), (160, 90));
-    assert_eq!(size(Sizing::MaxSide(1000)).unwrap(), (320, 180));
-    let exact = Sizing::Exact {
-        width: 99,
-        height: 77,
-    };
-    assert_eq!(size(exact).unwrap(), (99, 77));
-    let huge = Sizing::Exact {
-        width: 1 << 40,
-        height: 64,
-    };
-    let error = size(huge).unwrap_err();
-    assert!(matches!(error, SourceError::TooLarge { .. }), "{error}");
-    let error = size(Sizing::MaxSide(40)).unwrap_err();
-    assert!(matches!(error, SourceError::TooSmall { .. }), "{error}");
-    let text = error.to_string();
-    assert!(text.contains("in.mp4") && text.contains("--size"), "{text}");
 }
 
 #[test]
@@ -509,48 +397,4 @@ fn an_alpha_channel_that_hides_nothing_is_not_mentioned() {
         assert!(read.notes.is_empty(), "{name}: {:?}", read.notes);
         assert_colour(read.colour(0, (0, 1), (0, 1)), [192.0, 128.0, 64.0], 4.0);
     }
-}
-
-#[test]
-fn a_new_picture_size_in_mid_stream_is_scaled_to_the_first() {
-    let folder = Folder::new();
-    let mut glued = Vec::new();
-    for (name, size, colour) in [
-        ("one.ts", "96x64", "red"),
-        ("two.ts", "160x120", "blue"),
-        ("three.ts", "64x96", "white"),
-    ] {
-        let part = folder.make(
-            name,
-            &format!(
-                "-f lavfi -i color={colour}:size={size}:rate=25:duration=0.4 -c:v libx264 -qp 2"
-            ),
-        );
-        glued.extend(std::fs::read(part).unwrap());
-    }
-    let input = folder.path("in.ts");
-    std::fs::write(&input, glued).unwrap();
-    let read = read_all(&input);
-    assert_eq!(read.frames.len(), 30);
-    assert_eq!(read.resets, 2);
-    assert_eq!((read.info.width, read.info.height), (96, 64));
-    assert!(read.notes_say("changes 2 times"), "{:?}", read.notes);
-    assert!(read.colour(2, (0, 1), (0, 1))[0] > 200.0);
-    assert!(read.colour(15, (0, 1), (0, 1))[2] > 200.0);
-    assert!(read.colour(25, (0, 1), (0, 1))[1] > 200.0);
-}
-
-#[test]
-fn odd_sizes_lose_their_last_row_and_column() {
-    let folder = Folder::new();
-    let input = folder.make(
-        "in.mkv",
-        "-f lavfi -i testsrc=size=97x65:rate=5:duration=1 -pix_fmt bgr0 -c:v ffv1",
-    );
-    let read = read_all(&input);
-    assert_eq!((read.info.width, read.info.height), (97, 65));
-    let output = folder.path("out.mp4");
-    let passed = pass(&input, &output);
-    assert!(passed.notes_say("cropped to 96x64"), "{:?}", passed.notes);
-    assert_eq!(probe(&output, "v:0", "stream=width,height"), ["96,64"]);
 }

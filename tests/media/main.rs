@@ -8,6 +8,7 @@
 mod damage;
 mod look;
 mod output;
+mod shape;
 mod support;
 mod timing;
 mod tracks;

@@ -1,0 +1,97 @@
+//! What becomes of transparency, of files that are there, and of broken ones.
+
+use super::*;
+
+#[test]
+fn transparency_survives_png_and_webp_and_is_flattened_for_jpeg() {
+    let folder = tempfile::tempdir().unwrap();
+    let alpha: Vec<u8> = (0..32 * 40).map(|i| (i % 256) as u8).collect();
+    let picture = Picture::new(40, 32, vec![255; 40 * 32 * 3]).unwrap();
+    let original = PictureFile {
+        picture,
+        alpha: Some(alpha),
+        profile: None,
+    };
+    for name in ["a.png", "a.webp"] {
+        let path = folder.path().join(name);
+        assert_eq!(original.write(&path, false).unwrap(), None);
+        let back = PictureFile::read(&path, Sizing::Native).unwrap();
+        assert_eq!(back.alpha, original.alpha, "{name}");
+        assert_eq!(back.picture, original.picture, "{name}");
+    }
+    let note = original.write(&folder.path().join("a.jpg"), false).unwrap();
+    assert!(note.unwrap().contains("flattened"));
+}
+
+#[test]
+fn an_existing_file_is_kept_unless_told_otherwise() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    let file = PictureFile {
+        picture: Picture::black(32, 32),
+        alpha: None,
+        profile: None,
+    };
+    std::fs::write(&path, "mine").unwrap();
+    assert!(matches!(
+        file.write(&path, false),
+        Err(PictureError::Exists(_))
+    ));
+    assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+    file.write(&path, true).unwrap();
+    assert_eq!(
+        PictureFile::read(&path, Sizing::Native).unwrap().picture,
+        file.picture
+    );
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "no temporary file is left"
+    );
+}
+
+#[test]
+fn sizes_out_of_bounds_name_the_option() {
+    let path = Path::new("p.png");
+    let large = check_size(path, Sizing::Native, 11_000, 9_000).unwrap_err();
+    assert!(large.to_string().contains("--max-size 6336"), "{large}");
+    assert!(check_size(path, Sizing::MaxSide(6336), 11_000, 9_000).is_ok());
+    assert!(
+        check_size(path, Sizing::Native, 31, 100)
+            .unwrap_err()
+            .to_string()
+            .contains("--size")
+    );
+    // A banner that --max-size makes too thin.
+    assert!(check_size(path, Sizing::MaxSide(400), 4000, 200).is_err());
+}
+
+#[test]
+fn a_jpeg_that_ends_too_soon_is_told_from_a_whole_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.jpg");
+    let rgb = (0..96 * 64 * 3).map(|i| (i * 37 % 256) as u8).collect();
+    let file = PictureFile::new(Picture::new(96, 64, rgb).unwrap());
+    file.write(&path, false).unwrap();
+    assert!(!ends_early(&path));
+    let whole = std::fs::read(&path).unwrap();
+    for end in [2, 30, whole.len() / 2, whole.len() - 2] {
+        std::fs::write(&path, &whole[..end]).unwrap();
+        assert!(ends_early(&path), "{end} of {} bytes", whole.len());
+    }
+    let padded = [&whole[..2], &[0, 0, 0xff], &whole[2..]].concat();
+    std::fs::write(&path, padded).unwrap();
+    assert!(!ends_early(&path));
+    let more = [&whole[..], b"a phone's own data"].concat();
+    std::fs::write(&path, more).unwrap();
+    assert!(!ends_early(&path));
+    std::fs::write(&path, b"\x89PNG").unwrap();
+    assert!(!ends_early(&path));
+}
+
+#[test]
+fn white_shows_through() {
+    assert_eq!(over_white([0, 100, 255], 0), [255, 255, 255]);
+    assert_eq!(over_white([0, 100, 255], 255), [0, 100, 255]);
+    assert_eq!(over_white([0, 0, 0], 128), [127, 127, 127]);
+}
