@@ -50,6 +50,20 @@ pub(crate) fn temporary_beside(
     builder.tempfile_in(folder_of(path))
 }
 
+/// Whether a file can be made at `path`, found out before any work.
+///
+/// # Errors
+/// The system's, when the folder is missing or takes no files, or there is a folder of that name.
+pub fn check_place(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::Error::new(
+            io::ErrorKind::IsADirectory,
+            "it is a folder",
+        ));
+    }
+    temporary_beside(path, ".allaprima-", "").map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ use image::{
         png::{CompressionType, FilterType as PngFilter, PngEncoder},
         webp::WebPEncoder,
     },
+    error::{LimitError, LimitErrorKind},
     imageops::FilterType,
 };
 
@@ -149,7 +150,8 @@ impl PictureFile {
         Ok(Self::from_image(image, profile))
     }
 
-    /// Reads `path` to be looked at for its style: of any size, brought to 1024 pixels at most.
+    /// Reads `path` to be looked at for its style: of any size, brought to 1024 pixels at most, with the mean colour of what is
+    /// seen behind what is transparent.
     ///
     /// # Errors
     /// When it cannot be read or takes more than a gigabyte of memory.
@@ -158,14 +160,47 @@ impl PictureFile {
             path: path.to_owned(),
             source,
         };
-        let mut decoder = Self::decoder(path, 1 << 30)?;
+        const MOST_BYTES: u64 = 1 << 30;
+        let mut decoder = Self::decoder(path, MOST_BYTES)?;
+        if decoder.total_bytes() > MOST_BYTES {
+            let limit = LimitError::from_kind(LimitErrorKind::InsufficientMemory);
+            return Err(decode(ImageError::Limits(limit)));
+        }
         let orientation = decoder.orientation().map_err(decode)?;
         let mut image = DynamicImage::from_decoder(decoder).map_err(decode)?;
         image.apply_orientation(orientation);
         if image.width().max(image.height()) > 1024 {
             image = image.thumbnail(1024, 1024);
         }
-        Ok(Self::from_image(image, None))
+        let mut style = Self::from_image(image, None);
+        style.fill_with_mean();
+        Ok(style)
+    }
+
+    /// Puts the mean of what is seen, in place of white, behind what is transparent: so it bleaches no style.
+    fn fill_with_mean(&mut self) {
+        let Some(alpha) = &self.alpha else {
+            return;
+        };
+        let seen: u64 = alpha.iter().map(|&alpha| u64::from(alpha)).sum();
+        let mut sums = [0_u64; 3];
+        // Over white, a value is alpha · colour + (1 − alpha) · white.
+        let pixels = || self.picture.rgb().chunks_exact(3).zip(alpha);
+        for (rgb, &alpha) in pixels() {
+            for (sum, &value) in sums.iter_mut().zip(rgb) {
+                *sum += (255 * u64::from(value)).saturating_sub(255 * u64::from(255 - alpha));
+            }
+        }
+        let mean = sums.map(|sum| (sum / seen.max(1)).min(255) as i32);
+        let filled = pixels().flat_map(|(rgb, &alpha)| {
+            let through = i32::from(255 - alpha);
+            std::array::from_fn::<u8, 3, _>(|i| {
+                let value = i32::from(rgb[i]) + (mean[i] - 255) * through / 255;
+                value.clamp(0, 255) as u8
+            })
+        });
+        let filled = filled.collect();
+        self.picture.replace_rgb(filled);
     }
 
     /// Whether `path` is a picture as far as its first bytes say.

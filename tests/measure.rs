@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
 use allaprima::{
     frame::Picture,
     temporal::{
@@ -154,4 +159,127 @@ fn a_still_film_measures_zero_and_a_cut_is_left_out() {
     assert_eq!((measured.e_stab, measured.e_stab_input), (0.0, 0.0));
     assert!(measured.against.is_none());
     assert!(Measure::default().finish().is_none());
+}
+
+/// Makes a lossless film of a moving picture with the `ffmpeg` program.
+fn film(folder: &Path, name: &str, size: &str, rate_hz: u32, frames: u32) {
+    let status = Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i"])
+        .arg(format!("testsrc2=s={size}:r={rate_hz}"))
+        .args(["-frames:v", &frames.to_string()])
+        .args(["-c:v", "ffv1", "-pix_fmt", "yuv444p", name])
+        .current_dir(folder)
+        .status()
+        .unwrap();
+    assert!(status.success(), "{name}");
+}
+
+/// Runs `allaprima measure` with the words of `line`.
+fn run(folder: &Path, line: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_allaprima"));
+    command.arg("measure").args(line.split(' '));
+    command.current_dir(folder).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn films_that_do_not_belong_together_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, size, rate_hz, frames) in [
+        ("input.mkv", "64x48", 25, 4),
+        ("slow.mkv", "64x48", 10, 4),
+        ("wide.mkv", "80x48", 25, 4),
+        ("large.mkv", "128x96", 25, 4),
+        ("short.mkv", "64x48", 25, 3),
+        ("long.mkv", "64x48", 25, 6),
+    ] {
+        film(folder.path(), name, size, rate_hz, frames);
+    }
+    for (line, note) in [
+        ("input.mkv input.mkv", None),
+        ("input.mkv input.mkv --baseline input.mkv", None),
+        ("large.mkv input.mkv", None),
+        ("input.mkv long.mkv --frames 3 --baseline short.mkv", None),
+        (
+            "input.mkv slow.mkv",
+            Some("slow.mkv has 10.00 frames/s and input.mkv has 25.00"),
+        ),
+        (
+            "input.mkv input.mkv --baseline slow.mkv",
+            Some("slow.mkv has 10.00 frames/s"),
+        ),
+        (
+            "wide.mkv input.mkv",
+            Some("wide.mkv is 80x48 and input.mkv is 64x48, of another shape"),
+        ),
+        (
+            "input.mkv short.mkv",
+            Some("input.mkv goes on after 3 frames"),
+        ),
+        (
+            "input.mkv input.mkv --baseline short.mkv",
+            Some("short.mkv ends after 3 frames"),
+        ),
+        (
+            "input.mkv input.mkv --baseline long.mkv",
+            Some("long.mkv goes on after 4 frames"),
+        ),
+    ] {
+        let output = run(folder.path(), &format!("{line} --json"));
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{line}: {said}");
+        match note {
+            Some(note) => {
+                assert!(said.starts_with("note: "), "{line}: {said}");
+                assert!(said.contains(note), "{line}: {said}");
+                assert_eq!(said.lines().count(), 1, "{line}: {said}");
+            }
+            None => assert_eq!(said, "", "{line}"),
+        }
+        let figures: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(figures["frames"].as_u64() >= Some(3), "{line}: {figures}");
+    }
+    let output = run(folder.path(), "input.mkv input.mkv --baseline wide.mkv");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("size of the painting"));
+}
+
+#[test]
+fn pictures_that_cannot_be_written_are_refused_before_anything_is_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    film(folder.path(), "a.mkv", "64x48", 25, 4);
+    for (outputs, status, reason) in [
+        (
+            "--plot missing/p.svg",
+            1,
+            "the folder missing does not exist",
+        ),
+        (
+            "--strip missing/s.png",
+            1,
+            "the folder missing does not exist",
+        ),
+        ("--plot p.pdf", 2, "use .svg, .png, .jpg or .webp"),
+        ("--strip s.svg", 2, "use .png, .jpg or .webp"),
+    ] {
+        let output = run(folder.path(), &format!("a.mkv a.mkv {outputs}"));
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{outputs}: {said}");
+        assert!(said.contains(reason), "{outputs}: {said}");
+        assert_eq!(text(&output.stdout), "", "{outputs}");
+    }
+    let output = run(
+        folder.path(),
+        "a.mkv a.mkv --plot p.svg --strip s.png --strip-at 2",
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(folder.path().join("p.svg").is_file() && folder.path().join("s.png").is_file());
+    // The figures are there even where a picture is not to be had.
+    let output = run(folder.path(), "a.mkv a.mkv --strip late.png --strip-at 9");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("e_stab"));
+    assert!(text(&output.stderr).contains("lower --strip-at"));
 }

@@ -100,6 +100,7 @@ fn changing_between_pictures_does_not_stall() {
     let settings = FeedForwardSettings {
         style: gallery.mix(&choice).unwrap(),
         match_colors: false,
+        paint_bars: false,
         device: PaintDevice::Cpu,
         threads: 2,
         precision: Precision::Auto,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use allaprima::files::is_same_file;
+use allaprima::{files::is_same_file, picture_file::pictures_in};
 use anyhow::{Result, anyhow};
 
 use super::{args::PaintArgs, usage};
@@ -36,7 +36,7 @@ pub fn are_same(a: &Path, b: &Path) -> bool {
 }
 
 impl PaintArgs {
-    /// The files that the options of painting name: style pictures and packs, and the mask.
+    /// The files that the options of painting name: style pictures (also those of a folder) and packs, and the mask.
     pub fn files(&self) -> Vec<PathBuf> {
         let style = &self.style;
         let choices = [Some(&style.style), self.background.as_ref()];
@@ -45,7 +45,9 @@ impl PaintArgs {
             .flatten()
             .flat_map(|text| files_in(text));
         let paths = [&style.style_image, &self.mask].into_iter().flatten();
-        named.chain(paths.cloned()).collect()
+        let folder = style.style_image.iter().filter(|path| path.is_dir());
+        let in_folder = folder.flat_map(|folder| pictures_in(folder).unwrap_or_default());
+        named.chain(paths.cloned()).chain(in_folder).collect()
     }
 }
 

@@ -32,7 +32,7 @@ use super::{
     settings::{SteadyChoice, threads},
     summary::peak_rss_mib,
     usage,
-    video::{file_flow, usual_passes},
+    video::{check_pixels, file_flow, usual_passes},
 };
 
 /// Frames kept in memory to paint and encode from; longer runs go round.
@@ -105,6 +105,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let settings = FeedForwardSettings {
         style: styles.gallery.mix(&styles.choice)?,
         match_colors: false,
+        paint_bars: false,
         device,
         threads: threads(args.threads),
         precision: args.precision,
@@ -223,6 +224,7 @@ impl Bench<'_> {
         let Sizing::Exact { width, height } = size else {
             bail!("sizes are written as WIDTHxHEIGHT")
         };
+        check_pixels(width, height)?;
         let (encode, card_file) = match &self.args.input {
             Some(clip) => {
                 let (frames, info) = self.keep(self.open(clip, size)?)?;

@@ -11,7 +11,7 @@ use std::{
 use allaprima::{picture_file::PictureFile, pipeline::Control, stylize::optimize::Step};
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{apart::keep_apart, print::Status, tally::Tally};
+use super::{apart::are_same, print::Status, tally::Tally};
 
 /// Prints and logs each step's loss, writes unfinished paintings if wanted, and ends the picture on Ctrl-C.
 pub struct Follow {
@@ -130,7 +130,7 @@ impl Drop for LossLog {
 
 /// Writes an unfinished painting every few steps, beside the output.
 pub struct Saving {
-    read: Vec<PathBuf>,
+    kept: Vec<PathBuf>,
     every: u32,
     overwrite: bool,
     output: Arc<Mutex<PathBuf>>,
@@ -141,15 +141,15 @@ pub struct Saving {
 }
 
 impl Saving {
-    /// `output` is the file that is being painted, now and later; those `read` are not replaced.
+    /// `output` is the file that is being painted, now and later; those `kept`, which are read or painted too, are not replaced.
     pub fn new(
         every: u32,
         output: Arc<Mutex<PathBuf>>,
         overwrite: bool,
-        read: Vec<PathBuf>,
+        kept: Vec<PathBuf>,
     ) -> Self {
         Self {
-            read,
+            kept,
             every,
             overwrite,
             output,
@@ -177,7 +177,9 @@ impl Saving {
         if !self.overwrite && path.exists() {
             bail!("{} exists: use --overwrite to replace it", path.display());
         }
-        keep_apart(&[("--save-every", &path)], &self.read)?;
+        if self.kept.iter().any(|kept| are_same(&path, kept)) {
+            bail!("{} is read or painted in this run", path.display());
+        }
         PictureFile::new(step.picture()?)
             .write(&path, self.overwrite)
             .context("an unfinished painting was not written")?;

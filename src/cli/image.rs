@@ -9,6 +9,7 @@ use std::{
 };
 
 use allaprima::{
+    files,
     picture_file::{PictureFile, pictures_in, writable_format},
     pipeline::{Control, StageStats, StageSummary},
     source::Sizing,
@@ -68,20 +69,23 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     let mut tally = Tally::default();
     // That of the picture which is being painted.
     let output = Arc::new(Mutex::new(PathBuf::new()));
+    let mut painter = None;
     let mut stylizer: Box<dyn Stylizer> = if optimizes {
         let mut follow = args.optimize.follow(&control, args.overwrite)?;
         follow.quiet = args.talk.quiet;
         tally = follow.tally.clone();
+        let paintings = jobs.iter().map(|job| job.output.clone());
+        let kept: Vec<_> = read.iter().cloned().chain(paintings).collect();
         follow.save = args
             .save_every
-            .map(|every| Saving::new(every, output.clone(), args.overwrite, read.clone()));
+            .map(|every| Saving::new(every, output.clone(), args.overwrite, kept));
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         args.optimize
             .stylizer(&args.paint, Film::default(), |painter| {
                 painter.watched(watch)
             })?
     } else {
-        let painter = Painter::for_pictures(&args.paint)?;
+        let painter = painter.insert(Painter::for_pictures(&args.paint)?);
         if !args.talk.quiet {
             painter.note().iter().for_each(|note| tell!("note: {note}"));
         }
@@ -111,6 +115,12 @@ pub fn run(args: &ImageArgs) -> Result<()> {
                     note.iter().for_each(|note| tell!("note: {note}"));
                 }
                 notes.extend(note);
+                if let Some(note) = painter.as_ref().and_then(Painter::mask_note) {
+                    if !args.talk.quiet {
+                        tell!("note: {note}");
+                    }
+                    notes.push(format!("{}: {note}", job.input.display()));
+                }
             }
             Err(error) => {
                 // Of a single picture the cause is the program's, printed at its end.
@@ -185,12 +195,8 @@ fn paint(
     overwrite: bool,
     times: &mut Times,
 ) -> Result<Option<String>> {
-    if !overwrite && job.output.exists() {
-        bail!(
-            "{} exists: use --overwrite to replace it",
-            job.output.display()
-        );
-    }
+    writable_format(&job.output)?;
+    check_place(&job.output, overwrite)?;
     let mut file = times
         .decode
         .time_frame(|| PictureFile::read(&job.input, size))?;
@@ -227,6 +233,12 @@ fn plan(inputs: &[PathBuf], output: &Path) -> Result<(Vec<Job>, Option<PathBuf>)
             "no pictures (.png, .jpg, .jpeg, .webp) in {}",
             inputs[0].display()
         );
+    }
+    if into_folder && !names_a_folder(output) && writable_format(output).is_ok() {
+        return Err(usage(anyhow!(
+            "several pictures need a folder for -o, and {0} is the name of one picture: write {0}/ if it is a folder",
+            output.display()
+        )));
     }
     if into_folder && output.exists() && !output.is_dir() {
         return Err(usage(anyhow!(
@@ -276,6 +288,15 @@ impl Drop for MadeFolder {
             let _ = fs::remove_dir(folder);
         }
     }
+}
+
+/// Refuses to paint for nothing: what cannot be written in the end.
+fn check_place(output: &Path, overwrite: bool) -> Result<()> {
+    // A link that leads nowhere is there as well.
+    if !overwrite && fs::symlink_metadata(output).is_ok() {
+        bail!("{} exists: use --overwrite to replace it", output.display());
+    }
+    files::check_place(output).with_context(|| format!("{} cannot be written", output.display()))
 }
 
 /// Refuses what would be wrong for every picture, before the first is painted.

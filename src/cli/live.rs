@@ -117,6 +117,8 @@ pub fn run(args: LiveArgs) -> Result<()> {
         ..LiveConfig::default()
     };
     let (overwrite, saving) = (args.overwrite, Mutex::new(()));
+    let begun = begun(args.record.as_deref());
+    let temporary = begun.clone();
     let parts = LiveParts {
         camera,
         painter: live_painter,
@@ -125,13 +127,13 @@ pub fn run(args: LiveArgs) -> Result<()> {
         virtual_camera,
         microphone,
         open_recording: Arc::new(move |path, info, track| {
-            sink::open_recording(path, info, track, overwrite, threads)
+            sink::open_recording(path, &begun, info, track, overwrite, threads)
         }),
         recording_name: names(args.record.clone()),
         save_screenshot: Arc::new(move |picture| {
             // One at a time, or two would choose the same name.
             let _turn = saving.lock().unwrap_or_else(PoisonError::into_inner);
-            let path = stamped("png");
+            let path = stamped("png", Path::new(""));
             let file = PictureFile {
                 picture: picture.clone(),
                 alpha: None,
@@ -144,8 +146,8 @@ pub fn run(args: LiveArgs) -> Result<()> {
         on_stuck: Box::new(abandon),
     };
 
-    interrupt::install(control.clone(), None, quiet)?;
-    let report = live::run(parts, &config, &control, &mut |notice| {
+    interrupt::install(control.clone(), Some(temporary), quiet)?;
+    let mut report = live::run(parts, &config, &control, &mut |notice| {
         if quiet {
             return;
         }
@@ -155,6 +157,9 @@ pub fn run(args: LiveArgs) -> Result<()> {
         }
     })?;
 
+    if !report.recordings.is_empty() && args.microphone.is_none() {
+        report.notes.extend(lost_sound(&args));
+    }
     if !quiet {
         for note in &report.notes {
             tell!("note: {note}");
@@ -269,6 +274,21 @@ fn camera(args: &LiveArgs) -> Result<(Box<dyn CameraOpener>, bool)> {
     Ok((source::device_camera(&args.camera, wish)?, true))
 }
 
+/// What to say of the sound of a clip that is the camera: nothing records it.
+fn lost_sound(args: &LiveArgs) -> Option<String> {
+    let path = Path::new(&args.camera);
+    if args.camera == "test" || !path.is_file() {
+        return None;
+    }
+    let clip = ClipCamera::new(path, args.repeat, threads(args.paint.threads));
+    clip.has_sound().unwrap_or(false).then(|| {
+        format!(
+            "The sound of {} is not recorded: allaprima video keeps that of a film, --microphone records what it hears.",
+            args.camera
+        )
+    })
+}
+
 /// Whether a name that no file has was rather meant for one than for a camera.
 fn looks_like_a_file(path: &Path) -> bool {
     const VIDEOS: [&str; 8] = ["mp4", "mkv", "mov", "webm", "avi", "m4v", "mpg", "gif"];
@@ -310,7 +330,7 @@ fn list() -> Result<()> {
 
 /// Names for recordings: the one that was asked for, then that with a number; else by the clock.
 fn names(asked: Option<PathBuf>) -> Box<dyn FnMut() -> PathBuf> {
-    let mut count = 0;
+    let (mut count, mut last) = (0, PathBuf::new());
     Box::new(move || {
         count += 1;
         match &asked {
@@ -320,16 +340,34 @@ fn names(asked: Option<PathBuf>) -> Box<dyn FnMut() -> PathBuf> {
                 let extension = path.extension().unwrap_or_default().to_string_lossy();
                 path.with_file_name(format!("{stem}-{count}.{extension}"))
             }
-            None => stamped("mkv"),
+            None => {
+                // The one before may not have its name yet.
+                last = stamped("mkv", &last);
+                last.clone()
+            }
         }
     })
 }
 
-/// A name in the current folder that is not taken, by the seconds since 1970 (which sort as they come).
-fn stamped(extension: &str) -> PathBuf {
-    let seconds = SystemTime::now()
+/// Where a recording is begun, beside where it will be: under this name it holds no picture yet.
+fn begun(record: Option<&Path>) -> PathBuf {
+    let name = format!(
+        ".allaprima-{}-{}.part",
+        std::process::id(),
+        seconds_since_1970()
+    );
+    record.unwrap_or(Path::new("")).with_file_name(name)
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs());
+        .map_or(0, |time| time.as_secs())
+}
+
+/// A name in the current folder that is not taken and is not `last`, by the seconds since 1970 (which sort as they come).
+fn stamped(extension: &str, last: &Path) -> PathBuf {
+    let seconds = seconds_since_1970();
     (0..)
         .map(|i| {
             let again = if i == 0 {
@@ -339,7 +377,7 @@ fn stamped(extension: &str) -> PathBuf {
             };
             PathBuf::from(format!("allaprima-{seconds}{again}.{extension}"))
         })
-        .find(|path| !path.exists())
+        .find(|path| path != last && !path.exists())
         .unwrap_or_default()
 }
 
@@ -363,5 +401,20 @@ mod tests {
         assert_eq!(next(), PathBuf::from("a/b.mkv"));
         assert_eq!(next(), PathBuf::from("a/b-2.mkv"));
         assert_eq!(next(), PathBuf::from("a/b-3.mkv"));
+
+        // No file of the first is there yet.
+        let mut next = names(None);
+        assert_ne!(next(), next());
+    }
+
+    #[test]
+    fn a_recording_is_begun_beside_its_place() {
+        let parent = |record: Option<&str>| {
+            let begun = begun(record.map(Path::new));
+            begun.parent().map(Path::to_owned)
+        };
+        assert_eq!(parent(Some("a/b.mkv")), Some("a".into()));
+        assert_eq!(parent(Some("b.mkv")), Some("".into()));
+        assert_eq!(parent(None), Some("".into()));
     }
 }

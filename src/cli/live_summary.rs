@@ -98,6 +98,12 @@ impl<'a> LiveSummary<'a> {
 
     /// The sentence for a person.
     pub fn sentence(&self) -> String {
+        if self.painted == 0 {
+            return format!(
+                "nothing was painted in {:.1} s, {} pictures came from the camera",
+                self.seconds, self.captured
+            );
+        }
         let sizes: Vec<_> = self
             .sizes
             .iter()

@@ -3,7 +3,10 @@
 use std::{
     ops::Range,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use allaprima::{
@@ -196,6 +199,8 @@ struct Mask {
     person: Option<Arc<PersonNet>>,
     outside: bool,
     start: Option<f64>,
+    /// Whether there was anything in it.
+    found: Arc<AtomicBool>,
 }
 
 impl Mask {
@@ -219,6 +224,7 @@ impl Mask {
             person,
             outside: args.mask_invert,
             start: None,
+            found: Arc::default(),
         }))
     }
 
@@ -227,7 +233,7 @@ impl Mask {
             Some(net) => MaskSource::Person(net.clone()),
             None => MaskSource::open(&self.path, self.start)?,
         };
-        Ok(Region::new(source, self.outside))
+        Ok(Region::new(source, self.outside).watched(self.found.clone()))
     }
 }
 
@@ -344,6 +350,7 @@ impl Painter {
         let settings = FeedForwardSettings {
             style,
             match_colors: finish.colors() == Colors::Match,
+            paint_bars: args.paint_bars,
             device,
             threads: threads(args.threads),
             precision: args.precision,
@@ -375,6 +382,18 @@ impl Painter {
         (weakened && self.gallery.pack().neutral().is_none()).then_some(
             "this style pack has no neutral style, so --strength mixes the painting with the picture",
         )
+    }
+
+    /// What a user should know about what was painted since this was asked: that there was nothing in the mask.
+    pub fn mask_note(&self) -> Option<&'static str> {
+        let mask = self.mask.as_ref()?;
+        let found = mask.found.swap(false, Ordering::Relaxed);
+        (!found).then_some(match (&mask.person, mask.outside) {
+            (Some(_), false) => "nobody was found, so nothing was painted as a person",
+            (Some(_), true) => "nobody was found, so everything was painted",
+            (None, false) => "the mask is black throughout, so nothing was painted inside of it",
+            (None, true) => "the mask is black throughout, so everything was painted",
+        })
     }
 
     /// The style that is wanted.

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use ab_glyph::FontRef;
-use allaprima::frame::Picture;
+use allaprima::{frame::Picture, picture_file::writable_format};
 use anyhow::{Context, Result, bail};
 
 use super::sheet;
@@ -23,6 +23,22 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
+/// Refuses a name of whose extension no plot is written.
+pub fn check_format(path: &Path) -> Result<()> {
+    if !is_svg(path) && writable_format(path).is_err() {
+        bail!(
+            "{} has no extension that a plot is written in: use .svg, .png, .jpg or .webp",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+fn is_svg(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("svg"))
+}
+
 /// Curves over one pair of axes; the upward one starts at 0.
 pub struct Plot {
     pub title: String,
@@ -39,9 +55,10 @@ enum Mark {
         color: [u8; 3],
         width: f64,
     },
-    /// Centred at the point.
+    /// Centred at the point, or beginning there.
     Text {
         at: (f64, f64),
+        begins: bool,
         text: String,
         color: [u8; 3],
     },
@@ -53,7 +70,7 @@ const INK: [u8; 3] = [30, 30, 30];
 impl Plot {
     /// Writes an SVG or, by the extension, a picture.
     pub fn write(&self, path: &Path, overwrite: bool) -> Result<()> {
-        if path.extension().is_some_and(|extension| extension == "svg") {
+        if is_svg(path) {
             if path.exists() && !overwrite {
                 bail!("{} exists: use --overwrite to replace it", path.display());
             }
@@ -110,18 +127,38 @@ impl Plot {
             }
         }
         labels.push(((width / 2.0, height - 14.0), self.across.clone()));
-        labels.push(((width / 2.0, 14.0), format!("{}: {}", self.title, self.up)));
+        labels.push(((width / 2.0, 14.0), self.title.clone()));
         marks.extend(labels.into_iter().map(|(at, text)| Mark::Text {
             at,
+            begins: false,
             text,
             color: INK,
         }));
-        for (i, curve) in self.curves.iter().enumerate() {
+        // Over the end of its axis.
+        marks.push(Mark::Text {
+            at: (LEFT, 31.0),
+            begins: true,
+            text: self.up.clone(),
+            color: INK,
+        });
+        // A sample, a gap, the name in letters of about half their height, and a gap to the next.
+        let room = |curve: &Curve| 42.0 + 7.5 * curve.name.chars().count() as f64;
+        let mut left = width - RIGHT - self.curves.iter().map(room).sum::<f64>();
+        for curve in &self.curves {
+            // A picture has its texts in ink, which would not say which curve is which: a sample of each.
+            marks.push(Mark::Line {
+                from: (left, 31.0),
+                to: (left + 16.0, 31.0),
+                color: curve.color,
+                width: 4.0,
+            });
             marks.push(Mark::Text {
-                at: (LEFT + 60.0 + 120.0 * i as f64, 31.0),
-                text: format!("— {}", curve.name),
+                at: (left + 22.0, 31.0),
+                begins: true,
+                text: curve.name.clone(),
                 color: curve.color,
             });
+            left += room(curve);
         }
         marks
     }
@@ -148,11 +185,17 @@ impl Plot {
                     to.1,
                     hex(color)
                 ),
-                Mark::Text { at, text, color } => writeln!(
+                Mark::Text {
+                    at,
+                    begins,
+                    text,
+                    color,
+                } => writeln!(
                     svg,
-                    "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"{}\">{}</text>",
+                    "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{}\" fill=\"{}\">{}</text>",
                     at.0,
                     at.1 + 5.0,
+                    if begins { "start" } else { "middle" },
                     hex(color),
                     text.replace('&', "&amp;").replace('<', "&lt;")
                 ),
@@ -172,27 +215,23 @@ impl Plot {
                     color,
                     width,
                 } => stroke(&mut picture, from, to, color, width),
-                Mark::Text { at, text, .. } => {
+                Mark::Text {
+                    at, begins, text, ..
+                } => {
+                    let half = match begins {
+                        true => f64::from(sheet::length(&font, &text, LETTERS)) / 2.0,
+                        false => 0.0,
+                    };
+                    let middle = at.0 + half;
                     // The writer centres in a strip of 26 pixels.
                     let corner = (
-                        (at.0 - 200.0).max(0.0) as usize,
+                        (middle - 200.0).max(0.0) as usize,
                         (at.1 - 13.0).max(0.0) as usize,
                     );
-                    let width = 2 * (at.0 as usize - corner.0);
+                    let width = 2 * (middle as usize - corner.0);
                     sheet::write(&mut picture, &font, &text, corner, width, LETTERS);
                 }
             }
-        }
-        // A legend in ink would not say which curve is which: a sample of each.
-        for (i, curve) in self.curves.iter().enumerate() {
-            let left = LEFT + 120.0 * i as f64;
-            stroke(
-                &mut picture,
-                (left, 31.0),
-                (left + 16.0, 31.0),
-                curve.color,
-                4.0,
-            );
         }
         Ok(picture)
     }
@@ -245,6 +284,20 @@ mod tests {
     }
 
     #[test]
+    fn the_formats_of_a_plot_are_named() {
+        for name in ["a.svg", "a.SVG", "a.png", "a.jpg", "a.webp"] {
+            assert!(check_format(Path::new(name)).is_ok(), "{name}");
+        }
+        for name in ["a.pdf", "a", ".svg"] {
+            let error = check_format(Path::new(name)).unwrap_err().to_string();
+            assert!(
+                error.contains(name) && error.contains(".svg, .png"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
     fn both_kinds_of_plot_show_the_curves() {
         let plot = Plot {
             title: "a < b".into(),
@@ -257,7 +310,10 @@ mod tests {
             }],
         };
         let svg = plot.svg();
-        assert!(svg.contains("#fa0000") && svg.contains("a &lt; b"), "{svg}");
+        assert!(svg.contains("#fa0000"), "{svg}");
+        for text in ["a &lt; b", "error", "frame", "one"] {
+            assert!(svg.contains(&format!(">{text}</text>")), "{text}: {svg}");
+        }
         let picture = plot.picture().unwrap();
         let red = picture
             .rgb()

@@ -1,6 +1,7 @@
 //! A bar on a terminal, a plain line now and then elsewhere.
 
 use std::{
+    fmt::Write,
     io::{IsTerminal, stderr},
     sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel},
     thread::{self, JoinHandle},
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use allaprima::pipeline::Control;
 use anyhow::{Context, Result};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 /// Shows how far a pipeline is until it is dropped.
 pub struct Progress {
@@ -37,7 +38,7 @@ impl Progress {
                     ProgressBar::hidden()
                 };
                 while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(interval) {
-                    let frames = control.frames_finished();
+                    let frames = control.frames_painted();
                     if terminal {
                         // A header that promised too little must not show 110 %.
                         bar.set_length(expected.unwrap_or(0).max(frames));
@@ -67,18 +68,23 @@ impl Drop for Progress {
 
 fn bar(expected: Option<u64>) -> ProgressBar {
     let template = match expected {
-        Some(_) => "{wide_bar} {pos}/{len} frames · {per_sec} · {eta} left",
-        None => "{spinner} {pos} frames · {per_sec} · {elapsed}",
+        Some(_) => "{wide_bar} {pos}/{len} frames{per_sec}{left}",
+        None => "{spinner} {pos} frames{per_sec} · {elapsed}",
     };
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(expected.unwrap_or(0)).with_style(style.with_key(
-        "per_sec",
-        |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-            // The only error is a full string.
-            let _ = write!(out, "{:.1} frames/s", state.per_sec());
-        },
-    ))
+    // Before the first frame neither is known. The only error of writing is a full string.
+    let style = style.with_key("per_sec", |state: &ProgressState, out: &mut dyn Write| {
+        if state.pos() > 0 {
+            let _ = write!(out, " · {:.1} frames/s", state.per_sec());
+        }
+    });
+    let style = style.with_key("left", |state: &ProgressState, out: &mut dyn Write| {
+        if state.pos() > 0 {
+            let _ = write!(out, " · {:#} left", HumanDuration(state.eta()));
+        }
+    });
+    ProgressBar::new(expected.unwrap_or(0)).with_style(style)
 }
 
 fn line(frames: u64, expected: Option<u64>, elapsed: Duration) -> String {
@@ -88,7 +94,9 @@ fn line(frames: u64, expected: Option<u64>, elapsed: Duration) -> String {
             let left = (expected - frames) as f64 / rate;
             format!("{frames}/{expected} frames, {rate:.1} frames/s, {left:.0} s left")
         }
-        _ => format!("{frames} frames, {rate:.1} frames/s"),
+        Some(expected) => format!("{frames}/{expected} frames"),
+        None if frames > 0 => format!("{frames} frames, {rate:.1} frames/s"),
+        None => "no frame yet".into(),
     }
 }
 
@@ -106,9 +114,7 @@ mod tests {
             line(150, Some(100), Duration::from_secs(5)),
             "150 frames, 30.0 frames/s"
         );
-        assert_eq!(
-            line(0, None, Duration::from_secs(5)),
-            "0 frames, 0.0 frames/s"
-        );
+        assert_eq!(line(0, Some(100), Duration::from_secs(5)), "0/100 frames");
+        assert_eq!(line(0, None, Duration::from_secs(5)), "no frame yet");
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ab_glyph::{Font, FontRef, PxScale, ScaleFont, point};
 use allaprima::{frame::Picture, picture_file::PictureFile};
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 /// Pixels between two pictures and around all.
 const GAP: usize = 8;
@@ -57,6 +57,37 @@ pub fn compose_rows(tiles: &[(String, Picture)], columns: usize) -> Result<Pictu
     Ok(sheet)
 }
 
+/// Refuses an output that could not be written, before any work is done for it.
+pub fn check_output(path: &Path, overwrite: bool) -> Result<()> {
+    let name = path.display();
+    if path.is_dir() {
+        bail!("{name}: this is a folder; give the name of a file in it");
+    }
+    // A link that leads nowhere is there as well.
+    if !overwrite && path.symlink_metadata().is_ok() {
+        bail!("{name} exists: use --overwrite to replace it");
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        bail!(
+            "{name}: the folder {} does not exist; make it (mkdir -p) or give another name",
+            folder.display()
+        );
+    }
+    // The only sure way to know is to do it. Of the reason the kind is told: the rest names the passing file.
+    if let Err(error) = tempfile::tempfile_in(folder) {
+        bail!(
+            "{name}: no file can be made in the folder {} ({}); choose another folder",
+            folder.display(),
+            error.kind()
+        );
+    }
+    Ok(())
+}
+
 /// Writes a sheet as a picture file.
 pub fn save(picture: Picture, path: &Path, overwrite: bool) -> Result<()> {
     let file = PictureFile {
@@ -73,6 +104,12 @@ fn columns(count: usize, cell: (usize, usize)) -> usize {
     (ideal.round() as usize).clamp(1, count.max(1))
 }
 
+/// Width of `text` in letters of that many pixels, in pixels.
+pub fn length(font: &FontRef<'_>, text: &str, letters: f32) -> f32 {
+    let font = font.as_scaled(PxScale::from(letters));
+    text.chars().map(|c| font.h_advance(font.glyph_id(c))).sum()
+}
+
 /// Writes `text`, `letters` pixels high, centred into the strip of `width` pixels whose upper left corner is given.
 pub fn write(
     sheet: &mut Picture,
@@ -82,8 +119,8 @@ pub fn write(
     width: usize,
     letters: f32,
 ) {
+    let length = length(font, text, letters);
     let font = font.as_scaled(PxScale::from(letters));
-    let length: f32 = text.chars().map(|c| font.h_advance(font.glyph_id(c))).sum();
     let baseline = top as f32 + (CAPTION as f32 + font.ascent() + font.descent()) / 2.0;
     let mut x = left as f32 + (width as f32 - length) / 2.0;
     for c in text.chars() {
@@ -115,6 +152,30 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outputs_that_cannot_be_written_are_refused_beforehand() {
+        let folder = tempfile::tempdir().unwrap();
+        let refusal = |name: &str, overwrite: bool| {
+            let checked = check_output(&folder.path().join(name), overwrite);
+            checked.err().map(|error| error.to_string())
+        };
+        std::fs::write(folder.path().join("old.png"), "old").unwrap();
+        std::fs::create_dir(folder.path().join("folder.png")).unwrap();
+        assert_eq!(refusal("new.png", false), None);
+        assert_eq!(refusal("old.png", true), None);
+        for (name, overwrite, reason) in [
+            ("old.png", false, "--overwrite"),
+            ("folder.png", true, "is a folder"),
+            ("missing/a.png", true, "missing does not exist"),
+            ("old.png/a.png", true, "old.png does not exist"),
+        ] {
+            let said = refusal(name, overwrite).unwrap();
+            assert!(said.contains(name) && said.contains(reason), "{said}");
+        }
+        assert!(check_output(Path::new("new.png"), false).is_ok());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
 
     #[test]
     fn every_tile_is_on_the_sheet_with_its_name() {

@@ -11,7 +11,7 @@ use allaprima::{
     style::{Gallery, StyleChoice, StylePack},
     stylize::{FeedForward, FeedForwardSettings, Stylizer},
 };
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -42,7 +42,11 @@ pub fn run(args: &StylesArgs) -> Result<()> {
             let mut read = vec![photo.clone()];
             read.extend(args.pack.clone());
             keep_apart(&[("-o", output)], &read)?;
-            paint_sheet(&gallery, photo, output, args)
+            paint_sheet(&gallery, photo, output, args)?;
+            if args.json {
+                list(gallery.pack(), true)?;
+            }
+            Ok(())
         }
         _ => list(gallery.pack(), args.json),
     }
@@ -116,9 +120,7 @@ fn paint_sheet(
     args: &StylesArgs,
 ) -> Result<()> {
     writable_format(output).map_err(usage)?;
-    if output.exists() && !args.overwrite {
-        bail!("{} exists: use --overwrite to replace it", output.display());
-    }
+    sheet::check_output(output, args.overwrite)?;
     let original = PictureFile::read(photo, Sizing::MaxSide(args.tile as usize))?.picture;
     let mut tiles = vec![("original".to_owned(), original.clone())];
     for (number, style) in gallery.pack().styles().iter().enumerate() {
@@ -126,6 +128,7 @@ fn paint_sheet(
         let settings = FeedForwardSettings {
             style: gallery.mix(&StyleChoice::single(number))?,
             match_colors: false,
+            paint_bars: false,
             device: PaintDevice::Cpu,
             threads: threads(None),
             precision: Precision::F32,

@@ -60,14 +60,17 @@ impl<'a> Summary<'a> {
     /// The sentence for a person.
     pub fn sentence(&self) -> String {
         format!(
-            "{} {} frames in {:.1} s ({:.1} frames/s) → {}",
+            "{} {} frame{} in {:.1} s ({:.*} frames/s) → {}",
             if self.stopped {
                 "stopped after"
             } else {
                 "painted"
             },
             self.frames,
+            if self.frames == 1 { "" } else { "s" },
             self.seconds,
+            // A slow painter's speed is no 0.
+            if self.fps < 1.0 { 3 } else { 1 },
             self.fps,
             self.output
         )

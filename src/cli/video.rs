@@ -1,6 +1,10 @@
 //! `allaprima video`: a video with sound becomes a painted one.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use allaprima::{
     pipeline::{self, Control, Steadying},
@@ -86,13 +90,15 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         VideoFileSource::open(&args.input, settings)
     };
     let source = open(!args.no_audio)?;
-    check_pixels(source.info())?;
+    check_pixels(source.info().width, source.info().height)?;
     let flow = file_flow(source.info().width, source.info().height, threads);
     let passes = passes(args)?;
     let mut pack = None;
     // What is done to paintings that nothing steadies.
     let mut unsteady = None;
     let mut tally = Tally::default();
+    let mut taken_up = Arc::default();
+    let mut painter = None;
     let (plan, steadying) = if args.optimize.is_chosen() {
         if args.style_at.is_some() {
             return Err(usage(anyhow!(
@@ -109,6 +115,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         let watch = Box::new(move |step: &Step<'_>| follow.step(step));
         let (painter, finish) = args.optimize.unfinished(&args.paint, film)?;
         let painter = painter.keeping(frames_folder(args)).watched(watch);
+        taken_up = painter.taken_up().unwrap_or_default();
         let plan = if passes > 1 {
             Plan::Passes(Box::new(painter))
         } else {
@@ -131,8 +138,12 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         (plan, steadying)
     } else {
         let seconds = seconds(source.info());
-        let painter =
-            Painter::for_film(&args.paint, args.style_at.as_deref(), args.start, seconds)?;
+        let painter = painter.insert(Painter::for_film(
+            &args.paint,
+            args.style_at.as_deref(),
+            args.start,
+            seconds,
+        )?);
         if !quiet {
             painter.note().iter().for_each(|note| tell!("note: {note}"));
         }
@@ -156,15 +167,17 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         }
     })?;
 
-    if args.optimize.is_chosen() {
-        check_frames(args)?;
-    }
+    let before = match args.optimize.is_chosen() {
+        true => check_frames(args)?,
+        false => Vec::new(),
+    };
 
     interrupt::install(
         control.clone(),
         sink.temporary_path().map(ToOwned::to_owned),
         quiet,
     )?;
+    let started = Instant::now();
     let mut stylizer: Box<dyn Stylizer> = match plan {
         Plan::Painter(stylizer) => stylizer,
         Plan::Passes(painter) => {
@@ -179,17 +192,27 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     let progress = Progress::follow(control.clone(), source.info().expected_frames, quiet)?;
     let report = pipeline::run_steady(source, stylizer, steadying, sink, &control);
     drop(progress);
-    let report = report.with_context(|| format!("{} was not painted", args.input.display()))?;
+    let mut report = report.with_context(|| format!("{} was not painted", args.input.display()))?;
 
-    if args.optimize.is_chosen() && !report.stopped {
-        forget_frames(args)?;
+    report.wall = started.elapsed();
+
+    let mut notes = report.notes.clone();
+    let masked = painter.as_ref().and_then(Painter::mask_note);
+    notes.extend(masked.map(str::to_owned));
+    if args.optimize.is_chosen() {
+        let others = match taken_up.load(Ordering::Relaxed) {
+            0 => before,
+            _ => Vec::new(),
+        };
+        notes.extend(end_frames(args, &others, report.stopped)?);
     }
 
     if !quiet {
-        for note in &report.notes {
+        for note in &notes {
             tell!("note: {note}");
         }
     }
+    report.notes = notes;
     let summary =
         Summary::new(&report, &args.output, pack.as_deref()).with_optimized(tally.result());
     if args.talk.json {
@@ -243,15 +266,15 @@ fn frames_folder(args: &VideoArgs) -> PathBuf {
     name.into()
 }
 
-/// Refuses to delete what an interrupted run painted, unless that was asked for.
-fn check_frames(args: &VideoArgs) -> Result<()> {
+/// What an interrupted run painted; it is not deleted unless that was asked for.
+fn check_frames(args: &VideoArgs) -> Result<Vec<PathBuf>> {
     let folder = frames_folder(args);
     let kept = kept_paintings(&folder)
         .with_context(|| format!("the folder {} cannot be read", folder.display()))?;
     match kept.len() {
-        0 => Ok(()),
-        _ if args.resume => Ok(()),
-        _ if args.overwrite => forget_frames(args),
+        0 => Ok(kept),
+        _ if args.resume => Ok(kept),
+        _ if args.overwrite => forget(&folder, &[]).map(|()| Vec::new()),
         count => bail!(
             "{} holds {count} paintings of a run that was interrupted: --resume takes them up, --overwrite deletes them",
             folder.display()
@@ -259,18 +282,34 @@ fn check_frames(args: &VideoArgs) -> Result<()> {
     }
 }
 
-fn forget_frames(args: &VideoArgs) -> Result<()> {
+/// Deletes the paintings that were kept of a film that is complete, but not `others`, which are of another run. Returns what
+/// the user should know.
+fn end_frames(args: &VideoArgs, others: &[PathBuf], stopped: bool) -> Result<Option<String>> {
     let folder = frames_folder(args);
-    forget_paintings(&folder).with_context(|| format!("cannot delete {}", folder.display()))
+    if stopped {
+        return Ok(Some(format!(
+            "The paintings are kept in {}: the same command with --resume --overwrite goes on from there.",
+            folder.display()
+        )));
+    }
+    forget(&folder, others)?;
+    Ok((!others.is_empty()).then(|| {
+        format!(
+            "The paintings that {} held are of another film, style or setting: none was taken up, and they are still there.",
+            folder.display()
+        )
+    }))
+}
+
+fn forget(folder: &Path, others: &[PathBuf]) -> Result<()> {
+    forget_paintings(folder, others).with_context(|| format!("cannot delete {}", folder.display()))
 }
 
 /// Refuses pictures that memory does not hold.
-fn check_pixels(info: &StreamInfo) -> Result<()> {
-    if info.width * info.height > MAX_PIXELS {
+pub(super) fn check_pixels(width: usize, height: usize) -> Result<()> {
+    if width * height > MAX_PIXELS {
         bail!(
-            "pictures of {}x{} are more than is painted at once ({} megapixels): use --max-size",
-            info.width,
-            info.height,
+            "pictures of {width}x{height} are more than is painted at once ({} megapixels): use a smaller --size or --max-size",
             MAX_PIXELS / 1_000_000
         );
     }

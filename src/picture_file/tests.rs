@@ -95,3 +95,32 @@ fn white_shows_through() {
     assert_eq!(over_white([0, 100, 255], 255), [0, 100, 255]);
     assert_eq!(over_white([0, 0, 0], 128), [127, 127, 127]);
 }
+
+#[test]
+fn what_is_transparent_bleaches_no_style() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("style.png");
+    // Half of it brown and opaque, a quarter half transparent, a quarter not there.
+    let image = image::RgbaImage::from_fn(8, 8, |x, y| match (x < 4, y < 4) {
+        (true, _) => image::Rgba([120, 60, 30, 255]),
+        (false, true) => image::Rgba([120, 60, 30, 128]),
+        (false, false) => image::Rgba([0, 0, 0, 0]),
+    });
+    image.save(&path).unwrap();
+    let style = PictureFile::read_style(&path).unwrap();
+    for rgb in style.picture.rgb().chunks_exact(3) {
+        for (value, wanted) in rgb.iter().zip([120, 60, 30_u8]) {
+            assert!(value.abs_diff(wanted) <= 3, "{rgb:?}");
+        }
+    }
+    assert_eq!(style.alpha.unwrap().iter().filter(|&&a| a == 0).count(), 16);
+    let whole = PictureFile::read(
+        &path,
+        Sizing::Exact {
+            width: 32,
+            height: 32,
+        },
+    )
+    .unwrap();
+    assert!(whole.picture.rgb().ends_with(&[255, 255, 255]));
+}

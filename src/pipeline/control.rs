@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub struct Control {
     stopping: AtomicBool,
-    finished: AtomicU64,
+    painted: AtomicU64,
 }
 
 impl Control {
@@ -20,12 +20,12 @@ impl Control {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Frames that the sink has taken so far.
-    pub fn frames_finished(&self) -> u64 {
-        self.finished.load(Ordering::Relaxed)
+    /// Frames that were painted so far.
+    pub fn frames_painted(&self) -> u64 {
+        self.painted.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count_finished(&self) {
-        self.finished.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_painted(&self) {
+        self.painted.fetch_add(1, Ordering::Relaxed);
     }
 }

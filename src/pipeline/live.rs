@@ -10,7 +10,7 @@
 //!
 //! Frames are dropped in one place, right after capture, so that what is painted is always the newest picture. Each
 //! frame carries the time of its capture to the end. A stage that fails or panics ends the session with its cause; one
-//! that hangs is reported, waited for with a limit, and left behind.
+//! that hangs, or is in the middle of a painting at the end, is reported, waited for with a limit, and left behind.
 
 mod end;
 mod present;
@@ -170,8 +170,8 @@ pub enum LiveError {
     /// The built-in font is damaged.
     #[error("the built-in font is damaged (please report this)")]
     Font(#[from] ab_glyph::InvalidFont),
-    /// A recording was asked for, and the session ended before there was anything to record.
-    #[error("nothing was recorded: the session ended before the first picture was painted")]
+    /// A recording was asked for, and it ended before there was anything to record.
+    #[error("nothing was recorded: no picture was painted before the recording ended")]
     NothingRecorded,
     /// A stage left and none says why.
     #[error("internal error: stage {0} was cut off without a cause (please report this)")]

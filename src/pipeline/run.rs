@@ -164,7 +164,7 @@ where
         let steady = behind_paint.map(|(previous, core, next)| {
             stage::spawn(scope, STEADY, move || steady(previous, core, next))
         });
-        let encode = stage::spawn(scope, ENCODE, move || encode(from_paint, sink, control));
+        let encode = stage::spawn(scope, ENCODE, move || encode(from_paint, sink));
         (
             join(DECODE, decode),
             prepare.map(|stage| join(PREPARE, stage)),
@@ -347,6 +347,7 @@ fn paint(
                     Ok(painted) => {
                         *pending = painted;
                         frames += 1;
+                        control.count_painted();
                     }
                     Err(StylizeError::Stopped) => {
                         stopped = true;
@@ -381,7 +382,6 @@ struct Encoded {
 fn encode<S: FrameSink>(
     previous: Receiver<Guided>,
     mut sink: S,
-    control: &Control,
 ) -> Outcome<Encoded, PipelineError> {
     let mut stats = StageStats::default();
     let mut frames = 0;
@@ -390,7 +390,6 @@ fn encode<S: FrameSink>(
             Packet::Frame(frame) => {
                 let result = stats.time_frame(|| sink.frame(frame));
                 frames += 1;
-                control.count_finished();
                 result
             }
             Packet::Track(packet) => stats.busy(|| sink.track(packet)),

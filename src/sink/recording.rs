@@ -1,10 +1,17 @@
 //! A recording of a live session: a video file that is whole at every moment.
 //!
-//! The file has its name from the start, is written in pieces that stand for themselves (Matroska clusters, MP4
-//! fragments) of about a second, and is never gone back to, so that a program that is killed, or a disk that fills up,
-//! costs no more than the last piece. The encoder looks at no later frame, so it never holds any back.
+//! The file is written in pieces that stand for themselves (Matroska clusters, MP4 fragments) of about a second, and is
+//! never gone back to, so that a program that is killed, or a disk that fills up, costs no more than the last piece. It
+//! gets its name with the first piece: a header without a picture is no video. The encoder looks at no later frame, so
+//! it never holds any back.
 
-use std::{fs::File, io, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use tempfile::{NamedTempFile, TempPath};
 
 use super::{
     Codec, FrameSink, SinkError, VideoSinkSettings,
@@ -14,7 +21,7 @@ use super::{
     writer::{VideoTrack, Writer, failed},
 };
 use crate::{
-    files::folder_of,
+    files::{folder_of, temporary_beside},
     frame::Frame,
     media::{Track, TrackPacket, edge, mux::Muxer, prepare},
     source::StreamInfo,
@@ -55,10 +62,13 @@ pub fn check_recording(path: &Path, overwrite: bool) -> Result<(), SinkError> {
 /// Starts a recording of pictures as `info` describes them, and of the sound of `microphone`, whose packets are those of
 /// track 0.
 ///
+/// It is called `begun`, in the same folder, as long as it holds no picture: a program that ends at once may remove that.
+///
 /// # Errors
 /// As [`check_recording`], or when an encoder refuses.
 pub fn open_recording(
     path: &Path,
+    begun: &Path,
     info: &StreamInfo,
     microphone: Option<&Track>,
     overwrite: bool,
@@ -66,17 +76,7 @@ pub fn open_recording(
 ) -> Result<Box<dyn FrameSink>, SinkError> {
     prepare();
     check_recording(path, overwrite)?;
-    if !overwrite {
-        // Takes the name, so that no other program can between the check and the first frame.
-        File::create_new(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => SinkError::Exists { path: path.into() },
-            _ => SinkError::Folder {
-                path: path.into(),
-                folder: folder_of(path).to_owned(),
-                source: error,
-            },
-        })?;
-    }
+    let mut begun = Begun::create(path, begun, overwrite)?;
     let container = Container::of(path)?;
     let codec = container.codecs()[0];
     let settings = VideoSinkSettings {
@@ -86,7 +86,7 @@ pub fn open_recording(
         ..VideoSinkSettings::default()
     };
     let failed = |source| failed(path, "making the recording", source);
-    let url = edge::url_of(path).map_err(failed)?;
+    let url = edge::url_of(&begun.file).map_err(failed)?;
     let muxer = Muxer::create(&url, container.format()).map_err(failed)?;
     let (encoder, note) =
         VideoEncoder::open(path, info, codec, &settings, muxer.wants_global_header())?;
@@ -101,28 +101,219 @@ pub fn open_recording(
     writer.prepare("writing the header", |muxer, _| {
         muxer.start(&container.live_options())
     })?;
-    Ok(Box::new(Recording { writer, note }))
+    begun.header_bytes = begun.bytes();
+    Ok(Box::new(Recording {
+        writer,
+        begun: Some(begun),
+        frames: 0,
+        note,
+    }))
 }
 
 struct Recording {
+    // Dropped in this order: the muxer closes the file before it is removed.
     writer: Writer,
+    /// Until the first piece is written.
+    begun: Option<Begun>,
+    frames: u64,
     note: Option<String>,
+}
+
+impl Recording {
+    /// Gives the file its name as soon as the first piece is written.
+    fn look(&mut self) -> Result<(), SinkError> {
+        // An open file can be renamed there only.
+        let has_piece = |begun: &mut Begun| cfg!(unix) && begun.bytes() > begun.header_bytes;
+        match self.begun.take_if(has_piece) {
+            Some(begun) => begun.publish(),
+            None => Ok(()),
+        }
+    }
 }
 
 impl FrameSink for Recording {
     fn frame(&mut self, frame: Frame) -> Result<(), SinkError> {
-        self.writer.frame(frame)
+        self.writer.frame(frame)?;
+        self.frames += 1;
+        self.look()
     }
 
     fn track(&mut self, packet: TrackPacket) -> Result<(), SinkError> {
-        self.writer.track(packet)
+        self.writer.track(packet)?;
+        self.look()
     }
 
     fn finish(&mut self) -> Result<(), SinkError> {
-        self.writer.finish()
+        self.writer.finish()?;
+        match self.begun.take() {
+            // Removed, since it is dropped.
+            Some(_) if self.frames == 0 => Ok(()),
+            Some(begun) => begun.publish(),
+            None => Ok(()),
+        }
     }
 
     fn notes(&self) -> Vec<String> {
         self.note.clone().into_iter().collect()
+    }
+}
+
+/// A recording without a picture yet; it is removed when it is dropped.
+struct Begun {
+    file: TempPath,
+    target: PathBuf,
+    overwrite: bool,
+    /// Its size when nothing but the header was written.
+    header_bytes: u64,
+}
+
+impl Begun {
+    /// Makes the file under the name `begun`, or another if the recording before still has that.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn create(target: &Path, begun: &Path, overwrite: bool) -> Result<Self, SinkError> {
+        let file = match File::create_new(begun) {
+            Ok(_) => TempPath::try_from_path(begun),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                temporary_beside(target, ".allaprima-", ".part").map(NamedTempFile::into_temp_path)
+            }
+            Err(error) => Err(error),
+        };
+        match file {
+            Ok(file) => Ok(Self {
+                file,
+                target: target.to_owned(),
+                overwrite,
+                header_bytes: 0,
+            }),
+            Err(source) => Err(SinkError::Folder {
+                path: target.to_owned(),
+                folder: folder_of(target).to_owned(),
+                source,
+            }),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        fs::metadata(&self.file).map_or(0, |file| file.len())
+    }
+
+    /// Gives the file its name; whoever writes it goes on writing.
+    ///
+    /// # Errors
+    /// When it cannot be renamed, or another file took the name meanwhile.
+    fn publish(self) -> Result<(), SinkError> {
+        let Self {
+            file,
+            target,
+            overwrite,
+            ..
+        } = self;
+        let result = if overwrite {
+            file.persist(&target)
+        } else {
+            file.persist_noclobber(&target)
+        };
+        result.map_err(|error| match error.error.kind() {
+            io::ErrorKind::AlreadyExists if !overwrite => SinkError::Exists { path: target },
+            _ => SinkError::Rename {
+                path: target,
+                source: error.error,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        frame::{Packet, Picture},
+        source::{FrameSource, Ratio, VideoFileSource, VideoSourceSettings},
+    };
+
+    fn frame(pts: i64) -> Frame {
+        Frame {
+            picture: Picture::black(64, 48),
+            pts,
+            duration: 0,
+            source_index: pts as u64,
+            seq: pts as u64,
+        }
+    }
+
+    /// A folder, and recordings in it whose time stamps count tenths of a second.
+    fn recording(name: &str) -> (tempfile::TempDir, PathBuf, Box<dyn FrameSink>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        let info = StreamInfo {
+            width: 64,
+            height: 48,
+            time_base: Ratio { num: 1, den: 10 },
+            frame_rate: None,
+            expected_frames: None,
+        };
+        let begun = folder.path().join(".begun");
+        let sink = open_recording(&path, &begun, &info, None, false, 1).unwrap();
+        (folder, path, sink)
+    }
+
+    fn names(folder: &tempfile::TempDir) -> Vec<String> {
+        let entries = fs::read_dir(folder.path()).unwrap();
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
+        entries.map(|entry| name(entry).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_recording_gets_its_name_with_its_first_piece() {
+        for name in ["a.mkv", "a.mp4", "a.mov", "a.webm"] {
+            let (folder, path, mut sink) = recording(name);
+            for pts in 0..5 {
+                sink.frame(frame(pts)).unwrap();
+                assert_eq!(names(&folder), [".begun"], "{name}: frame {pts}");
+            }
+            if cfg!(unix) {
+                for pts in 5..25 {
+                    sink.frame(frame(pts)).unwrap();
+                }
+                assert_eq!(names(&folder), [name]);
+                // As a program that is killed leaves it.
+                let mut left =
+                    VideoFileSource::open(&path, VideoSourceSettings::default()).unwrap();
+                assert!(matches!(left.next(), Ok(Packet::Frame(_))), "{name}");
+            }
+            sink.finish().unwrap();
+            assert_eq!(names(&folder), [name]);
+        }
+    }
+
+    #[test]
+    fn a_short_recording_gets_its_name_at_its_end() {
+        let (folder, _, mut sink) = recording("a.mkv");
+        sink.frame(frame(0)).unwrap();
+        sink.finish().unwrap();
+        assert_eq!(names(&folder), ["a.mkv"]);
+    }
+
+    #[test]
+    fn a_recording_without_a_picture_leaves_nothing() {
+        let (folder, _, mut sink) = recording("a.mp4");
+        sink.finish().unwrap();
+        assert!(names(&folder).is_empty());
+        let (folder, _, sink) = recording("a.mp4");
+        drop(sink);
+        assert!(names(&folder).is_empty());
+    }
+
+    #[test]
+    fn a_name_that_was_taken_meanwhile_is_not_replaced() {
+        let (folder, path, mut sink) = recording("a.mkv");
+        sink.frame(frame(0)).unwrap();
+        fs::write(&path, "another").unwrap();
+        let error = sink.finish().unwrap_err();
+        assert!(matches!(error, SinkError::Exists { .. }), "{error}");
+        assert_eq!(names(&folder), ["a.mkv"]);
+        assert_eq!(fs::read(&path).unwrap(), b"another");
     }
 }

@@ -10,7 +10,7 @@ use super::{
     Camera, CameraError, CameraMode, CameraOpener, Captured, FrameSource, Sizing, TestCard,
     VideoFileSource, VideoSourceSettings,
 };
-use crate::frame::Packet;
+use crate::{frame::Packet, media::TrackKind};
 
 /// The moving test card as a camera.
 #[derive(Debug)]
@@ -100,10 +100,20 @@ impl ClipCamera {
         }
     }
 
-    fn source(&self) -> Result<VideoFileSource, CameraError> {
+    /// Whether the file has sound; as a camera it gives none.
+    ///
+    /// # Errors
+    /// When the file cannot be played.
+    pub fn has_sound(&self) -> Result<bool, CameraError> {
+        let source = self.source(true)?;
+        let mut tracks = source.description().tracks.iter();
+        Ok(tracks.any(|track| track.kind == TrackKind::Audio))
+    }
+
+    fn source(&self, keep_tracks: bool) -> Result<VideoFileSource, CameraError> {
         let settings = VideoSourceSettings {
             size: Sizing::Native,
-            keep_tracks: false,
+            keep_tracks,
             threads: self.threads,
             ..VideoSourceSettings::default()
         };
@@ -117,7 +127,7 @@ impl CameraOpener for ClipCamera {
     }
 
     fn open(&mut self) -> Result<Box<dyn Camera>, CameraError> {
-        let source = self.source()?;
+        let source = self.source(false)?;
         let info = source.info();
         let mode = CameraMode {
             width: info.width,
@@ -177,7 +187,7 @@ impl Camera for OpenClip {
                 Packet::Track(_) | Packet::Reset(_) => {}
                 // A clip without a single frame must not be opened for ever.
                 Packet::End if self.clip.repeat && self.frames > 0 => {
-                    self.source = self.clip.source()?;
+                    self.source = self.clip.source(false)?;
                     self.started = None;
                     self.frames = 0;
                 }

@@ -174,7 +174,7 @@ pub enum SourceError {
         transfer: &'static str,
     },
     /// The pictures would be too small to paint.
-    #[error("{path}: pictures of {width}x{height} pixels are too small, at least 32x32 are needed; give a larger --size, such as 64x64", path = path.display())]
+    #[error("{path}: pictures of {width}x{height} pixels are too small, at least 32x32 are needed; give a larger --size, such as 64x64, or --max-size", path = path.display())]
     TooSmall {
         /// The file.
         path: PathBuf,

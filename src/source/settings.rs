@@ -34,6 +34,7 @@ fn fit((width, height): (usize, usize), max_side: usize) -> (usize, usize) {
     if long <= max_side {
         return (width, height);
     }
+    let max_side = (max_side & !1).max(2);
     let scale = max_side as f64 / long as f64;
     let even = |side: usize| ((side as f64 * scale / 2.0).round() as usize * 2).max(2);
     (even(width), even(height))
@@ -76,5 +77,6 @@ mod tests {
         assert_eq!(fit((1080, 1920), 640), (360, 640));
         assert_eq!(fit((320, 240), 640), (320, 240));
         assert_eq!(fit((1000, 333), 500), (500, 166));
+        assert_eq!(fit((160, 90), 101), (100, 56));
     }
 }

@@ -14,7 +14,7 @@ use ffmpeg_next::{
 };
 
 use super::{
-    FrameSource, Ratio, SourceError, StreamInfo, VideoSourceSettings,
+    FrameSource, Ratio, Sizing, SourceError, StreamInfo, VideoSourceSettings,
     convert::Converter,
     look::{Orientation, display_size},
     notes::Seen,
@@ -222,7 +222,7 @@ impl VideoFileSource {
             ));
         }
         let bent = (width as f64) * f64::from(native.1) / ((height as f64) * f64::from(native.0));
-        if !(0.98..1.02).contains(&bent) {
+        if matches!(settings.size, Sizing::Exact { .. }) && !(0.98..1.02).contains(&bent) {
             self.seen.fixed.push(format!(
                 "Pictures of {}x{} were stretched to the {width}x{height} that --size asks for.",
                 native.0, native.1

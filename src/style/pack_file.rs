@@ -26,10 +26,22 @@ impl PackFile {
     /// # Errors
     /// A sentence that says what is missing or wrong.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        if ReferenceFile::is_one(bytes) {
-            return ReferenceFile::parse(bytes).map(Self::Reference);
+        let file = if ReferenceFile::is_one(bytes) {
+            ReferenceFile::parse(bytes).map(Self::Reference)
+        } else {
+            StudentFile::parse(bytes).map(Self::Student)
+        }?;
+        // They are printed on terminals, which some characters command.
+        match file
+            .styles()
+            .iter()
+            .find(|name| name.chars().any(char::is_control))
+        {
+            Some(name) => Err(format!(
+                "{name:?} is no name of a style: it has control characters"
+            )),
+            None => Ok(file),
         }
-        StudentFile::parse(bytes).map(Self::Student)
     }
 
     /// The network of 26 styles as such a file.

@@ -3,11 +3,20 @@
 //! A style below full strength is drawn towards the style that changes nothing. For a pack that is its neutral style (of
 //! one that has none the painting is mixed with the picture instead); for the network that takes its style from a picture it is the style of the picture that is
 //! painted (Ghiasi et al. 2017). The latter is asked for seldom and followed slowly, or it would flicker.
+//!
+//! Instance normalisation brings whatever there is to full contrast: out of a black picture it makes a pattern of the
+//! padding and of rounding. So the less there is in a picture the less of its painting is shown, and black bars around a
+//! picture are left out ([`Bars`]).
 
+mod bars;
+mod mixing;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+
+use bars::{Bars, Part};
+use mixing::{mix, mix_pictures, restore_contrast};
 
 #[cfg(any(test, feature = "cuda"))]
 use super::{Along, MotionFinder, Pending};
@@ -32,6 +41,12 @@ const LOOK_EVERY: u32 = 48;
 /// How far the content's style and the painting's palette follow what was last seen, per picture.
 const FOLLOW: f32 = 0.06;
 
+/// Pixels that are looked at, at most, to see whether there is anything in a picture.
+const SAMPLES: usize = 20_000;
+/// Deviations of its values up to which nothing of a painting is shown, and from which all of it is, of 255. The noise of a
+/// covered camera has 1 to 2, a wall in fog 6, a night with a few lights 10 and more.
+const EVEN: [f32; 2] = [1.5, 8.0];
+
 /// What a [`FeedForward`] is made of.
 #[derive(Clone, Debug)]
 pub struct FeedForwardSettings {
@@ -39,6 +54,8 @@ pub struct FeedForwardSettings {
     pub style: StyleMix,
     /// Whether the painting gets the palette of the style picture.
     pub match_colors: bool,
+    /// Whether black bars around the picture are painted as well.
+    pub paint_bars: bool,
     /// Where the network runs.
     pub device: PaintDevice,
     /// Threads of the processor's kernels.
@@ -56,6 +73,7 @@ pub struct FeedForward {
     content: Option<ContentStyle>,
     /// Of the paintings so far.
     palette: Option<Palette>,
+    bars: Bars,
     painted: Vec<u8>,
     second: Vec<u8>,
     /// Where paintings lie on a card and are wanted steady.
@@ -92,6 +110,7 @@ impl FeedForward {
             networks: [None, None],
             content: None,
             palette: None,
+            bars: Bars::default(),
             painted: Vec::new(),
             second: Vec::new(),
             #[cfg(any(test, feature = "cuda"))]
@@ -201,9 +220,10 @@ impl FeedForward {
                 &brought
             }
         };
-        let only = self
-            .only_network()
-            .filter(|_| size.0.min(size.1) >= MIN_SIDE);
+        let whole = size.0.min(size.1) >= MIN_SIDE
+            && self.inside(picture).is_none()
+            && painted_share(picture.rgb()) >= 1.0;
+        let only = self.only_network().filter(|_| whole);
         if let Some(kind) = only
             && let Some(style) = self.style_of(kind, picture)?
             && let Some(Network::Cuda(network)) = &mut self.networks[kind as usize]
@@ -217,6 +237,62 @@ impl FeedForward {
         self.paint(picture)?;
         steadier.push_painting(frame, picture.rgb_mut())?;
         Ok(None)
+    }
+
+    /// Where the picture is, if there are black bars around it that are not to be painted.
+    fn inside(&mut self, picture: &Picture) -> Option<Part> {
+        (!self.settings.paint_bars)
+            .then(|| self.bars.see(picture))
+            .flatten()
+    }
+
+    /// Paints all of a picture.
+    fn paint_all(&mut self, picture: &mut Picture) -> Result<(), StylizeError> {
+        let (width, height) = (picture.width(), picture.height());
+        if width.min(height) < MIN_SIDE {
+            return Err(StylizeError::TooSmall { width, height });
+        }
+        let shown = painted_share(picture.rgb());
+        if shown <= 0.0 {
+            return Ok(());
+        }
+        let original = (shown < 1.0).then(|| picture.clone());
+        let strength = self.settings.style.strength();
+        let (mut total, mut sum) = (0.0, std::mem::take(&mut self.painted));
+        for kind in NetworkKind::ALL {
+            let Some(style) = self.style_of(kind, picture)? else {
+                continue;
+            };
+            let Some(network) = &mut self.networks[kind as usize] else {
+                continue;
+            };
+            network.paint(&style, picture, &mut self.second)?;
+            if strength < 1.0 {
+                if kind == NetworkKind::Pack && self.gallery.pack().neutral().is_none() {
+                    mix_pictures(&mut self.second, picture.rgb(), 1.0 - strength);
+                } else {
+                    restore_contrast(picture.rgb(), &mut self.second, 1.0 - strength);
+                }
+            }
+            let share = self.settings.style.share(kind);
+            total += share;
+            if share >= total {
+                std::mem::swap(&mut sum, &mut self.second);
+            } else {
+                mix_pictures(&mut sum, &self.second, share / total);
+            }
+        }
+        if total > 0.0 {
+            sum = picture.replace_rgb(sum);
+        }
+        self.painted = sum;
+        if self.settings.match_colors {
+            self.match_palette(picture);
+        }
+        if let Some(original) = original {
+            mix_pictures(picture.rgb_mut(), original.rgb(), 1.0 - shown);
+        }
+        Ok(())
     }
 
     /// Gives the painting the palette of the style picture.
@@ -296,42 +372,12 @@ impl Network {
 
 impl Stylizer for FeedForward {
     fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError> {
-        let (width, height) = (picture.width(), picture.height());
-        if width.min(height) < MIN_SIDE {
-            return Err(StylizeError::TooSmall { width, height });
-        }
-        let strength = self.settings.style.strength();
-        let (mut total, mut sum) = (0.0, std::mem::take(&mut self.painted));
-        for kind in NetworkKind::ALL {
-            let Some(style) = self.style_of(kind, picture)? else {
-                continue;
-            };
-            let Some(network) = &mut self.networks[kind as usize] else {
-                continue;
-            };
-            network.paint(&style, picture, &mut self.second)?;
-            if strength < 1.0 {
-                if kind == NetworkKind::Pack && self.gallery.pack().neutral().is_none() {
-                    mix_pictures(&mut self.second, picture.rgb(), 1.0 - strength);
-                } else {
-                    restore_contrast(picture.rgb(), &mut self.second, 1.0 - strength);
-                }
-            }
-            let share = self.settings.style.share(kind);
-            total += share;
-            if share >= total {
-                std::mem::swap(&mut sum, &mut self.second);
-            } else {
-                mix_pictures(&mut sum, &self.second, share / total);
-            }
-        }
-        if total > 0.0 {
-            sum = picture.replace_rgb(sum);
-        }
-        self.painted = sum;
-        if self.settings.match_colors {
-            self.match_palette(picture);
-        }
+        let Some(part) = self.inside(picture) else {
+            return self.paint_all(picture);
+        };
+        let mut inside = part.cut(picture);
+        self.paint_all(&mut inside)?;
+        part.put(&inside, picture);
         Ok(())
     }
 
@@ -393,6 +439,7 @@ impl Stylizer for FeedForward {
     fn reset(&mut self) {
         self.content = None;
         self.palette = None;
+        self.bars.reset();
         #[cfg(any(test, feature = "cuda"))]
         if let Some(steadier) = &mut self.steadier {
             steadier.reset();
@@ -409,50 +456,23 @@ impl Stylizer for FeedForward {
     }
 }
 
-/// Draws one picture towards another.
-fn mix_pictures(picture: &mut [u8], other: &[u8], share: f32) {
-    let weight = (256.0 * share).round() as i32;
-    for (value, &other) in picture.iter_mut().zip(other) {
-        let from = i32::from(*value);
-        *value = (from + (((i32::from(other) - from) * weight + 128) >> 8)) as u8;
-    }
-}
-
-fn mix(from: &StyleParameters, to: &StyleParameters, share: f32) -> StyleParameters {
-    let mix = |from: &[f32], to: &[f32]| {
-        from.iter()
-            .zip(to)
-            .map(|(from, to)| from + (to - from) * share)
-            .collect()
-    };
-    StyleParameters {
-        scale: mix(&from.scale, &to.scale),
-        shift: mix(&from.shift, &to.shift),
-    }
-}
-
-/// Brings mean and deviation of each colour part of the way (`share`) back to the original's.
-fn restore_contrast(original: &[u8], painting: &mut [u8], share: f32) {
-    for channel in 0..3 {
-        let moments = |rgb: &[u8]| {
-            let (mut count, mut sum, mut squares) = (0_u64, 0_u64, 0_u64);
-            for &value in rgb.iter().skip(channel).step_by(3) {
-                count += 1;
-                sum += u64::from(value);
-                squares += u64::from(value) * u64::from(value);
-            }
-            let mean = sum as f32 / count as f32;
-            let variance = squares as f32 / count as f32 - mean * mean;
-            (mean, variance.max(1.0).sqrt())
-        };
-        let ((mean, deviation), (own_mean, own_deviation)) = (moments(original), moments(painting));
-        let gain = 1.0 + (deviation / own_deviation - 1.0) * share;
-        let centre = own_mean + (mean - own_mean) * share;
-        let table: [u8; 256] = std::array::from_fn(|value| {
-            (centre + (value as f32 - own_mean) * gain + 0.5).clamp(0.0, 255.0) as u8
-        });
-        for value in painting.iter_mut().skip(channel).step_by(3) {
-            *value = table[usize::from(*value)];
+/// How much of its painting is shown of a picture that has nearly nothing in it, 0..1.
+fn painted_share(rgb: &[u8]) -> f32 {
+    // An odd step walks through all columns.
+    let step = (rgb.len() / 3 / SAMPLES) | 1;
+    let (mut count, mut sums, mut squares) = (0_u32, [0_u32; 3], [0_u64; 3]);
+    for pixel in rgb.chunks_exact(3).step_by(step) {
+        count += 1;
+        for (channel, &value) in pixel.iter().enumerate() {
+            sums[channel] += u32::from(value);
+            squares[channel] += u64::from(value) * u64::from(value);
         }
     }
+    let variance = sums.iter().zip(squares).map(|(&sum, squares)| {
+        let mean = f64::from(sum) / f64::from(count.max(1));
+        squares as f64 / f64::from(count.max(1)) - mean * mean
+    });
+    let deviation = variance.fold(0.0, f64::max).sqrt() as f32;
+    let t = ((deviation - EVEN[0]) / (EVEN[1] - EVEN[0])).clamp(0.0, 1.0);
+    t * t * (3.0 - 2.0 * t)
 }

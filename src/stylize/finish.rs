@@ -79,7 +79,8 @@ impl Default for Finish {
 
 impl Finish {
     /// `opacity` is that of the painting over the original, 0..1; with [`Colors::Keep`] the painting gives only its luma
-    /// (BT.709) and the original its two colour differences; `saturation` scales the distance from grey in Oklab, 0..4.
+    /// (BT.709), brought to the mean and deviation of the original's (Gatys et al. 2016, "Preserving color in neural
+    /// artistic style transfer"), and the original its two colour differences; `saturation` scales the distance from grey in Oklab, 0..4.
     ///
     /// # Errors
     /// [`InvalidFinish`] for numbers out of range.
@@ -116,14 +117,7 @@ impl Finish {
     pub fn apply(&self, original: &[u8], painting: &mut Picture) {
         let width = painting.width();
         if self.colors == Colors::Keep {
-            let pixels = painting.rgb_mut().chunks_exact_mut(3);
-            for (painted, original) in pixels.zip(original.chunks_exact(3)) {
-                // Adding one number to R, G and B changes the luma by it and leaves both colour differences alone.
-                let lift = luma(painted) - luma(original);
-                for (p, &o) in painted.iter_mut().zip(original) {
-                    *p = (i32::from(o) + lift).clamp(0, 255) as u8;
-                }
-            }
+            keep_colors(original, painting.rgb_mut());
         }
         if self.saturation != 1.0 {
             LabMap::saturation(self.saturation).apply(painting.rgb_mut(), width);
@@ -136,6 +130,47 @@ impl Finish {
             }
         }
     }
+}
+
+/// Paints `original` by the light and dark of `painting`, in its own colours.
+fn keep_colors(original: &[u8], painting: &mut [u8]) {
+    let (mean, deviation) = light(original);
+    let (own_mean, own_deviation) = light(painting);
+    // Where the painting is even there is nothing to be spread.
+    let gain = deviation / own_deviation.max(4.0);
+    let wanted: [f32; 256] =
+        std::array::from_fn(|luma| (mean + (luma as f32 - own_mean) * gain).clamp(0.0, 255.0));
+    for (painted, original) in painting.chunks_exact_mut(3).zip(original.chunks_exact(3)) {
+        let luma_there = wanted[luma(painted) as usize];
+        let own = luma(original) as f32;
+        let differences: [f32; 3] = std::array::from_fn(|i| f32::from(original[i]) - own);
+        // What is too dark or too light for its colour is paler, and no other colour.
+        let room = differences.iter().fold(1.0_f32, |room, &difference| {
+            let space = if difference > 0.0 {
+                255.0 - luma_there
+            } else {
+                luma_there
+            };
+            room.min(space / difference.abs().max(1e-3))
+        });
+        for (value, difference) in painted.iter_mut().zip(differences) {
+            *value = (luma_there + room * difference + 0.5) as u8;
+        }
+    }
+}
+
+/// Mean and deviation of the luma of RGB pixels, 0..255.
+fn light(rgb: &[u8]) -> (f32, f32) {
+    let (mut sum, mut squares) = (0_u64, 0_u64);
+    for pixel in rgb.chunks_exact(3) {
+        let luma = luma(pixel) as u64;
+        sum += luma;
+        squares += luma * luma;
+    }
+    let count = (rgb.len() / 3).max(1) as f64;
+    let mean = sum as f64 / count;
+    let variance = squares as f64 / count - mean * mean;
+    (mean as f32, variance.max(0.0).sqrt() as f32)
 }
 
 /// BT.709 luma of an RGB pixel, 0..255 (weights in 1/65536).
@@ -169,15 +204,41 @@ mod tests {
     }
 
     #[test]
-    fn kept_colors_take_the_luma_of_the_painting() {
-        let out = finish(1.0, Colors::Keep, [100, 50, 60], [140, 140, 140]);
-        assert!((luma(&out) - 140).abs() <= 1, "luma {}", luma(&out));
-        assert_eq!(
-            (
-                i32::from(out[0]) - i32::from(out[1]),
-                i32::from(out[2]) - i32::from(out[1])
-            ),
-            (50, 10)
+    fn kept_colors_take_the_light_and_dark_of_the_painting() {
+        // Brick red, dark and light by turns; the painting is pale, and light where it was dark.
+        let original: Vec<u8> = [[120, 40, 30], [180, 100, 90]].repeat(50).concat();
+        let painted = [[230, 230, 250], [150, 170, 150]].repeat(50).concat();
+        let mut picture = Picture::new(10, 10, painted).unwrap();
+        let finish = Finish::new(1.0, Colors::Keep, 1.0).unwrap();
+        finish.apply(&original, &mut picture);
+        let (mean, deviation) = light(&original);
+        let (own_mean, own_deviation) = light(picture.rgb());
+        assert!((mean - own_mean).abs() < 1.0 && (deviation - own_deviation).abs() < 1.0);
+        for (out, before) in picture.rgb().chunks_exact(3).zip(original.chunks_exact(3)) {
+            for i in 0..2 {
+                let difference = |p: &[u8]| i32::from(p[i]) - i32::from(p[i + 1]);
+                assert!((difference(out) - difference(before)).abs() <= 1, "{out:?}");
+            }
+        }
+        assert!(luma(&picture.rgb()[..3]) > luma(&picture.rgb()[3..6]) + 40);
+    }
+
+    #[test]
+    fn kept_colors_grow_pale_rather_than_change() {
+        // One orange pixel that is painted white among greys that are painted as they are.
+        let mut original: Vec<u8> = [[30; 3], [220; 3]].repeat(50).concat();
+        let mut painted = original.clone();
+        original[..3].copy_from_slice(&[250, 140, 40]);
+        painted[..3].copy_from_slice(&[250; 3]);
+        let mut picture = Picture::new(10, 10, painted).unwrap();
+        let finish = Finish::new(1.0, Colors::Keep, 1.0).unwrap();
+        finish.apply(&original, &mut picture);
+        let [r, g, b] = [0, 1, 2].map(|i| f32::from(picture.rgb()[i]));
+        assert!(r > g && g > b, "{r} {g} {b}");
+        // As far from yellow and from red as it was.
+        assert!(
+            ((g - b) / (r - b) - 100.0 / 210.0).abs() < 0.15,
+            "{r} {g} {b}"
         );
     }
 

@@ -7,7 +7,10 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::{Finish, StylizeError, Stylizer, upscale};
@@ -111,6 +114,8 @@ pub struct Region {
     outside: bool,
     scaler: Scaler,
     likelihood: Vec<f32>,
+    /// Set as soon as there is anything in a mask.
+    found: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Region {
@@ -128,7 +133,15 @@ impl Region {
             outside,
             scaler: Scaler::default(),
             likelihood: Vec::new(),
+            found: Arc::default(),
         }
+    }
+
+    /// Sets `found` as soon as there is anything in a mask.
+    #[must_use]
+    pub fn watched(mut self, found: Arc<AtomicBool>) -> Self {
+        self.found = found;
+        self
     }
 
     /// The next picture does not continue the last one.
@@ -184,6 +197,9 @@ impl Region {
                 plane(&upscale(&small, picture))
             }
         };
+        if mask.iter().any(|&value| value >= 128) {
+            self.found.store(true, Ordering::Relaxed);
+        }
         if self.outside {
             mask.iter_mut().for_each(|m| *m = 255 - *m);
         }

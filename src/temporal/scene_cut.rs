@@ -4,7 +4,9 @@
 //! cues must agree. *Flow consistency*: between unrelated pictures the two directions of the flow contradict each other
 //! nearly everywhere. *Colours*: the histogram jumps. A flash jumps in its colours but flow, which looks at structure,
 //! mostly follows it; a pan too fast for flow keeps its colours; a fade does neither from one frame to the next. *Layout*:
-//! where a flash is so bright that flow fails too, light and dark still lie where they lay. A cut fails all three.
+//! where a flash is so bright that flow fails too, light and dark still lie where they lay. A cut fails all three. Between an
+//! even picture (black, white) and another flow finds nothing that contradicts it: there the colours decide, and a scene that
+//! fades away ends when nothing of it is left.
 
 use crate::frame::Picture;
 
@@ -26,6 +28,9 @@ const RECOLOURED: [f32; 2] = [0.12, 0.3];
 /// 0.57, a flash that flow did not survive 0.94.
 const ALIKE: f32 = 0.8;
 
+/// Deviation of the luma of a layout's cells under which a picture is even, of 255.
+const EVEN: f32 = 1.0;
+
 /// Cells of a layout, across and down.
 const CELLS: [usize; 2] = [32, 18];
 
@@ -43,6 +48,8 @@ pub struct Cues {
     pub usual: f32,
     /// Correlation of the coarse distribution of light, −1..1.
     pub alike: f32,
+    /// Whether each of the two is even.
+    pub even: [bool; 2],
 }
 
 impl Cues {
@@ -50,6 +57,11 @@ impl Cues {
     #[must_use]
     pub fn is_cut(&self) -> bool {
         let jump = (2.0 * self.usual).clamp(RECOLOURED[0], RECOLOURED[1]);
+        match self.even {
+            [true, false] => return self.recoloured > RECOLOURED[1],
+            [false, true] => return true,
+            _ => {}
+        }
         self.consistency < CONSISTENT && self.recoloured > jump && self.alike < ALIKE
     }
 }
@@ -89,6 +101,7 @@ impl SceneCuts {
             recoloured,
             usual: self.usual,
             alike: correlation(&layout_before, layout_now),
+            even: [is_even(&layout_before), is_even(layout_now)],
         };
         self.usual = if cues.is_cut() {
             0.0
@@ -174,6 +187,13 @@ fn correlation(a: &Layout, b: &Layout) -> f32 {
     }
 }
 
+/// Whether light is the same everywhere.
+fn is_even(layout: &Layout) -> bool {
+    let squares = layout.iter().map(|light| light * light).sum::<f32>();
+    // Luma counts four times in a layout.
+    (squares / layout.len() as f32).sqrt() < 4.0 * EVEN
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,6 +273,60 @@ mod tests {
             assert!(cues.is_none_or(|cues| !cues.is_cut()), "{t}: {cues:?}");
             assert!(t != 1 || cues.is_some_and(|cues| cues.recoloured > 0.3));
         }
+    }
+
+    #[test]
+    fn black_and_white_leaders_are_scenes_of_their_own() {
+        let shot = view(&photo("coffee.jpg"), 40, 60, 0);
+        let even = |value| Picture::new(SIZE.0, SIZE.1, vec![value; SIZE.0 * SIZE.1 * 3]).unwrap();
+        let film = [
+            even(0),
+            even(0),
+            shot.clone(),
+            shot.clone(),
+            even(0),
+            shot.clone(),
+            even(255),
+            even(253),
+            shot,
+        ];
+        let mut flow = FlowEstimator::new(FlowSettings {
+            preset: FlowPreset::Medium,
+            scale: FlowScale::Full,
+            threads: 1,
+        });
+        let mut cuts = SceneCuts::default();
+        let found: Vec<usize> = film
+            .iter()
+            .enumerate()
+            .filter(|(_, picture)| {
+                let motion = flow.push(&Luma::from_rgb(picture));
+                cuts.push(picture, motion.map(|motion| motion.consistency()))
+            })
+            .map(|(t, _)| t)
+            .collect();
+        assert_eq!(found, [2, 4, 5, 6, 8]);
+        // A scene that fades to black over 30 frames ends where it is black.
+        let mut cuts = SceneCuts::default();
+        let mut ended = 0;
+        for t in 0..=30 {
+            let rgb = film[2]
+                .rgb()
+                .iter()
+                .map(|&v| (u32::from(v) * (30 - t) / 30) as u8);
+            let faded = Picture::new(SIZE.0, SIZE.1, rgb.collect()).unwrap();
+            let motion = flow.push(&Luma::from_rgb(&faded));
+            let cues = cuts.cues(&faded, motion.map(|motion| motion.consistency()));
+            let dark = cues.is_some_and(|cues| cues.even == [false, true]);
+            assert_eq!(
+                cues.is_some_and(|cues| cues.is_cut()),
+                dark,
+                "{t}: {cues:?}"
+            );
+            ended += u32::from(dark);
+            assert!(!dark || t > 25, "{t}");
+        }
+        assert_eq!(ended, 1);
     }
 
     #[test]

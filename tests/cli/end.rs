@@ -145,3 +145,40 @@ fn a_full_disk_is_an_error_that_leaves_nothing() {
     assert!(stderr(&output).contains("out.mp4"), "{}", stderr(&output));
     assert_eq!(files(&folder), ["in.mp4"]);
 }
+
+#[test]
+fn paintings_of_another_run_are_not_taken_up_and_not_deleted() {
+    let folder = TempDir::new().unwrap();
+    clip(&folder, "in.mp4", "64x64", "0.2");
+    let kept = folder.path().join("out.mkv.frames");
+    fs::create_dir(&kept).unwrap();
+    let other = kept.join("000000-0123456789abcdef.png");
+    image::RgbImage::new(64, 64).save(&other).unwrap();
+    let style = photo("coffee.jpg");
+    let args = [
+        "video",
+        "in.mp4",
+        "-o",
+        "out.mkv",
+        "--engine",
+        "optimize",
+        "--style-image",
+        &style,
+        "--iterations",
+        "1",
+        "--json",
+    ];
+    let output = run(&args, &folder);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--resume"), "{}", stderr(&output));
+    let output = run(&[&args[..], &["--resume"]].concat(), &folder);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let notes = json(&output)["notes"].to_string();
+    assert!(notes.contains("none was taken up"), "{notes}");
+    // Its own are gone.
+    let left: Vec<_> = fs::read_dir(&kept)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    assert_eq!(left, [other]);
+}

@@ -24,6 +24,11 @@ fn live_plays_a_file_to_its_end_and_records_it() {
         count_frames(&folder.path().join("out.mkv")) as u64,
         recorded
     );
+    let notes = summary["notes"].to_string();
+    assert!(
+        notes.contains("The sound of in.mp4 is not recorded"),
+        "{notes}"
+    );
 
     // Never over an existing file.
     let again = run(&args, &folder);
@@ -63,6 +68,49 @@ fn a_recording_that_never_began_is_a_failure() {
         Some(0)
     );
     assert!(files(&folder).is_empty(), "{:?}", files(&folder));
+}
+
+#[test]
+fn a_recording_that_is_aborted_at_once_is_whole_or_missing() {
+    for name in ["out.mp4", "out.mov", "out.webm", "out.mkv"] {
+        let folder = TempDir::new().unwrap();
+        let line = "live --camera test --window off --size 64x48 --duration 20 --record";
+        let child = allaprima()
+            .args(line.split(' ').chain([name]))
+            .current_dir(folder.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        while files(&folder).is_empty() {
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "no recording appears"
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+        for signal in ["-INT", "-TERM"] {
+            let id = child.id().to_string();
+            assert!(
+                Command::new("kill")
+                    .args([signal, &id])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+        let output = child.wait_with_output().unwrap();
+        let left = files(&folder);
+        // The first may have been enough if the session ended between the two.
+        match output.status.code() {
+            Some(130) if left.is_empty() => {}
+            Some(0 | 130) => {
+                assert_eq!(left, [name]);
+                assert!(count_frames(&folder.path().join(name)) > 0, "{name}");
+            }
+            other => panic!("{other:?}: {}", stderr(&output)),
+        }
+    }
 }
 
 #[test]

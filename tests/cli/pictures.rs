@@ -297,3 +297,69 @@ fn unfinished_paintings_and_losses_replace_nothing() {
         assert_eq!(fs::read_to_string(at(name)).ok().as_ref(), before, "{name}");
     }
 }
+
+#[test]
+fn nothing_is_painted_for_nothing() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (cat, coffee) = (photo("chelsea.png"), photo("coffee.jpg"));
+    fs::create_dir(at("folder.png")).unwrap();
+    fs::write(at("dark.png"), "").unwrap();
+    image::GrayImage::new(8, 8).save(at("dark.png")).unwrap();
+    let refused = |args: &[&str], status: i32, says: &str| {
+        let output = run(args, &folder);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(status), "{args:?}: {text}");
+        assert!(text.contains(says), "{args:?}: {text}");
+    };
+    refused(&["image", &cat, &coffee, "-o", "two.png"], 2, "two.png/");
+    assert!(!at("two.png").exists());
+    let sheet = ["styles", "--sheet", &cat, "-o", "missing/a.png"];
+    refused(&sheet, 1, "missing");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("nowhere", at("link.png")).unwrap();
+        refused(&["image", &cat, "-o", "link.png"], 1, "--overwrite");
+    }
+    // A painting of the same run is not replaced by one that is unfinished.
+    fs::create_dir(at("in")).unwrap();
+    for name in ["in/u.png", "in/u-0001.png"] {
+        fs::copy(&cat, at(name)).unwrap();
+    }
+    let run_of_two = [
+        "image",
+        "in",
+        "-o",
+        "out",
+        "--engine",
+        "optimize",
+        "--style-image",
+        &coffee,
+        "--max-size",
+        "64",
+        "--iterations",
+        "2",
+        "--save-every",
+        "1",
+        "--overwrite",
+    ];
+    let output = run(&run_of_two, &folder);
+    assert!(
+        stderr(&output).contains("painted in this run"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!at("out/u-0002.png").exists() && at("out/u-0001-0001.png").exists());
+    // A mask with nothing in it is told.
+    let masked = [
+        "image",
+        &cat,
+        "-o",
+        "m.png",
+        "--mask",
+        "dark.png",
+        "--max-size",
+        "64",
+    ];
+    refused(&masked, 0, "black throughout");
+}

@@ -180,15 +180,24 @@ fn photos_that_cannot_be_used_are_left_out() {
     let whole = fs::read(data.join("coffee.png")).unwrap();
     fs::write(data.join("broken.png"), &whole[..whole.len() / 2]).unwrap();
     fs::write(data.join("notes.txt"), "no picture").unwrap();
+    fs::write(data.join("empty.jpg"), "").unwrap();
+    fs::write(data.join("words.PNG"), "no picture").unwrap();
     #[cfg(unix)]
     std::os::unix::fs::symlink(&data, data.join("again")).unwrap();
     let output = train(&folder, "mine.safetensors", &["--no-speed"]);
     assert!(output.status.success(), "{}", stderr(&output));
+    let text = stderr(&output);
+    for told in ["broken.png", "empty.jpg", "words.PNG"] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    // Three are left, and none of them can be spared.
     assert!(
-        stderr(&output).contains("broken.png"),
-        "{}",
-        stderr(&output)
+        text.contains("3 photos to train with and 1 to judge by (a photo that is trained with)"),
+        "{text}"
     );
+    for untold in ["notes.txt", "kept aside"] {
+        assert!(!text.contains(untold), "{untold}: {text}");
+    }
     // An output among the photos: its own preview is none of them, and no photo that may be replaced.
     for (more, status) in [("--no-speed", 0), ("--resume", 0), ("--overwrite", 2)] {
         let output = train(&folder, "photos/mine.safetensors", &[more]);
@@ -234,6 +243,13 @@ fn what_cannot_be_trained_is_told() {
         let more: Vec<&str> = more.split(' ').collect();
         refused(&[&known[..], &more].concat(), 2, says);
     }
+    let checkpoint = folder.path().join("out.checkpoint");
+    for damaged in ["", "no checkpoint of a training"] {
+        fs::write(&checkpoint, damaged).unwrap();
+        let says = "--overwrite instead of --resume";
+        refused(&[&known[..], &["--resume"]].concat(), 1, says);
+    }
+    fs::remove_file(&checkpoint).unwrap();
     refused(
         &[&data[..], &["--style", "missing.jpg"]].concat(),
         1,

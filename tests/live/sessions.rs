@@ -159,6 +159,53 @@ fn the_painter_stalls() {
 }
 
 #[test]
+fn the_first_painting_is_not_complete_at_the_end() {
+    let unfinished = |recording| {
+        let ended = session(Session {
+            painter: Fault::Stall(0),
+            recording,
+            duration: Some(Duration::from_millis(300)),
+            ..Session::default()
+        });
+        assert!(
+            ended.took < Duration::from_millis(300) + SOON,
+            "{:?}",
+            ended.took
+        );
+        let report = ended.report();
+        assert_eq!((report.painted, report.recordings.len()), (0, 0));
+        let failures: Vec<_> = report.failures.iter().map(ToString::to_string).collect();
+        (report.notes.join(" "), failures.join(" "))
+    };
+    let (notes, failures) = unfinished(None);
+    assert!(notes.starts_with("Nothing was painted: the first painting was not complete"));
+    assert_eq!(failures, "");
+    // Told once, as the failure that it is.
+    let (notes, failures) = unfinished(Some(Fault::None));
+    assert_eq!(notes, "");
+    assert!(
+        failures.starts_with("nothing was recorded: no picture was painted"),
+        "{failures}"
+    );
+}
+
+#[test]
+fn a_recording_that_ends_before_the_first_painting_is_none() {
+    let ended = session(Session {
+        painter: Fault::Pause(0, Duration::from_millis(400)),
+        screen: Some(FakeScreen {
+            keys: [(0, Key::Char('r')), (0, Key::Char('r'))].into(),
+            ..FakeScreen::default()
+        }),
+        ..Session::default()
+    });
+    assert!(ended.told("nothing was recorded in a.mkv"));
+    assert!(!ended.told("recorded a.mkv"), "{:?}", ended.notices);
+    assert!(ended.report().shown > 0 && ended.report().recordings.is_empty());
+    assert_eq!(ended.written.finished.load(Ordering::SeqCst), 0);
+}
+
+#[test]
 fn the_painter_fails() {
     let ended = session(Session {
         painter: Fault::Fail(5),

@@ -230,7 +230,7 @@ fn run(case: Case) -> Came {
         })
         .unwrap();
     if let Some(after) = case.stop_after {
-        while control.frames_finished() < after {
+        while control.frames_painted() < after {
             thread::sleep(Duration::from_millis(1));
         }
         control.stop();

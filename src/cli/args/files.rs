@@ -9,7 +9,7 @@ use crate::cli::settings;
 
 #[derive(Debug, clap::Args)]
 pub struct VideoArgs {
-    /// Video to paint: anything FFmpeg opens
+    /// Video to paint: any file that FFmpeg opens
     pub input: PathBuf,
 
     /// Where to: .mp4, .mkv, .mov or .webm

@@ -71,6 +71,10 @@ pub struct PaintArgs {
     #[arg(long, value_name = "STYLE", requires = "mask")]
     pub background: Option<String>,
 
+    /// Paint black bars around the picture as well, which are left black otherwise (--engine optimize always paints them)
+    #[arg(long)]
+    pub paint_bars: bool,
+
     /// Size to paint at, which is that of the output, such as 640x360: pictures are stretched to it
     #[arg(long, value_name = "WxH", value_parser = settings::parse_size)]
     pub size: Option<Sizing>,

@@ -28,7 +28,7 @@ pub struct StylesArgs {
     #[arg(long)]
     pub overwrite: bool,
 
-    /// Print the list as JSON
+    /// Print the list as JSON, with --sheet too
     #[arg(long)]
     pub json: bool,
 
@@ -100,7 +100,7 @@ pub struct MeasureArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
     pub frames: Option<u64>,
 
-    /// Draw the error of each frame (.svg or .png)
+    /// Draw the error of each frame (.svg, .png, .jpg or .webp)
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub plot: Option<PathBuf>,
 

@@ -84,12 +84,11 @@ pub fn run(job: &Job<'_>) -> Result<()> {
         .start
         .check(&shape)
         .map_err(|reason| usage(anyhow!(reason)))?;
-    let (photos, aside) = job.photos(settings.crop)?;
+    let sets = job.photos(settings.crop)?;
     let mut session = job.session()?;
     session.say(&format!(
-        "{} photos to train with and {} to judge by, {} styles, {} weights, {} threads",
-        photos.len(),
-        aside.len(),
+        "{}, {} styles, {} weights, {} threads",
+        sets.counts(),
         shape.styles,
         shape.layers().1,
         job.threads
@@ -98,7 +97,8 @@ pub fn run(job: &Job<'_>) -> Result<()> {
     let state = checkpoint
         .map(|checkpoint| checkpoint.state)
         .or_else(|| student.as_ref().map(|file| State::of_student(&shape, file)));
-    let mut distillation = Distillation::new(shape, settings, teacher, Photos::new(photos), state)?;
+    let photos = Photos::new(sets.photos);
+    let mut distillation = Distillation::new(shape, settings, teacher, photos, state)?;
     if student.is_some() {
         let network = loss_network(&job.store)?;
         distillation
@@ -107,8 +107,9 @@ pub fn run(job: &Job<'_>) -> Result<()> {
     }
     let mut training = Training {
         distillation,
-        judges: Photos::new(aside.iter().cloned()),
-        aside,
+        judges: Photos::new(sets.judges.iter().cloned()),
+        aside: sets.judges,
+        judged_by: sets.judged_by,
         recent: Recent::default(),
         job,
     };
@@ -170,6 +171,7 @@ struct Training<'a> {
     distillation: Distillation,
     judges: Photos,
     aside: Vec<Picture>,
+    judged_by: &'static str,
     recent: Recent,
 }
 
@@ -257,8 +259,8 @@ impl Trainee for Training<'_> {
             "judged": {"difference": difference, "detail": detail, "flicker": flicker},
         }))?;
         session.say(&format!(
-            "step {}: judged by photos kept aside: difference {difference:.4}, detail {:.2} {:.2} {:.2}, flicker {flicker:.2} of the teacher's",
-            state.steps, detail[0], detail[1], detail[2],
+            "step {}: judged by {}: difference {difference:.4}, detail {:.2} {:.2} {:.2}, flicker {flicker:.2} of the teacher's",
+            state.steps, self.judged_by, detail[0], detail[1], detail[2],
         ));
         let settings = self.distillation.settings();
         let mut training = json!({
@@ -291,7 +293,7 @@ impl Trainee for Training<'_> {
             &[
                 ("in training", [150, 170, 200], &["difference"]),
                 (
-                    "photos kept aside, averaged weights",
+                    &format!("{}, averaged weights", self.judged_by),
                     [190, 60, 40],
                     &["judged", "difference"],
                 ),

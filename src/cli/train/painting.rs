@@ -70,24 +70,23 @@ pub fn run(job: &Job<'_>) -> Result<()> {
     settings.steadiness = args.steadiness.unwrap_or(settings.steadiness);
     settings.losses.style *= args.style_weight;
     let config = config(&pack, &names, &models, args.brush, args.style_weight)?;
+    let network = pack.network().map_err(|reason| anyhow!(reason))?;
+    let numbers = 2 * network.shape().style_channels();
     let state = args
         .resume
-        .then(|| State::load(&job.files.checkpoint, &config))
+        .then(|| State::load(&job.files.checkpoint, &config, models.len() * numbers))
         .transpose()?
         .map(|(state, seed, _)| {
             settings.seed = seed;
             state
         });
-    let (photos, aside) = job.photos(settings.crop)?;
-    let network = pack.network().map_err(|reason| anyhow!(reason))?;
+    let sets = job.photos(settings.crop)?;
     let known = known(&pack)?;
     let mut session = job.session()?;
     session.say(&format!(
-        "{} photos to train with and {} to judge by, {} new styles of {} numbers, {} threads",
-        photos.len(),
-        aside.len(),
+        "{}, {} new styles of {numbers} numbers, {} threads",
+        sets.counts(),
         models.len(),
-        2 * network.shape().style_channels(),
         job.threads
     ));
     let known_styles: Vec<_> = known.iter().map(|(_, style)| style.clone()).collect();
@@ -96,7 +95,7 @@ pub fn run(job: &Job<'_>) -> Result<()> {
         &known_styles,
         &loss_network(&job.store)?,
         &models,
-        Photos::new(photos),
+        Photos::new(sets.photos),
         settings,
         state,
     )
@@ -125,8 +124,9 @@ pub fn run(job: &Job<'_>) -> Result<()> {
         names,
         kept,
         descriptions,
-        judges: Photos::new(aside.iter().cloned()),
-        aside,
+        judges: Photos::new(sets.judges.iter().cloned()),
+        aside: sets.judges,
+        judged_by: sets.judged_by,
         recent: Recent::default(),
     };
     session.run(&mut apprentice, plan)
@@ -280,6 +280,7 @@ struct Apprentice<'a> {
     descriptions: Map<String, Value>,
     judges: Photos,
     aside: Vec<Picture>,
+    judged_by: &'static str,
     recent: Recent,
 }
 
@@ -355,8 +356,13 @@ impl Trainee for Apprentice<'_> {
         }))?;
         for (name, report) in self.names.iter().zip(&reports) {
             session.say(&format!(
-                "step {}: {name}, judged by photos kept aside: loss {:.3} (content {:.3}, style {:.3}), flicker {:.4}",
-                state.steps, report.total, report.content, report.style, report.flicker
+                "step {}: {name}, judged by {}: loss {:.3} (content {:.3}, style {:.3}), flicker {:.4}",
+                state.steps,
+                self.judged_by,
+                report.total,
+                report.content,
+                report.style,
+                report.flicker
             ));
         }
         let settings = self.training.settings();
@@ -401,7 +407,7 @@ impl Trainee for Apprentice<'_> {
             &[
                 ("in training", [150, 170, 200], &["loss"]),
                 (
-                    "photos kept aside, averaged styles",
+                    &format!("{}, averaged styles", self.judged_by),
                     [190, 60, 40],
                     &["judged", "loss"],
                 ),

@@ -83,19 +83,31 @@ impl Present<'_> {
         report.latency_p95_ms_by_minute = std::mem::take(&mut self.latency_p95_ms_by_minute);
 
         let mut blame = Blame::default();
-        if let Some(stats) = blame.take(CAPTURE, captured, &mut report.notes) {
-            report.stages.push((CAPTURE, stats.summary(wall)));
+        match captured {
+            Some(captured) => {
+                if let Some(stats) = blame.take(CAPTURE, captured) {
+                    report.stages.push((CAPTURE, stats.summary(wall)));
+                }
+            }
+            // Only noted: its work is not wanted any more.
+            None => report.notes.push(format!(
+                "Stage {CAPTURE} hung at the end and was left behind."
+            )),
         }
-        if let Some(painted) = blame.take(PAINT, painted, &mut report.notes) {
+        let was_painting = painted.is_none();
+        if let Some(painted) = painted.and_then(|painted| blame.take(PAINT, painted)) {
             report.stages.push((PAINT, painted.stats.summary(wall)));
             report.sizes = painted.sizes.into_iter().collect();
         }
-        blame.take(PRESENT, Some(presented), &mut report.notes);
+        blame.take(PRESENT, presented);
         report.stages.push((PRESENT, self.stats.summary(wall)));
         if let Some(error) = blame.cause() {
             return Err(error);
         }
         self.report_outputs(&mut report, recordings, fed);
+        if was_painting {
+            report.notes.extend(unfinished_painting(&report));
+        }
         if unheard > 0 {
             report.notes.push(format!(
                 "{unheard} packets of sound were left out because recording was too slow."
@@ -161,6 +173,19 @@ pub(super) fn ended<T>(
     }
 }
 
+/// What to say of a painting that was left behind at the end. Its stage hardly hangs: the first painting of a film takes
+/// seconds with some painters, and a painter that hangs was reported before.
+fn unfinished_painting(report: &LiveReport) -> Option<String> {
+    let is_told = |failure: &LiveError| matches!(failure, LiveError::NothingRecorded);
+    if report.painted > 0 {
+        Some("The last painting was not complete when the session ended and was left out.".into())
+    } else if report.failures.iter().any(is_told) {
+        None
+    } else {
+        Some("Nothing was painted: the first painting was not complete when the session ended; give it more time, or a smaller --size.".into())
+    }
+}
+
 /// Finds the stage that is most to blame; of equals the first, since what follows is a consequence.
 #[derive(Default)]
 struct Blame {
@@ -168,20 +193,8 @@ struct Blame {
 }
 
 impl Blame {
-    /// What a stage finished with; of the others the blame is kept. A stage that hangs at the end is only noted: its
-    /// work is not wanted any more.
-    fn take<T>(
-        &mut self,
-        stage: &'static str,
-        outcome: Option<Outcome<T, LiveError>>,
-        notes: &mut Vec<String>,
-    ) -> Option<T> {
-        let Some(outcome) = outcome else {
-            notes.push(format!(
-                "Stage {stage} hung at the end and was left behind."
-            ));
-            return None;
-        };
+    /// What a stage finished with; of the others the blame is kept.
+    fn take<T>(&mut self, stage: &'static str, outcome: Outcome<T, LiveError>) -> Option<T> {
         let rank = outcome.rank();
         let error = match outcome {
             Outcome::Finished(value) => return Some(value),

@@ -174,7 +174,7 @@ impl Present<'_> {
             self.shown += 1;
             self.first_shown.get_or_insert(now);
             self.last_shown = Some(now);
-            self.control.count_finished();
+            self.control.count_painted();
             self.read_out(age, now);
         }
         Ok(true)
@@ -318,6 +318,7 @@ impl Present<'_> {
         })?;
         let mut tee = self.shared.tee();
         (tee.record, tee.sound) = (Some(link), Some(sound_link));
+        tee.has_recorded = false;
         drop(tee);
         self.notice(Notice::Info(format!("recording {}", path.display())), tell);
         self.recording = Some(Recording {
@@ -331,9 +332,15 @@ impl Present<'_> {
     fn stop_recording(&mut self, tell: &mut dyn FnMut(&Notice)) {
         let mut tee = self.shared.tee();
         (tee.record, tee.sound) = (None, None);
+        let has_recorded = tee.has_recorded;
         drop(tee);
         if let Some(recording) = self.recording.take() {
-            let text = format!("recorded {}", recording.path.display());
+            let path = recording.path.display();
+            let text = if has_recorded {
+                format!("recorded {path}")
+            } else {
+                format!("nothing was recorded in {path}: no picture was painted before it ended")
+            };
             self.recordings.push(recording.stage);
             self.notice(Notice::Info(text), tell);
         }

@@ -48,6 +48,8 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct Tee {
     pub(super) record: Option<Sender<Arc<Painting>>>,
+    /// Whether the recording got a painting; before its first there is no file.
+    pub(super) has_recorded: bool,
     pub(super) sound: Option<Sender<CapturedSound>>,
     pub(super) virtual_camera: Option<LatestSender<Arc<Painting>>>,
     /// Paintings that the recording was too slow for.
@@ -264,7 +266,11 @@ fn hand_out(painting: &Arc<Painting>, shared: &Shared) {
             tee.record = None;
             false
         }
-        Some(Ok(())) | None => false,
+        Some(Ok(())) => {
+            tee.has_recorded = true;
+            false
+        }
+        None => false,
     };
     if full {
         tee.not_recorded += 1;

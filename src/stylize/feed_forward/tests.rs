@@ -34,6 +34,7 @@ fn paint(gallery: &Arc<Gallery>, style: StyleMix) -> Vec<u8> {
     let settings = FeedForwardSettings {
         style,
         match_colors: false,
+        paint_bars: false,
         device: PaintDevice::Cpu,
         threads: 1,
         precision: Precision::F32,
@@ -115,6 +116,7 @@ fn films_are_steadied_on_the_card_that_paints_them() {
         let settings = FeedForwardSettings {
             style: style.clone().with_strength(strength),
             match_colors: false,
+            paint_bars: false,
             device: PaintDevice::Cuda(EmulatedCard::new()),
             threads: 1,
             precision: Precision::F32,
@@ -167,4 +169,57 @@ fn films_are_steadied_on_the_card_that_paints_them() {
         }
         assert!(steady == painted, "history goes on behind a reset");
     }
+}
+
+/// Paints `picture` in the default style, at full strength.
+fn painted(mut picture: Picture) -> Picture {
+    let gallery = gallery();
+    let style = gallery.mix(&StyleChoice::single(19)).unwrap();
+    let settings = FeedForwardSettings {
+        style,
+        match_colors: false,
+        paint_bars: false,
+        device: PaintDevice::Cpu,
+        threads: 1,
+        precision: Precision::F32,
+    };
+    let mut painter = FeedForward::new(gallery, settings).unwrap();
+    painter.paint(&mut picture).unwrap();
+    picture
+}
+
+#[test]
+fn the_less_there_is_in_a_picture_the_less_is_painted() {
+    let (width, height) = (96, 64);
+    let black = Picture::black(width, height);
+    assert_eq!(painted(black.clone()).rgb(), black.rgb());
+    // A photo that fades to black: its painting does, at the end.
+    let photo = picture();
+    let light = [1.0_f32, 0.3, 0.08, 0.04, 0.02, 0.0].map(|light| {
+        let rgb = photo.rgb().iter().map(|&v| (f32::from(v) * light) as u8);
+        let faded = Picture::new(photo.width(), photo.height(), rgb.collect()).unwrap();
+        let shown = painted_share(faded.rgb());
+        let painting = painted(faded);
+        let sum: u64 = painting.rgb().iter().map(|&v| u64::from(v)).sum();
+        (shown, sum as f32 / painting.rgb().len() as f32)
+    });
+    println!("{light:?}");
+    assert_eq!((light[0].0, light[1].0), (1.0, 1.0));
+    assert!(light.windows(2).all(|two| two[1].0 <= two[0].0));
+    assert!(light[3].1 < 0.8 * light[1].1 && light[5].1 == 0.0);
+}
+
+#[test]
+fn bars_are_left_out_of_the_painting() {
+    let photo = picture();
+    let (width, height) = (photo.width(), photo.height());
+    let bar = 24;
+    let mut film = Picture::black(width, height + 2 * bar);
+    film.rgb_mut()[bar * width * 3..][..photo.rgb().len()].copy_from_slice(photo.rgb());
+    let film = painted(film);
+    assert!(film.rgb()[..bar * width * 3].iter().all(|&v| v == 0));
+    assert_eq!(
+        &film.rgb()[bar * width * 3..][..photo.rgb().len()],
+        painted(photo).rgb()
+    );
 }

@@ -8,6 +8,10 @@ use std::{
     fmt::Write,
     fs, io,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use sha2::{Digest, Sha256};
@@ -24,6 +28,8 @@ pub(super) struct KeptPaintings {
     folder: PathBuf,
     digest: Vec<u8>,
     frame: u64,
+    /// Paintings that were there already.
+    pub(super) taken_up: Arc<AtomicU64>,
 }
 
 impl KeptPaintings {
@@ -38,6 +44,7 @@ impl KeptPaintings {
             folder,
             digest: digest.finalize().to_vec(),
             frame: 0,
+            taken_up: Arc::default(),
         }
     }
 
@@ -63,6 +70,13 @@ impl KeptPaintings {
             let _ = write!(name, "{byte:02x}");
         }
         self.folder.join(name + ".png")
+    }
+
+    /// The painting of the next picture at `place`, if it is there, counted.
+    pub(super) fn take_up(&self, place: &Path, size: (usize, usize)) -> Option<Picture> {
+        let painting = Self::load(place, size)?;
+        self.taken_up.fetch_add(1, Ordering::Relaxed);
+        Some(painting)
     }
 
     /// The painting at `place`, if it is there, whole and of the right size.
@@ -141,13 +155,15 @@ pub fn kept_paintings(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paintings)
 }
 
-/// Deletes the kept paintings in `folder`, and the folder unless something else is in it.
+/// Deletes the kept paintings in `folder` but for `others`, and the folder unless something else is in it.
 ///
 /// # Errors
 /// When a painting cannot be deleted.
-pub fn forget_paintings(folder: &Path) -> io::Result<()> {
+pub fn forget_paintings(folder: &Path, others: &[PathBuf]) -> io::Result<()> {
     for painting in kept_paintings(folder)? {
-        fs::remove_file(painting)?;
+        if !others.contains(&painting) {
+            fs::remove_file(painting)?;
+        }
     }
     // It may hold what is not ours, or not be there.
     let _ = fs::remove_dir(folder);
@@ -163,7 +179,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("film.mkv.frames");
         assert!(kept_paintings(&folder).unwrap().is_empty());
-        forget_paintings(&folder).unwrap();
+        forget_paintings(&folder, &[]).unwrap();
         fs::create_dir(&folder).unwrap();
         let ours = folder.join("000012-0123456789abcdef.png");
         let foreign = folder.join("2024-holiday.png");
@@ -173,11 +189,13 @@ mod tests {
             kept_paintings(&folder).unwrap(),
             std::slice::from_ref(&ours)
         );
-        forget_paintings(&folder).unwrap();
+        forget_paintings(&folder, std::slice::from_ref(&ours)).unwrap();
+        assert!(ours.exists());
+        forget_paintings(&folder, &[]).unwrap();
         assert!(!ours.exists() && foreign.exists());
         fs::remove_file(&foreign).unwrap();
         fs::write(&ours, "").unwrap();
-        forget_paintings(&folder).unwrap();
+        forget_paintings(&folder, &[]).unwrap();
         assert!(!folder.exists());
     }
 }

@@ -29,7 +29,11 @@ pub use passes::{PaintedFilm, Passes};
 pub use settings::{Method, OptimizeSettings, Quality};
 pub use step::{Step, Watch};
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
 
 use super::{MIN_SIDE, Region, StylizeError, Stylizer};
 use crate::{
@@ -225,6 +229,12 @@ impl Optimize {
     pub fn keeping(mut self, folder: PathBuf) -> Self {
         self.kept = Some(KeptPaintings::new(folder, &self.settings));
         self
+    }
+
+    /// Counts the paintings that are taken up; none without a folder for them.
+    #[must_use]
+    pub fn taken_up(&self) -> Option<Arc<AtomicU64>> {
+        Some(self.kept.as_ref()?.taken_up.clone())
     }
 
     fn room(&self) -> MemoryPlan {
@@ -436,9 +446,8 @@ impl Stylizer for Optimize {
             .kept
             .as_mut()
             .map(|kept| kept.place(picture, scene.mask, continues));
-        let kept = place
-            .as_ref()
-            .and_then(|place| KeptPaintings::load(place, (width, height)));
+        let there = self.kept.as_ref().zip(place.as_ref());
+        let kept = there.and_then(|(kept, place)| kept.take_up(place, (width, height)));
         let painting = match kept {
             Some(painting) => painting,
             None => {

@@ -1,0 +1,235 @@
+//! Black bars above and below a picture, or beside it, which belong to the film's shape and not to what it shows.
+//!
+//! Painted, a bar is an even area of the style's colour whose edge bleeds into the picture. Bars are looked for where a scene
+//! begins: a pair of them, about equally broad, black throughout; black on all four sides is more likely a picture of the
+//! moon. What is written on a bar later (subtitles) stays as it is. Where the picture reaches into a bar, it is looked again.
+
+use super::MIN_SIDE;
+use crate::frame::Picture;
+
+/// The largest value of a black pixel: decoded black with a little noise.
+const BLACK: u8 = 20;
+/// The same a few rows away from the picture, once a bar is known.
+const STILL_BLACK: u8 = 40;
+/// Rows next to the picture that it may spread into when it is compressed, and rows looked at behind them.
+const RIM: [usize; 2] = [3, 2];
+/// The least breadth of a bar, in pixels and as a share of the picture's side, and the most of both together.
+const BREADTH: (usize, f32, f32) = (RIM[0] + RIM[1], 0.02, 0.7);
+/// By how much the two may differ, as a share of the side.
+const UNEQUAL: f32 = 0.02;
+
+/// The part of a picture that is no bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    x: usize,
+    y: usize,
+    width: usize,
+    height: usize,
+}
+
+impl Part {
+    /// A picture of this part.
+    pub(super) fn cut(&self, picture: &Picture) -> Picture {
+        let mut part = Picture::black(self.width, self.height);
+        let lines = part.rgb_mut().chunks_exact_mut(self.width * 3);
+        for (line, from) in lines.zip(self.lines(picture.width())) {
+            line.copy_from_slice(&picture.rgb()[from]);
+        }
+        part
+    }
+
+    /// Puts a picture of this part into its place.
+    pub(super) fn put(&self, part: &Picture, picture: &mut Picture) {
+        let lines = part.rgb().chunks_exact(self.width * 3);
+        for (line, to) in lines.zip(self.lines(picture.width())) {
+            picture.rgb_mut()[to].copy_from_slice(line);
+        }
+    }
+
+    /// Where its lines are among the values of a picture.
+    fn lines(&self, width: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+        let Self { x, y, .. } = *self;
+        let length = self.width;
+        (y..y + self.height).map(move |y| {
+            let first = (y * width + x) * 3;
+            first..first + length * 3
+        })
+    }
+
+    /// Whether the bars reach as far as they did.
+    fn is_bordered(&self, picture: &Picture) -> bool {
+        let (width, height) = (picture.width(), picture.height());
+        let black = |x, y, width, height| {
+            let part = Self {
+                x,
+                y,
+                width,
+                height,
+            };
+            part.lines(picture.width()).all(|line| {
+                picture.rgb()[line]
+                    .iter()
+                    .all(|&value| value <= STILL_BLACK)
+            })
+        };
+        let behind = RIM[0] + RIM[1];
+        if self.width == width {
+            let below = self.y + self.height + RIM[0];
+            black(0, self.y - behind, width, RIM[1]) && black(0, below, width, RIM[1])
+        } else {
+            let beside = self.x + self.width + RIM[0];
+            black(self.x - behind, 0, RIM[1], height) && black(beside, 0, RIM[1], height)
+        }
+    }
+}
+
+/// Finds bars, one picture after the other.
+#[derive(Debug, Default)]
+pub(super) struct Bars {
+    size: (usize, usize),
+    /// Of the scene, once a picture was not black.
+    found: Option<Option<Part>>,
+}
+
+impl Bars {
+    /// The part of `picture` between its bars, if there are bars.
+    pub(super) fn see(&mut self, picture: &Picture) -> Option<Part> {
+        let size = (picture.width(), picture.height());
+        if self.size != size {
+            *self = Self { size, found: None };
+        }
+        match self.found {
+            Some(None) => return None,
+            Some(Some(part)) if part.is_bordered(picture) => return Some(part),
+            _ => {}
+        }
+        let black = picture.rgb().iter().all(|&value| value <= BLACK);
+        if !black {
+            self.found = Some(between(picture));
+        }
+        self.found.flatten()
+    }
+
+    /// Another scene begins: it may have bars.
+    pub(super) fn reset(&mut self) {
+        self.found = self.found.filter(Option::is_some);
+    }
+}
+
+/// What lies between a pair of bars.
+fn between(picture: &Picture) -> Option<Part> {
+    let (width, height) = (picture.width(), picture.height());
+    let is_black = |values: &[u8]| values.iter().all(|&value| value <= BLACK);
+    let lines = || picture.rgb().chunks_exact(width * 3);
+    let above = lines().take_while(|line| is_black(line)).count();
+    let below = lines().rev().take_while(|line| is_black(line)).count();
+    let (mut left, mut right) = (width, width);
+    for line in lines() {
+        let pixels = || line.chunks_exact(3);
+        left = pixels().take(left).take_while(|p| is_black(p)).count();
+        right = pixels()
+            .rev()
+            .take(right)
+            .take_while(|p| is_black(p))
+            .count();
+    }
+    let pair = |a: usize, b: usize, side: usize| {
+        let share = |part: usize| part as f32 / side as f32;
+        a.min(b) >= BREADTH.0
+            && share(a.min(b)) >= BREADTH.1
+            && share(a + b) <= BREADTH.2
+            && (a.abs_diff(b) <= 2 || share(a.abs_diff(b)) <= UNEQUAL)
+            && side - a - b >= MIN_SIDE
+    };
+    match (pair(above, below, height), pair(left, right, width)) {
+        (true, false) if width >= MIN_SIDE => Some(Part {
+            x: 0,
+            y: above,
+            width,
+            height: height - above - below,
+        }),
+        (false, true) if height >= MIN_SIDE => Some(Part {
+            x: left,
+            y: 0,
+            width: width - left - right,
+            height,
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bright between bars of these breadths: above, below, left, right.
+    fn barred([above, below, left, right]: [usize; 4]) -> Picture {
+        let (width, height) = (160, 120);
+        let mut picture = Picture::black(width, height);
+        for y in above..height - below {
+            for x in left..width - right {
+                let at = (y * width + x) * 3;
+                picture.rgb_mut()[at..at + 3].copy_from_slice(&[90, 120, (x + y) as u8]);
+            }
+        }
+        picture
+    }
+
+    #[test]
+    fn a_pair_of_bars_is_found_and_nothing_else() {
+        let found = |bars| Bars::default().see(&barred(bars));
+        let part = |x, y, width, height| {
+            Some(Part {
+                x,
+                y,
+                width,
+                height,
+            })
+        };
+        assert_eq!(found([20, 21, 0, 0]), part(0, 20, 160, 79));
+        assert_eq!(found([0, 0, 40, 40]), part(40, 0, 80, 120));
+        for none in [
+            [0, 0, 0, 0],
+            [4, 4, 0, 0],
+            [20, 0, 0, 0],
+            [20, 30, 0, 0],
+            [20, 20, 30, 30],
+            [45, 45, 0, 0],
+        ] {
+            assert_eq!(found(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_comes_back_to_its_place() {
+        let mut picture = barred([20, 20, 0, 0]);
+        let whole = picture.clone();
+        let part = Bars::default().see(&picture).unwrap();
+        let cut = part.cut(&picture);
+        assert_eq!((cut.width(), cut.height()), (160, 80));
+        assert_eq!(cut.rgb(), &whole.rgb()[20 * 160 * 3..100 * 160 * 3]);
+        picture.rgb_mut().fill(0);
+        part.put(&cut, &mut picture);
+        assert_eq!(picture.rgb(), whole.rgb());
+    }
+
+    #[test]
+    fn bars_outlast_subtitles_and_end_where_the_picture_reaches_into_them() {
+        let mut bars = Bars::default();
+        assert_eq!(bars.see(&Picture::black(160, 120)), None);
+        let part = bars.see(&barred([20, 20, 0, 0]));
+        assert!(part.is_some());
+        // Letters in the middle of the lower bar, then a new scene with them.
+        let mut written = barred([20, 20, 0, 0]);
+        written.rgb_mut()[(110 * 160 + 60) * 3..][..30].fill(255);
+        assert_eq!(bars.see(&written), part);
+        bars.reset();
+        assert_eq!(bars.see(&written), part);
+        assert_eq!(bars.see(&Picture::black(160, 120)), part);
+        // The picture grows; a scene later it is small again.
+        assert_eq!(bars.see(&barred([0, 0, 0, 0])), None);
+        assert_eq!(bars.see(&barred([20, 20, 0, 0])), None);
+        bars.reset();
+        assert_eq!(bars.see(&barred([20, 20, 0, 0])), part);
+    }
+}
