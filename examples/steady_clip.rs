@@ -34,6 +34,7 @@ fn main() -> Result<()> {
             duration: None,
             keep_tracks: false,
             threads,
+            picture_rate: None,
         };
         VideoFileSource::open(Path::new(path), settings)
     };

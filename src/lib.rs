@@ -17,6 +17,7 @@ pub mod live;
 pub mod media;
 pub mod models;
 pub mod nn;
+pub mod numbered;
 pub mod picture_file;
 pub mod pipeline;
 pub mod sink;

@@ -263,6 +263,7 @@ impl Bench<'_> {
             duration: None,
             keep_tracks: false,
             threads: self.settings.threads,
+            picture_rate: None,
         };
         Ok(VideoFileSource::open(clip, settings)?)
     }

@@ -195,6 +195,7 @@ impl<'a> Film<'a> {
             duration: None,
             keep_tracks: false,
             threads,
+            picture_rate: None,
         };
         Ok(Self {
             path,

@@ -7,9 +7,11 @@ use std::{
 };
 
 use allaprima::{
+    numbered::Numbered,
+    picture_file::is_picture_path,
     pipeline::{self, Control, Steadying},
-    sink::{VideoFileSink, VideoSinkSettings},
-    source::{FrameSource, StreamInfo, VideoFileSource, VideoSourceSettings},
+    sink::{FrameSink, PicturesSink, SinkError, VideoFileSink, VideoSinkSettings},
+    source::{FrameSource, PICTURE_RATE, StreamInfo, VideoFileSource, VideoSourceSettings},
     style::PackQuality,
     stylize::{
         Finishing, MAX_PIXELS, Stylizer,
@@ -67,6 +69,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     read.extend(args.style_at.iter().flat_map(|text| files_in(text)));
     read.push(args.input.clone());
     keep_apart(&args.optimize.written(Some(("-o", &args.output))), &read)?;
+    let numbers = Numbers::of(args, &read)?;
     let quiet = args.talk.quiet;
     let threads = threads(args.paint.threads);
     let control = Arc::new(Control::default());
@@ -86,6 +89,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             duration: args.duration,
             keep_tracks,
             threads,
+            picture_rate: args.fps,
         };
         VideoFileSource::open(&args.input, settings)
     };
@@ -153,13 +157,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         let steadying = steadying.map(|rest| Steadying { measured, ..rest });
         (Plan::Painter(stylizer), steadying)
     };
-    let sink = VideoFileSink::create(
-        &args.output,
-        source.info(),
-        source.description(),
-        sink_settings,
-    )
-    .map_err(|error| {
+    let (sink, temporary) = sink(args, numbers, &source, sink_settings).map_err(|error| {
         if error.is_usage() {
             usage(error)
         } else {
@@ -172,11 +170,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         false => Vec::new(),
     };
 
-    interrupt::install(
-        control.clone(),
-        sink.temporary_path().map(ToOwned::to_owned),
-        quiet,
-    )?;
+    interrupt::install(control.clone(), temporary, quiet)?;
     let started = Instant::now();
     let mut stylizer: Box<dyn Stylizer> = match plan {
         Plan::Painter(stylizer) => stylizer,
@@ -222,6 +216,80 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         tell!("{}", summary.sentence());
     }
     Ok(())
+}
+
+/// Numbered pictures that are written.
+struct Numbers {
+    names: Numbered,
+    first: u64,
+}
+
+impl Numbers {
+    /// Those that the output names, if it does; they replace none of the files `read`.
+    fn of(args: &VideoArgs, read: &[PathBuf]) -> Result<Option<Self>> {
+        let input = Numbered::parse(&args.input).filter(|_| !args.input.exists());
+        if let (Some(_), None) = (args.fps, &input) {
+            return Err(usage(anyhow!(
+                "--fps says how fast numbered pictures follow one another (frames/%04d.png): {} has a rate of its own",
+                args.input.display()
+            )));
+        }
+        // Other extensions are for the sink to refuse.
+        let names = Numbered::parse(&args.output).filter(|_| is_picture_path(&args.output));
+        let Some(names) = names else {
+            return Ok(None);
+        };
+        let for_files = [
+            ("--crf", args.crf.is_some()),
+            ("--codec", args.codec.is_some()),
+            ("--preset", args.preset.is_some()),
+            ("--lossless", args.lossless),
+        ];
+        if let Some((option, _)) = for_files.iter().find(|(_, given)| *given) {
+            return Err(usage(anyhow!(
+                "{option} is for video files: numbered pictures are what their extension says (PNG loses nothing)"
+            )));
+        }
+        let begins = input
+            .as_ref()
+            .and_then(|input| Some((input, *input.existing().ok()?.first()?)));
+        let first_read = begins.as_ref().map(|(input, first)| input.path(*first));
+        if let Some(read) = read
+            .iter()
+            .chain(&first_read)
+            .find(|read| names.holds(read))
+        {
+            return Err(usage(anyhow!(
+                "-o {} would replace {}, which is read: give it another name",
+                args.output.display(),
+                read.display()
+            )));
+        }
+        // Paintings have the numbers of their pictures.
+        let skipped = args.start.unwrap_or(0.0) * args.fps.unwrap_or(PICTURE_RATE);
+        let first = begins.map_or(1, |(_, first)| {
+            first + (skipped - 1e-6).ceil().max(0.0) as u64
+        });
+        Ok(Some(Self { names, first }))
+    }
+}
+
+/// Where the film is written, and the unfinished file of it.
+fn sink(
+    args: &VideoArgs,
+    numbers: Option<Numbers>,
+    source: &VideoFileSource,
+    settings: VideoSinkSettings,
+) -> Result<(Box<dyn FrameSink>, Option<PathBuf>), SinkError> {
+    let (output, description) = (&args.output, source.description());
+    if let Some(Numbers { names, first }) = numbers {
+        let has_tracks = !description.tracks.is_empty();
+        let sink = PicturesSink::create(output, names, first, args.overwrite, has_tracks)?;
+        return Ok((Box::new(sink), None));
+    }
+    let sink = VideoFileSink::create(output, source.info(), description, settings)?;
+    let temporary = sink.temporary_path().map(ToOwned::to_owned);
+    Ok((Box::new(sink), temporary))
 }
 
 /// Passes over a film of paintings where none are asked for: who wants the cheapest network wants no second pass either, which

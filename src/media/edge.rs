@@ -33,15 +33,18 @@ pub(crate) fn url_of(path: &Path) -> Result<CString, Error> {
     CString::new(url).map_err(|_| Error::InvalidData)
 }
 
-/// Opens a file for reading and looks for its streams.
-pub(crate) fn open_input(url: &CStr) -> Result<context::Input, Error> {
+/// Opens a file for reading, with options of its format, and looks for its streams.
+pub(crate) fn open_input(
+    url: &CStr,
+    words: &[(CString, CString)],
+) -> Result<context::Input, Error> {
     let (mut context, mut options) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: `url` and the words are C strings; `context` receives a context that is owned from here on, or stays null on failure;
     // `options` is freed whatever is left in it.
     unsafe {
-        // A picture's name is a name, whatever `%d` may stand in it. No other format knows the option.
-        let (key, value) = (c"pattern_type".as_ptr(), c"none".as_ptr());
-        ffi::av_dict_set(&mut options, key, value, 0);
+        for (key, value) in words {
+            ffi::av_dict_set(&mut options, key.as_ptr(), value.as_ptr(), 0);
+        }
         let opened =
             ffi::avformat_open_input(&mut context, url.as_ptr(), ptr::null(), &mut options);
         ffi::av_dict_free(&mut options);

@@ -3,6 +3,7 @@
 mod container;
 mod discard;
 mod encode;
+mod pictures;
 mod recording;
 mod screen;
 mod sound;
@@ -16,6 +17,7 @@ mod writer;
 pub use container::{Codec, UnknownCodec};
 pub use discard::Discard;
 pub use encode::available as available_codecs;
+pub use pictures::PicturesSink;
 pub use recording::{check_recording, open_recording};
 pub use screen::{Screen, VirtualCamera};
 pub use video_file::{VideoFileSink, VideoSinkSettings};
@@ -24,7 +26,7 @@ pub use window::open_window;
 
 use std::path::PathBuf;
 
-use crate::{frame::Frame, media::TrackPacket};
+use crate::{frame::Frame, media::TrackPacket, picture_file::PictureError};
 
 /// Takes painted frames in presentation order, and the packets of the tracks beside them.
 pub trait FrameSink: Send {
@@ -55,7 +57,7 @@ pub trait FrameSink: Send {
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// The extension names no container that is written here.
-    #[error("{path}: the container is chosen by the extension, which must be .mp4, .mkv, .mov or .webm", path = path.display())]
+    #[error("{path}: the container is chosen by the extension, which must be .mp4, .mkv, .mov or .webm (numbered pictures are written as NAME-%05d.png)", path = path.display())]
     UnknownContainer {
         /// The output.
         path: PathBuf,
@@ -206,6 +208,9 @@ pub enum SinkError {
         #[source]
         source: ffmpeg_next::Error,
     },
+    /// A numbered picture cannot be written.
+    #[error(transparent)]
+    Picture(PictureError),
     /// A sink of another kind failed; the text says what and what to try.
     #[error("{0}")]
     Failed(String),
@@ -222,6 +227,7 @@ impl SinkError {
                 | Self::BadCrf { .. }
                 | Self::NotForCodec { .. }
                 | Self::BadPreset { .. }
+                | Self::Picture(PictureError::Extension(_))
         )
     }
 }

@@ -115,6 +115,7 @@ impl ClipCamera {
             size: Sizing::Native,
             keep_tracks,
             threads: self.threads,
+            picture_rate: None,
             ..VideoSourceSettings::default()
         };
         Ok(VideoFileSource::open(&self.path, settings)?)

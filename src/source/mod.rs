@@ -28,7 +28,7 @@ pub use clip_camera::{ClipCamera, TestCamera};
 pub use device_camera::{cameras, device_camera};
 pub use microphone::{CapturedSound, Microphone, MicrophoneError, microphones, open_microphone};
 pub use modes::CameraWish;
-pub use settings::{Sizing, VideoSourceSettings};
+pub use settings::{PICTURE_RATE, Sizing, VideoSourceSettings};
 pub use test_card::TestCard;
 pub use video_file::VideoFileSource;
 

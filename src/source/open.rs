@@ -1,6 +1,7 @@
 //! Opening a video file, and saying precisely why it cannot be opened.
 
 use std::{
+    ffi::{CString, NulError},
     fs::{self, File},
     io::{ErrorKind, Read},
     path::Path,
@@ -10,8 +11,11 @@ use ffmpeg_next::{
     self as ff, Error, Rational, Rescale, codec, decoder, ffi, format::context, media,
 };
 
-use super::{SourceError, VideoSourceSettings};
-use crate::media::{Chapter, SourceDescription, Track, TrackKind, edge, prepare};
+use super::{PICTURE_RATE, SourceError, VideoSourceSettings};
+use crate::{
+    media::{Chapter, SourceDescription, Track, TrackKind, edge, prepare},
+    numbered::Numbered,
+};
 
 /// What opening yields.
 pub(super) struct Opened {
@@ -54,11 +58,16 @@ pub(super) fn check_times(start: Option<f64>, duration: Option<f64>) -> Result<(
 pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened, SourceError> {
     prepare();
     let is_address = path.to_string_lossy().contains("://");
-    if !is_address || path.exists() {
+    let pictures = (!path.exists()).then(|| Numbered::parse(path)).flatten();
+    let numbers = pictures.map_or(Vec::new(), |names| names.existing().unwrap_or_default());
+    let pictures = numbers
+        .first()
+        .map(|&first| (first, settings.picture_rate.unwrap_or(PICTURE_RATE)));
+    if pictures.is_none() && (!is_address || path.exists()) {
         check_file(path)?;
     }
     let mut input = edge::url_of(path)
-        .and_then(|url| edge::open_input(&url))
+        .and_then(|url| edge::open_input(&url, &picture_options(pictures)?))
         .map_err(|error| why_not_opened(path, error))?;
     if edge::input_format_name(&input) == "tty" {
         return Err(SourceError::NotVideo {
@@ -69,6 +78,7 @@ pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened
     let (video, mut notes) = choose_video(&input, path)?;
     let (mut description, track_of, dropped) = describe(&input, path, video, settings.keep_tracks);
     notes.extend(dropped);
+    notes.extend(gap(&numbers));
     for index in 0..input.nb_streams() as usize {
         let wanted = index == video || matches!(track_of.get(index), Some(Some(_)));
         if !wanted {
@@ -121,6 +131,37 @@ pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened
         notes,
         input,
     })
+}
+
+/// Options for the reader of pictures, which no other format knows: those of numbered ones, from the number on and at the rate of
+/// `pictures`, else of a picture whose name is a name, whatever `%d` may stand in it.
+fn picture_options(pictures: Option<(u64, f64)>) -> Result<Vec<(CString, CString)>, Error> {
+    let words = match pictures {
+        None => vec![("pattern_type", "none".to_owned())],
+        Some((first, rate)) => vec![
+            ("pattern_type", "sequence".to_owned()),
+            ("start_number", first.to_string()),
+            ("framerate", rate.to_string()),
+        ],
+    };
+    let words = words
+        .into_iter()
+        .map(|(key, value)| Ok((CString::new(key)?, CString::new(value)?)));
+    words
+        .collect::<Result<_, NulError>>()
+        .map_err(|_| Error::InvalidData)
+}
+
+/// What is to be said of numbered pictures of which one is missing.
+fn gap(numbers: &[u64]) -> Option<String> {
+    let missing = numbers
+        .windows(2)
+        .map(|two| (two[0] + 1, two[1]))
+        .find(|(wanted, found)| wanted != found)?;
+    Some(format!(
+        "The picture of number {} is missing, so those from {} on are left out.",
+        missing.0, missing.1
+    ))
 }
 
 /// What the file system can tell before FFmpeg is asked.

@@ -53,7 +53,12 @@ pub struct VideoSourceSettings {
     pub keep_tracks: bool,
     /// Threads of the decoder and of the conversion to RGB.
     pub threads: usize,
+    /// Frames per second of numbered pictures; [`PICTURE_RATE`] where none is named.
+    pub picture_rate: Option<f64>,
 }
+
+/// Frames per second of numbered pictures for which no rate is named.
+pub const PICTURE_RATE: f64 = 25.0;
 
 impl Default for VideoSourceSettings {
     fn default() -> Self {
@@ -63,6 +68,7 @@ impl Default for VideoSourceSettings {
             duration: None,
             keep_tracks: true,
             threads: 2,
+            picture_rate: None,
         }
     }
 }

@@ -103,6 +103,7 @@ impl MaskSource {
             duration: None,
             keep_tracks: false,
             threads: 1,
+            picture_rate: None,
         };
         VideoFileSource::open(path, settings)
     }

@@ -233,3 +233,123 @@ fn bad_input_is_status_1_and_names_the_file() {
     }
     assert_eq!(files(&folder), ["empty.mp4", "folder.mp4", "text.mp4"]);
 }
+
+#[test]
+fn numbered_pictures_go_in_and_come_out() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["in", "out"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    // Five pictures from 8 on, then a gap.
+    for (number, light) in [(8, 0), (9, 30), (10, 60), (11, 90), (12, 120), (14, 0)] {
+        let gradient = |x: u32, y: u32| image::Rgb([x as u8 * 2 + light, y as u8 * 3, 90]);
+        image::RgbImage::from_fn(65, 48, gradient)
+            .save(at(&format!("in/{number:03}.png")))
+            .unwrap();
+    }
+    let args = [
+        "video",
+        "in/%03d.png",
+        "-o",
+        "out/p-%04d.png",
+        "--quality",
+        "swift",
+        "--json",
+    ];
+    let output = run(&args, &folder);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let summary = json(&output);
+    assert_eq!(summary["frames"], 5);
+    assert!(
+        summary["notes"]
+            .to_string()
+            .contains("number 13 is missing"),
+        "{summary}"
+    );
+    let mut painted: Vec<String> = fs::read_dir(at("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    painted.sort_unstable();
+    assert_eq!(
+        painted,
+        [8, 9, 10, 11, 12].map(|number| format!("p-{number:04}.png"))
+    );
+    // No side is cropped to an even number, and no chroma is lost.
+    let picture = image::open(at("out/p-0010.png")).unwrap().to_rgb8();
+    assert_eq!(picture.dimensions(), (65, 48));
+
+    let refused = |args: &[&str], status: i32, says: &str| {
+        let output = run(args, &folder);
+        assert_eq!(output.status.code(), Some(status), "{args:?}");
+        assert!(
+            stderr(&output).contains(says),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+    };
+    refused(&args, 1, "p-0008.png exists");
+    refused(
+        &["video", "in/%03d.png", "-o", "in/%03d.png", "--overwrite"],
+        2,
+        "which is read",
+    );
+    refused(
+        &["video", "in/%03d.png", "-o", "no/%03d.png"],
+        1,
+        "does not exist",
+    );
+    refused(&["video", "in/%03d.png", "-o", "out/%03d.tif"], 2, ".mp4");
+    refused(
+        &["video", "in/%03d.jpg", "-o", "out.mkv"],
+        1,
+        "no such file",
+    );
+    refused(
+        &["video", "in/%03d.png", "-o", "out/%03d.png", "--crf", "3"],
+        2,
+        "--crf",
+    );
+    // As a film, at the rate that was asked for; a film has a rate of its own.
+    let film = [
+        "video",
+        "in/%03d.png",
+        "-o",
+        "out.mkv",
+        "--fps",
+        "10",
+        "--quality",
+        "swift",
+        "--quiet",
+    ];
+    assert!(run(&film, &folder).status.success());
+    let again = [
+        "video",
+        "out.mkv",
+        "-o",
+        "out/%d.jpg",
+        "--quality",
+        "swift",
+        "--quiet",
+    ];
+    refused(
+        &[&again[..], &["--fps", "10"]].concat(),
+        2,
+        "rate of its own",
+    );
+    assert!(
+        run(&[&again[..], &["--start", "0.2"]].concat(), &folder)
+            .status
+            .success()
+    );
+    let left = fs::read_dir(at("out")).unwrap().filter(|entry| {
+        entry
+            .as_ref()
+            .unwrap()
+            .path()
+            .extension()
+            .is_some_and(|e| e == "jpg")
+    });
+    assert_eq!(left.count(), 3);
+}

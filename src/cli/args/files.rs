@@ -9,10 +9,10 @@ use crate::cli::settings;
 
 #[derive(Debug, clap::Args)]
 pub struct VideoArgs {
-    /// Video to paint: any file that FFmpeg opens
+    /// Video to paint: any file that FFmpeg opens, or numbered pictures (frames/%04d.png)
     pub input: PathBuf,
 
-    /// Where to: .mp4, .mkv, .mov or .webm
+    /// Where to: .mp4, .mkv, .mov or .webm, or numbered pictures (painted/%04d.png)
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
 
@@ -68,6 +68,10 @@ pub struct VideoArgs {
     /// Paint this much: seconds, or [HH:]MM:SS
     #[arg(long, value_name = "TIME", help_heading = "Video", value_parser = settings::parse_duration)]
     pub duration: Option<f64>,
+
+    /// Frames per second of an input of numbered pictures [default: 25]
+    #[arg(long, value_name = "N", help_heading = "Video", value_parser = settings::parse_rate)]
+    pub fps: Option<f64>,
 
     /// Leave the sound (and subtitles) out
     #[arg(long, help_heading = "Video")]

@@ -1,0 +1,108 @@
+//! A film as numbered pictures, each complete in itself.
+
+use std::path::{Path, PathBuf};
+
+use super::{FrameSink, SinkError};
+use crate::{
+    files::{check_place, folder_of},
+    frame::Frame,
+    media::TrackPacket,
+    numbered::Numbered,
+    picture_file::{PictureFile, writable_format},
+};
+
+/// Writes every frame into a picture of its own (PNG, JPEG or WebP).
+pub struct PicturesSink {
+    names: Numbered,
+    next: u64,
+    overwrite: bool,
+    notes: Vec<String>,
+}
+
+impl PicturesSink {
+    /// Prepares numbered pictures at `path` (see [`Numbered`]), from the number `first` on. `has_tracks`: whether the film has
+    /// sound or subtitles, which are left out.
+    ///
+    /// # Errors
+    /// When there are such pictures and `overwrite` is not set, or the folder takes none.
+    pub fn create(
+        path: &Path,
+        names: Numbered,
+        first: u64,
+        overwrite: bool,
+        has_tracks: bool,
+    ) -> Result<Self, SinkError> {
+        let (place, folder) = (path.to_owned(), folder_of(path).to_owned());
+        if !folder.is_dir() {
+            return Err(SinkError::NoFolder {
+                path: place,
+                folder,
+            });
+        }
+        writable_format(path).map_err(SinkError::Picture)?;
+        let refused = |source| SinkError::Folder {
+            path: place.clone(),
+            folder: folder.clone(),
+            source,
+        };
+        let existing = names.existing().map_err(refused)?;
+        if let Some(&number) = existing.iter().find(|_| !overwrite) {
+            return Err(SinkError::Exists {
+                path: names.path(number),
+            });
+        }
+        check_place(&names.path(first)).map_err(refused)?;
+        let notes = has_tracks.then(|| "Numbered pictures have no sound and no subtitles.".into());
+        Ok(Self {
+            names,
+            next: first,
+            overwrite,
+            notes: notes.into_iter().collect(),
+        })
+    }
+
+    fn next(&mut self) -> PathBuf {
+        self.next += 1;
+        self.names.path(self.next - 1)
+    }
+}
+
+impl FrameSink for PicturesSink {
+    fn frame(&mut self, frame: Frame) -> Result<(), SinkError> {
+        let path = self.next();
+        PictureFile::new(frame.picture)
+            .write(&path, self.overwrite)
+            .map(drop)
+            .map_err(SinkError::Picture)
+    }
+
+    fn track(&mut self, _packet: TrackPacket) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
+    }
+}
+
+impl FrameSink for Box<dyn FrameSink> {
+    fn frame(&mut self, frame: Frame) -> Result<(), SinkError> {
+        (**self).frame(frame)
+    }
+
+    fn track(&mut self, packet: TrackPacket) -> Result<(), SinkError> {
+        (**self).track(packet)
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        (**self).finish()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        (**self).notes()
+    }
+}
