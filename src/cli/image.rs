@@ -91,7 +91,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
         }
         painter.stylizer()?
     };
-    interrupt::install(control.clone(), None, args.talk.quiet)?;
+    interrupt::install(control.clone(), Arc::default(), args.talk.quiet)?;
 
     let started = Instant::now();
     let (mut painted, mut notes, mut errors) = (0, Vec::new(), Vec::new());

@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -12,12 +12,16 @@ use allaprima::pipeline::Control;
 use anyhow::{Context, Result};
 
 /// Makes the first interrupt (Ctrl-C, or a request to terminate) stop `control`, and the second remove `temporary` and
-/// leave with status 130.
-pub fn install(control: Arc<Control>, temporary: Option<PathBuf>, quiet: bool) -> Result<()> {
+/// leave with status 130. What is temporary may be named later: it is made only when somebody listens.
+pub fn install(
+    control: Arc<Control>,
+    temporary: Arc<OnceLock<PathBuf>>,
+    quiet: bool,
+) -> Result<()> {
     let asked = AtomicBool::new(false);
     ctrlc::set_handler(move || {
         if asked.swap(true, Ordering::SeqCst) {
-            if let Some(path) = &temporary {
+            if let Some(path) = temporary.get() {
                 // It may be gone already, and there is nobody left to tell if it is not.
                 let _ = std::fs::remove_file(path);
             }

@@ -146,7 +146,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
         on_stuck: Box::new(abandon),
     };
 
-    interrupt::install(control.clone(), Some(temporary), quiet)?;
+    interrupt::install(control.clone(), Arc::new(temporary.into()), quiet)?;
     let mut report = live::run(parts, &config, &control, &mut |notice| {
         if quiet {
             return;

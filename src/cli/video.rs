@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Instant,
 };
 
@@ -157,7 +157,9 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         let steadying = steadying.map(|rest| Steadying { measured, ..rest });
         (Plan::Painter(stylizer), steadying)
     };
-    let (sink, temporary) = sink(args, numbers, &source, sink_settings).map_err(|error| {
+    let temporary = Arc::new(OnceLock::new());
+    interrupt::install(control.clone(), temporary.clone(), quiet)?;
+    let (sink, unfinished) = sink(args, numbers, &source, sink_settings).map_err(|error| {
         if error.is_usage() {
             usage(error)
         } else {
@@ -165,12 +167,15 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         }
     })?;
 
+    if let Some(path) = unfinished {
+        temporary.get_or_init(|| path);
+    }
+
     let before = match args.optimize.is_chosen() {
         true => check_frames(args)?,
         false => Vec::new(),
     };
 
-    interrupt::install(control.clone(), temporary, quiet)?;
     let started = Instant::now();
     let mut stylizer: Box<dyn Stylizer> = match plan {
         Plan::Painter(stylizer) => stylizer,

@@ -180,6 +180,17 @@ impl SoundTranscoder {
     }
 }
 
+/// Whether players can open the track's sound: where FFmpeg knows the codec, and its decoder refuses the track's header, most
+/// refuse the whole file.
+pub(super) fn can_be_opened(track: &Track) -> bool {
+    if decoder::find(track.parameters.id()).is_none() {
+        return true;
+    }
+    codec::Context::from_parameters(track.parameters.clone())
+        .and_then(|context| context.decoder().audio())
+        .is_ok()
+}
+
 fn open_encoder(
     found: Codec,
     rate: i32,

@@ -5,7 +5,7 @@ use ffmpeg_next::{Error, Packet, Rational, Rescale, codec::Parameters};
 
 use super::{
     container::{Container, lasting_tags},
-    sound::SoundTranscoder,
+    sound::{SoundTranscoder, can_be_opened},
 };
 use crate::media::{
     SourceDescription, Track, TrackKind,
@@ -69,6 +69,12 @@ impl OutputTrack {
         };
         let name = track.codec_name();
         let extension = container.extension();
+        if track.kind == TrackKind::Audio && !can_be_opened(track) {
+            notes.push(format!(
+                "A track of sound ({name}) was left out: its header is damaged, so nothing would open the film."
+            ));
+            return Ok(Self::Left);
+        }
         if mux::takes(container.format(), &track.parameters, time_base) {
             let mut parameters = track.parameters.clone();
             let rate = sound::sample_rate(&parameters);

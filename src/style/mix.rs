@@ -91,7 +91,7 @@ impl StyleMix {
         self
     }
 
-    /// Sets the strength, 0 (the picture itself, as well as the network can paint it) to 1 (the style).
+    /// Sets the strength, 0 (the picture itself) to 1 (the style).
     #[must_use]
     pub fn with_strength(mut self, strength: f32) -> Self {
         self.strength = strength;

@@ -1,6 +1,7 @@
 //! One pass of a feed-forward network per picture, or of two whose paintings are mixed.
 //!
-//! A style below full strength is drawn towards the style that changes nothing. For a pack that is its neutral style (of
+//! A style below full strength is drawn towards the style that changes (nearly) nothing, and below half of it the picture
+//! shows through, until nothing of the painting is left. For a pack that is its neutral style (of
 //! one that has none the painting is mixed with the picture instead); for the network that takes its style from a picture it is the style of the picture that is
 //! painted (Ghiasi et al. 2017). The latter is asked for seldom and followed slowly, or it would flicker.
 //!
@@ -46,6 +47,9 @@ const SAMPLES: usize = 20_000;
 /// Deviations of its values up to which nothing of a painting is shown, and from which all of it is, of 255. The noise of a
 /// covered camera has 1 to 2, a wall in fog 6, a night with a few lights 10 and more.
 const EVEN: [f32; 2] = [1.5, 8.0];
+
+/// Strength of a style under which the picture shows through the painting: what changes nothing changes a little all the same.
+const VEILED: f32 = 0.5;
 
 /// What a [`FeedForward`] is made of.
 #[derive(Clone, Debug)]
@@ -253,7 +257,7 @@ impl FeedForward {
             return Err(StylizeError::TooSmall { width, height });
         }
         let shown = painted_share(picture.rgb());
-        if shown <= 0.0 {
+        if shown <= 0.0 || self.settings.style.strength() <= 0.0 {
             return Ok(());
         }
         let original = (shown < 1.0).then(|| picture.clone());
@@ -272,6 +276,8 @@ impl FeedForward {
                     mix_pictures(&mut self.second, picture.rgb(), 1.0 - strength);
                 } else {
                     restore_contrast(picture.rgb(), &mut self.second, 1.0 - strength);
+                    let veil = (1.0 - strength / VEILED).max(0.0);
+                    mix_pictures(&mut self.second, picture.rgb(), veil);
                 }
             }
             let share = self.settings.style.share(kind);

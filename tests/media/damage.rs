@@ -255,3 +255,30 @@ fn a_single_picture_is_a_video_of_one_frame() {
     assert_eq!(pass(&input, &output).frames, 1);
     assert_eq!(times(&output, "v:0").len(), 1);
 }
+
+#[test]
+fn sound_with_a_damaged_header_is_left_out() {
+    let folder = Folder::new();
+    let input = folder.make(
+        "in.webm",
+        &format!("{PICTURES} {SOUND} -c:v libvpx -c:a libopus -b:v 200k"),
+    );
+    let mut bytes = std::fs::read(&input).unwrap();
+    let at = bytes.windows(8).position(|w| w == b"OpusHead").unwrap();
+    // The mapping of channels, of which there is no such family.
+    bytes[at + 18] = 77;
+    let damaged = folder.path("damaged.webm");
+    std::fs::write(&damaged, &bytes).unwrap();
+    for (input, tracks) in [(&input, 2), (&damaged, 1)] {
+        let output = folder.path("out.webm");
+        let _ = std::fs::remove_file(&output);
+        let passed = pass(input, &output);
+        assert_eq!(
+            passed.notes_say("header is damaged"),
+            tracks == 1,
+            "{:?}",
+            passed.notes
+        );
+        assert_eq!(probe(&output, "", "stream=index").len(), tracks);
+    }
+}

@@ -34,7 +34,7 @@ pub struct PaintArgs {
     #[command(flatten)]
     pub style: StyleArgs,
 
-    /// Strength of the style: 1 is the style, 0 the picture as it is (as well as the network can paint it)
+    /// Strength of the style: 1 is the style, 0 the picture as it is
     #[arg(long, value_name = "0..1", default_value = "1", value_parser = settings::parse_strength)]
     pub strength: f32,
 

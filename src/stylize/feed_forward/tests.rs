@@ -67,13 +67,14 @@ fn weaker_styles_are_nearer_to_the_picture() {
         (pack, 20.0),
         (StyleMix::new(NetworkKind::AnyPicture, from_picture), 32.0),
     ] {
-        let far = [1.0, 0.5, 0.0].map(|strength| {
+        let far = [1.0, 0.7, 0.25].map(|strength| {
             let painted = paint(&gallery, style.clone().with_strength(strength));
             distance(&painted, picture().rgb())
         });
         println!("{far:?}");
         assert!(far[0] > 1.3 * far[1], "{far:?}");
         assert!(far[2] < nearest && far[0] > 1.5 * far[2], "{far:?}");
+        assert_eq!(paint(&gallery, style.with_strength(0.0)), picture().rgb());
     }
 }
 
