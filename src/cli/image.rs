@@ -10,7 +10,7 @@ use std::{
 
 use allaprima::{
     files,
-    picture_file::{PictureFile, pictures_in, writable_format},
+    picture_file::{PictureError, PictureFile, is_picture_path, pictures_in, writable_format},
     pipeline::{Control, StageStats, StageSummary},
     source::Sizing,
     stylize::{Stylizer, optimize::Step},
@@ -65,6 +65,16 @@ pub fn run(args: &ImageArgs) -> Result<()> {
         keep_apart(&args.optimize.written(Some(("-o", &job.output))), &read)?;
     }
     let folder = folder.map(|folder| MadeFolder::new(&folder)).transpose()?;
+    for input in args.inputs.iter().filter(|input| input.is_dir()) {
+        let count = left_out(input);
+        if count > 0 && !args.talk.quiet {
+            tell!(
+                "note: {count} in {} {} no picture and left out (folders in it are, too)",
+                input.display(),
+                if count == 1 { "is" } else { "are" }
+            );
+        }
+    }
     let control = Arc::new(Control::default());
     let mut tally = Tally::default();
     // That of the picture which is being painted.
@@ -199,7 +209,14 @@ fn paint(
     check_place(&job.output, overwrite)?;
     let mut file = times
         .decode
-        .time_frame(|| PictureFile::read(&job.input, size))?;
+        .time_frame(|| PictureFile::read(&job.input, size))
+        .map_err(|error| match error {
+            PictureError::Decode { .. } if is_film(&job.input) => anyhow!(
+                "{} is a film: allaprima video paints it",
+                job.input.display()
+            ),
+            error => error.into(),
+        })?;
     stylizer.reset();
     times
         .paint
@@ -316,6 +333,28 @@ fn check(jobs: &[Job]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the extension is one of films.
+fn is_film(path: &Path) -> bool {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+    ["mp4", "mkv", "mov", "webm", "avi", "m4v", "ts", "gif"]
+        .iter()
+        .any(|film| extension.eq_ignore_ascii_case(film))
+}
+
+/// What else lies in a folder of pictures.
+fn left_out(folder: &Path) -> usize {
+    let names = fs::read_dir(folder).into_iter().flatten().flatten();
+    names
+        .map(|entry| entry.path())
+        .filter(|path| !path.is_file() || !is_picture_path(path))
+        .filter(|path| {
+            !path
+                .file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        })
+        .count()
 }
 
 fn names_a_folder(path: &Path) -> bool {

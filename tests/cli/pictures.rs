@@ -9,6 +9,7 @@ fn one_broken_picture_does_not_stop_the_rest() {
     fs::create_dir(&pictures).unwrap();
     fs::copy(photo("chelsea.png"), pictures.join("a.png")).unwrap();
     fs::write(pictures.join("b.jpg"), "no picture").unwrap();
+    fs::write(pictures.join("notes.txt"), "none").unwrap();
     let whole = fs::read(photo("coffee.jpg")).unwrap();
     fs::write(pictures.join("c.jpg"), &whole).unwrap();
     fs::write(
@@ -39,6 +40,7 @@ fn one_broken_picture_does_not_stop_the_rest() {
         text.contains("b.jpg") && text.contains("d.png") && text.contains("painted 2 of 4"),
         "{text}"
     );
+    assert!(text.contains("1 in pictures is no picture"), "{text}");
     let painted: Vec<_> = ["a.png", "c.jpg"]
         .map(|name| image::open(folder.path().join("out").join(name)).unwrap())
         .into();

@@ -260,6 +260,8 @@ fn what_cannot_be_trained_is_told() {
         1,
         "empty holds no photos",
     );
+    let planes = ["--data", "photos", "--distil", "--style-weight", "2"];
+    refused(&planes, 2, "--style-weight belongs to");
     refused(
         &[
             "--data",

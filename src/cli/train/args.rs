@@ -74,8 +74,8 @@ pub struct TrainArgs {
     #[arg(long, visible_alias = "style-scale", value_name = "0.5..4", default_value = "1", value_parser = settings::parse_brush, requires = "style", help_heading = "Styles of pictures")]
     pub brush: f32,
 
-    /// How much the style counts against the content, 0.01 to 100
-    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = crate::cli::optimize::parse_weight, requires = "style", help_heading = "Styles of pictures")]
+    /// How much the style counts against the content, 0.01 to 100; also with --distil --from
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = crate::cli::optimize::parse_weight, help_heading = "Styles of pictures")]
     pub style_weight: f32,
 
     /// Channels at a quarter of the picture's size: 16 or 32

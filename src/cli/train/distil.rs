@@ -55,6 +55,11 @@ pub fn run(job: &Job<'_>) -> Result<()> {
         .resume
         .then(|| Checkpoint::load(&job.files.checkpoint, &shape))
         .transpose()?;
+    if student.is_none() && args.style_weight != 1.0 {
+        return Err(usage(anyhow!(
+            "--style-weight belongs to --style, or to --distil --from: else a student learns the network's planes, and no looks"
+        )));
+    }
     let usual = match student {
         Some(_) => Settings::of_strokes(),
         None => Settings {
@@ -78,6 +83,7 @@ pub fn run(job: &Job<'_>) -> Result<()> {
         crop: args.crop,
         rate: args.learning_rate.unwrap_or(usual.rate),
         steadiness: args.steadiness.unwrap_or(usual.steadiness),
+        style: usual.style * args.style_weight,
         ..usual
     };
     settings
