@@ -46,6 +46,19 @@ impl Numbered {
             .join(format!("{before}{number:0digits$}{after}"))
     }
 
+    /// The name as FFmpeg reads it: what stands for itself in the folder's name is doubled.
+    #[must_use]
+    pub(crate) fn pattern(&self) -> PathBuf {
+        let Self {
+            before,
+            digits,
+            after,
+            ..
+        } = self;
+        let folder = self.folder.to_string_lossy().replace('%', "%%");
+        Path::new(&folder).join(format!("{before}%0{digits}d{after}"))
+    }
+
     /// The number of a file name, if it is such a name.
     fn number_of(&self, name: &str) -> Option<u64> {
         let number = name.strip_prefix(&self.before)?.strip_suffix(&self.after)?;

@@ -255,15 +255,15 @@ impl Numbers {
                 "{option} is for video files: numbered pictures are what their extension says (PNG loses nothing)"
             )));
         }
-        let begins = input
+        let numbers = input
             .as_ref()
-            .and_then(|input| Some((input, *input.existing().ok()?.first()?)));
-        let first_read = begins.as_ref().map(|(input, first)| input.path(*first));
-        if let Some(read) = read
+            .map(|input| input.existing().unwrap_or_default());
+        let numbers = numbers.unwrap_or_default();
+        let pictures = input
             .iter()
-            .chain(&first_read)
-            .find(|read| names.holds(read))
-        {
+            .flat_map(|input| numbers.iter().map(|&n| input.path(n)));
+        let mut read = read.iter().cloned().chain(pictures);
+        if let Some(read) = read.find(|read| names.holds(read)) {
             return Err(usage(anyhow!(
                 "-o {} would replace {}, which is read: give it another name",
                 args.output.display(),
@@ -272,9 +272,8 @@ impl Numbers {
         }
         // Paintings have the numbers of their pictures.
         let skipped = args.start.unwrap_or(0.0) * args.fps.unwrap_or(PICTURE_RATE);
-        let first = begins.map_or(1, |(_, first)| {
-            first + (skipped - 1e-6).ceil().max(0.0) as u64
-        });
+        let skipped = skipped.round() as u64;
+        let first = numbers.first().map_or(1, |first| first + skipped);
         Ok(Some(Self { names, first }))
     }
 }

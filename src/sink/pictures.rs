@@ -15,8 +15,11 @@ use crate::{
 pub struct PicturesSink {
     names: Numbered,
     next: u64,
+    first: u64,
     overwrite: bool,
-    notes: Vec<String>,
+    /// Numbers that were there before.
+    existing: Vec<u64>,
+    has_tracks: bool,
 }
 
 impl PicturesSink {
@@ -52,12 +55,13 @@ impl PicturesSink {
             });
         }
         check_place(&names.path(first)).map_err(refused)?;
-        let notes = has_tracks.then(|| "Numbered pictures have no sound and no subtitles.".into());
         Ok(Self {
             names,
             next: first,
+            first,
             overwrite,
-            notes: notes.into_iter().collect(),
+            existing,
+            has_tracks,
         })
     }
 
@@ -85,7 +89,22 @@ impl FrameSink for PicturesSink {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.notes.clone()
+        let mut notes = Vec::new();
+        if self.has_tracks {
+            notes.push("Numbered pictures have no sound and no subtitles.".to_owned());
+        }
+        let written = self.first..self.next;
+        if let Some(&number) = self
+            .existing
+            .iter()
+            .find(|number| !written.contains(number))
+        {
+            notes.push(format!(
+                "Pictures of before, such as {}, are still there beside the new ones.",
+                self.names.path(number).display()
+            ));
+        }
+        notes
     }
 }
 

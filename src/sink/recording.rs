@@ -37,11 +37,13 @@ pub fn check_recording(path: &Path, overwrite: bool) -> Result<(), SinkError> {
     if path.is_dir() {
         return Err(SinkError::Directory { path: path.into() });
     }
-    if path.symlink_metadata().is_ok() {
-        if overwrite {
+    if let Ok(about) = path.symlink_metadata() {
+        if !overwrite {
+            return Err(SinkError::Exists { path: path.into() });
+        }
+        if !about.file_type().is_file() {
             return Ok(());
         }
-        return Err(SinkError::Exists { path: path.into() });
     }
     let folder = folder_of(path).to_owned();
     if !folder.is_dir() {
@@ -76,7 +78,14 @@ pub fn open_recording(
 ) -> Result<Box<dyn FrameSink>, SinkError> {
     prepare();
     check_recording(path, overwrite)?;
-    let mut begun = Begun::create(path, begun, overwrite)?;
+    // A pipe, a device or a link stays what it is, and is written into.
+    let is_place = path
+        .symlink_metadata()
+        .is_ok_and(|about| !about.file_type().is_file());
+    let mut begun = match is_place {
+        true => None,
+        false => Some(Begun::create(path, begun, overwrite)?),
+    };
     let container = Container::of(path)?;
     let codec = container.codecs()[0];
     let settings = VideoSinkSettings {
@@ -86,7 +95,8 @@ pub fn open_recording(
         ..VideoSinkSettings::default()
     };
     let failed = |source| failed(path, "making the recording", source);
-    let url = edge::url_of(&begun.file).map_err(failed)?;
+    let file = begun.as_ref().map_or(path, |begun| &begun.file);
+    let url = edge::url_of(file).map_err(failed)?;
     let muxer = Muxer::create(&url, container.format()).map_err(failed)?;
     let (encoder, note) =
         VideoEncoder::open(path, info, codec, &settings, muxer.wants_global_header())?;
@@ -101,10 +111,12 @@ pub fn open_recording(
     writer.prepare("writing the header", |muxer, _| {
         muxer.start(&container.live_options())
     })?;
-    begun.header_bytes = begun.bytes();
+    if let Some(begun) = &mut begun {
+        begun.header_bytes = begun.bytes();
+    }
     Ok(Box::new(Recording {
         writer,
-        begun: Some(begun),
+        begun,
         frames: 0,
         note,
     }))
@@ -113,7 +125,7 @@ pub fn open_recording(
 struct Recording {
     // Dropped in this order: the muxer closes the file before it is removed.
     writer: Writer,
-    /// Until the first piece is written.
+    /// Until the first piece is written; never where the output is no file.
     begun: Option<Begun>,
     frames: u64,
     note: Option<String>,
@@ -294,6 +306,31 @@ mod tests {
         sink.frame(frame(0)).unwrap();
         sink.finish().unwrap();
         assert_eq!(names(&folder), ["a.mkv"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_written_through() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (
+            folder.path().join("real.mkv"),
+            folder.path().join("link.mkv"),
+        );
+        fs::write(&real, "before").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let info = StreamInfo {
+            width: 64,
+            height: 48,
+            time_base: Ratio { num: 1, den: 10 },
+            frame_rate: None,
+            expected_frames: None,
+        };
+        let begun = folder.path().join(".begun");
+        let mut sink = open_recording(&link, &begun, &info, None, true, 1).unwrap();
+        sink.frame(frame(0)).unwrap();
+        sink.finish().unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(VideoFileSource::open(&real, VideoSourceSettings::default()).is_ok());
     }
 
     #[test]

@@ -59,14 +59,31 @@ pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened
     prepare();
     let is_address = path.to_string_lossy().contains("://");
     let pictures = (!path.exists()).then(|| Numbered::parse(path)).flatten();
-    let numbers = pictures.map_or(Vec::new(), |names| names.existing().unwrap_or_default());
+    let numbers = match &pictures {
+        Some(names) => names.existing().unwrap_or_default(),
+        None => Vec::new(),
+    };
+    let address = match &pictures {
+        Some(names) if !numbers.is_empty() => names.pattern(),
+        _ => path.to_owned(),
+    };
+    let too_large = |number: &&u64| i32::try_from(**number).is_err();
+    if let Some(number) = numbers.iter().find(too_large) {
+        return Err(SourceError::NotVideo {
+            path: path.to_owned(),
+            detail: format!(
+                "numbers of pictures go up to {}, and there is {number}",
+                i32::MAX
+            ),
+        });
+    }
     let pictures = numbers
         .first()
         .map(|&first| (first, settings.picture_rate.unwrap_or(PICTURE_RATE)));
     if pictures.is_none() && (!is_address || path.exists()) {
         check_file(path)?;
     }
-    let mut input = edge::url_of(path)
+    let mut input = edge::url_of(&address)
         .and_then(|url| edge::open_input(&url, &picture_options(pictures)?))
         .map_err(|error| why_not_opened(path, error))?;
     if edge::input_format_name(&input) == "tty" {

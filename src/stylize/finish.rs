@@ -132,14 +132,22 @@ impl Finish {
     }
 }
 
+/// Luma under which a painting is black, of 255.
+const BLACK: f32 = 24.0;
+
 /// Paints `original` by the light and dark of `painting`, in its own colours.
 fn keep_colors(original: &[u8], painting: &mut [u8]) {
     let (mean, deviation) = light(original);
     let (own_mean, own_deviation) = light(painting);
     // Where the painting is even there is nothing to be spread.
-    let gain = deviation / own_deviation.max(4.0);
-    let wanted: [f32; 256] =
-        std::array::from_fn(|luma| (mean + (luma as f32 - own_mean) * gain).clamp(0.0, 255.0));
+    let gain = deviation.max(4.0) / own_deviation.max(4.0);
+    // Black stays black: bars, and lines that are drawn so.
+    let wanted: [f32; 256] = std::array::from_fn(|luma| {
+        let luma = luma as f32;
+        let there = luma.max(BLACK);
+        let wanted = (mean + (there - own_mean) * gain).clamp(0.0, 255.0);
+        wanted * luma / there
+    });
     for (painted, original) in painting.chunks_exact_mut(3).zip(original.chunks_exact(3)) {
         let luma_there = wanted[luma(painted) as usize];
         let own = luma(original) as f32;

@@ -290,6 +290,22 @@ fn numbered_pictures_go_in_and_come_out() {
         );
     };
     refused(&args, 1, "p-0008.png exists");
+    for number in [998, 1000, 1001] {
+        fs::copy(at("in/008.png"), at(&format!("in/{number}.png"))).unwrap();
+    }
+    let other = ["video", "in/%d.png", "-o", "in/%04d.png", "--overwrite"];
+    refused(&other, 2, "1000.png, which is read");
+    for number in [998, 1000, 1001] {
+        fs::remove_file(at(&format!("in/{number}.png"))).unwrap();
+    }
+    // A part has the numbers of its pictures, and what was there before is told.
+    let part = ["--start", "0.05", "--duration", "0.05", "--overwrite"];
+    let output = run(&[&args[..], &part].concat(), &folder);
+    let notes = json(&output)["notes"].to_string();
+    assert!(
+        output.status.success() && notes.contains("still there"),
+        "{notes}"
+    );
     refused(
         &["video", "in/%03d.png", "-o", "in/%03d.png", "--overwrite"],
         2,

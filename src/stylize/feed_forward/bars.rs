@@ -1,8 +1,9 @@
 //! Black bars above and below a picture, or beside it, which belong to the film's shape and not to what it shows.
 //!
 //! Painted, a bar is an even area of the style's colour whose edge bleeds into the picture. Bars are looked for where a scene
-//! begins: a pair of them, about equally broad, black throughout; black on all four sides is more likely a picture of the
-//! moon. What is written on a bar later (subtitles) stays as it is. Where the picture reaches into a bar, it is looked again.
+//! begins, as soon as it is light: a pair of them, about equally broad, black throughout; black on all four sides is more likely
+//! a picture of the moon. What is written on a bar later (subtitles) stays as it is. Where the picture reaches into a bar, or a
+//! few pictures in a row would have others, it is looked again.
 
 use super::MIN_SIDE;
 use crate::frame::Picture;
@@ -11,6 +12,12 @@ use crate::frame::Picture;
 const BLACK: u8 = 20;
 /// The same a few rows away from the picture, once a bar is known.
 const STILL_BLACK: u8 = 40;
+/// How much the values of a bar may differ: bars are made, and the dark in a night is not so even.
+const EVEN: u8 = 10;
+/// A picture without such a value is too dark to tell bars from it.
+const LIGHT: u8 = 96;
+/// Pictures after which what they show is certain.
+const LASTING: u32 = 5;
 /// Rows next to the picture that it may spread into when it is compressed, and rows looked at behind them.
 const RIM: [usize; 2] = [3, 2];
 /// The least breadth of a bar, in pixels and as a share of the picture's side, and the most of both together.
@@ -56,6 +63,33 @@ impl Part {
         })
     }
 
+    /// Whether what lies around it is of one black.
+    fn is_in_even_bars(&self, picture: &Picture) -> bool {
+        let (width, height) = (picture.width(), picture.height());
+        let (right, below) = (self.x + self.width, self.y + self.height);
+        let around = [
+            (0, 0, width, self.y),
+            (0, below, width, height - below),
+            (0, self.y, self.x, self.height),
+            (right, self.y, width - right, self.height),
+        ];
+        let (mut least, mut most) = (u8::MAX, 0);
+        for (x, y, width, height) in around {
+            let part = Self {
+                x,
+                y,
+                width,
+                height,
+            };
+            for line in part.lines(picture.width()) {
+                for &value in &picture.rgb()[line] {
+                    (least, most) = (least.min(value), most.max(value));
+                }
+            }
+        }
+        most.saturating_sub(least) <= EVEN
+    }
+
     /// Whether the bars reach as far as they did.
     fn is_bordered(&self, picture: &Picture) -> bool {
         let (width, height) = (picture.width(), picture.height());
@@ -87,8 +121,13 @@ impl Part {
 #[derive(Debug, Default)]
 pub(super) struct Bars {
     size: (usize, usize),
-    /// Of the scene, once a picture was not black.
-    found: Option<Option<Part>>,
+    found: Option<Part>,
+    /// Whether the scene has shown a picture that was light enough to tell.
+    told: bool,
+    /// For how many pictures `found` has held.
+    held: u32,
+    /// What other pictures of the scene would have, and how many in a row.
+    other: (Option<Part>, u32),
 }
 
 impl Bars {
@@ -96,23 +135,40 @@ impl Bars {
     pub(super) fn see(&mut self, picture: &Picture) -> Option<Part> {
         let size = (picture.width(), picture.height());
         if self.size != size {
-            *self = Self { size, found: None };
+            *self = Self {
+                size,
+                ..Self::default()
+            };
         }
-        match self.found {
-            Some(None) => return None,
-            Some(Some(part)) if part.is_bordered(picture) => return Some(part),
-            _ => {}
+        let holds = self.found.is_some_and(|part| part.is_bordered(picture));
+        if self.told && holds {
+            self.held += 1;
+            return self.found;
         }
-        let black = picture.rgb().iter().all(|&value| value <= BLACK);
-        if !black {
-            self.found = Some(between(picture));
+        let between = between(picture);
+        if !picture.rgb().iter().any(|&value| value >= LIGHT) {
+            // Black on all sides, or nearly: too dark to tell.
+            self.other = (None, 0);
+            return self.found.filter(|_| holds).or(between);
         }
-        self.found.flatten()
+        let settled = self.told && self.found.is_none();
+        self.other = match between {
+            Some(part) if self.other.0 == Some(part) => (between, self.other.1 + 1),
+            _ => (between, 1),
+        };
+        // What was there for long, and has letters on it now, is still there.
+        let lasts = holds && self.held >= LASTING && between.is_none();
+        if !lasts && !(settled && self.other.1 < LASTING) {
+            (self.found, self.held) = (between, 1);
+        }
+        self.told = true;
+        self.found
     }
 
-    /// Another scene begins: it may have bars.
+    /// Another scene begins: it may have bars, or others.
     pub(super) fn reset(&mut self) {
-        self.found = self.found.filter(Option::is_some);
+        self.told = false;
+        self.other = (None, 0);
     }
 }
 
@@ -141,21 +197,22 @@ fn between(picture: &Picture) -> Option<Part> {
             && (a.abs_diff(b) <= 2 || share(a.abs_diff(b)) <= UNEQUAL)
             && side - a - b >= MIN_SIDE
     };
-    match (pair(above, below, height), pair(left, right, width)) {
-        (true, false) if width >= MIN_SIDE => Some(Part {
+    let part = match (pair(above, below, height), pair(left, right, width)) {
+        (true, false) if width >= MIN_SIDE => Part {
             x: 0,
             y: above,
             width,
             height: height - above - below,
-        }),
-        (false, true) if height >= MIN_SIDE => Some(Part {
+        },
+        (false, true) if height >= MIN_SIDE => Part {
             x: left,
             y: 0,
             width: width - left - right,
             height,
-        }),
-        _ => None,
-    }
+        },
+        _ => return None,
+    };
+    part.is_in_even_bars(picture).then_some(part)
 }
 
 #[cfg(test)]
@@ -213,23 +270,77 @@ mod tests {
         assert_eq!(picture.rgb(), whole.rgb());
     }
 
+    /// The picture of these bars, darkened.
+    fn faded(bars: [usize; 4], light: f32) -> Picture {
+        let rgb = barred(bars)
+            .rgb()
+            .iter()
+            .map(|&v| (f32::from(v) * light) as u8)
+            .collect();
+        Picture::new(160, 120, rgb).unwrap()
+    }
+
+    /// Letters in the middle of the lower bar.
+    fn written(bars: [usize; 4]) -> Picture {
+        let mut picture = barred(bars);
+        picture.rgb_mut()[(110 * 160 + 60) * 3..][..30].fill(255);
+        picture
+    }
+
+    const FILM: [usize; 4] = [20, 20, 0, 0];
+
     #[test]
     fn bars_outlast_subtitles_and_end_where_the_picture_reaches_into_them() {
         let mut bars = Bars::default();
         assert_eq!(bars.see(&Picture::black(160, 120)), None);
-        let part = bars.see(&barred([20, 20, 0, 0]));
+        let part = bars.see(&barred(FILM));
         assert!(part.is_some());
-        // Letters in the middle of the lower bar, then a new scene with them.
-        let mut written = barred([20, 20, 0, 0]);
-        written.rgb_mut()[(110 * 160 + 60) * 3..][..30].fill(255);
-        assert_eq!(bars.see(&written), part);
+        for _ in 0..LASTING {
+            assert_eq!(bars.see(&written(FILM)), part);
+        }
         bars.reset();
-        assert_eq!(bars.see(&written), part);
+        assert_eq!(bars.see(&written(FILM)), part);
         assert_eq!(bars.see(&Picture::black(160, 120)), part);
-        // The picture grows; a scene later it is small again.
-        assert_eq!(bars.see(&barred([0, 0, 0, 0])), None);
-        assert_eq!(bars.see(&barred([20, 20, 0, 0])), None);
+        // The picture grows, and is small again.
+        assert_eq!(bars.see(&barred([0; 4])), None);
+        for _ in 1..LASTING {
+            assert_eq!(bars.see(&barred(FILM)), None);
+        }
+        assert_eq!(bars.see(&barred(FILM)), part);
+        // Another scene has other bars.
         bars.reset();
-        assert_eq!(bars.see(&barred([20, 20, 0, 0])), part);
+        assert_eq!(bars.see(&barred([30, 30, 0, 0])).unwrap().height, 60);
+    }
+
+    #[test]
+    fn a_scene_that_fades_in_shows_its_bars_late() {
+        let mut bars = Bars::default();
+        for step in 0..=10 {
+            let light = step as f32 / 10.0;
+            let part = bars.see(&faded(FILM, light));
+            assert!(part.is_some() || light < 0.5, "{light}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_known_from_a_single_picture_before() {
+        let mut bars = Bars::default();
+        assert!(bars.see(&barred(FILM)).is_some());
+        bars.reset();
+        assert_eq!(bars.see(&written(FILM)), None);
+        // A subtitle that ends.
+        for _ in 1..LASTING {
+            assert_eq!(bars.see(&barred(FILM)), None);
+        }
+        assert!(bars.see(&barred(FILM)).is_some());
+    }
+
+    #[test]
+    fn the_dark_of_a_night_is_no_bar() {
+        let mut night = barred(FILM);
+        for (at, value) in night.rgb_mut()[..20 * 160 * 3].iter_mut().enumerate() {
+            *value = (at % 19) as u8;
+        }
+        assert_eq!(Bars::default().see(&night), None);
     }
 }

@@ -67,7 +67,7 @@ fn weaker_styles_are_nearer_to_the_picture() {
         (pack, 20.0),
         (StyleMix::new(NetworkKind::AnyPicture, from_picture), 32.0),
     ] {
-        let far = [1.0, 0.7, 0.25].map(|strength| {
+        let far = [1.0, 0.5, 0.25].map(|strength| {
             let painted = paint(&gallery, style.clone().with_strength(strength));
             distance(&painted, picture().rgb())
         });
