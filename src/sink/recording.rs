@@ -8,7 +8,7 @@
 use std::{
     fs::{self, File},
     io,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use tempfile::{NamedTempFile, TempPath};
@@ -17,6 +17,7 @@ use super::{
     Codec, FrameSink, SinkError, VideoSinkSettings,
     container::Container,
     encode::VideoEncoder,
+    temporary::Temporary,
     tracks::OutputTrack,
     writer::{VideoTrack, Writer, failed},
 };
@@ -95,7 +96,7 @@ pub fn open_recording(
         ..VideoSinkSettings::default()
     };
     let failed = |source| failed(path, "making the recording", source);
-    let file = begun.as_ref().map_or(path, |begun| &begun.file);
+    let file = begun.as_ref().map_or(path, |begun| begun.file.path());
     let url = edge::url_of(file).map_err(failed)?;
     let muxer = Muxer::create(&url, container.format()).map_err(failed)?;
     let (encoder, note) =
@@ -172,9 +173,7 @@ impl FrameSink for Recording {
 
 /// A recording without a picture yet; it is removed when it is dropped.
 struct Begun {
-    file: TempPath,
-    target: PathBuf,
-    overwrite: bool,
+    file: Temporary,
     /// Its size when nothing but the header was written.
     header_bytes: u64,
 }
@@ -194,9 +193,7 @@ impl Begun {
         };
         match file {
             Ok(file) => Ok(Self {
-                file,
-                target: target.to_owned(),
-                overwrite,
+                file: Temporary::of_file(file, target, overwrite),
                 header_bytes: 0,
             }),
             Err(source) => Err(SinkError::Folder {
@@ -208,37 +205,22 @@ impl Begun {
     }
 
     fn bytes(&self) -> u64 {
-        fs::metadata(&self.file).map_or(0, |file| file.len())
+        fs::metadata(self.file.path()).map_or(0, |file| file.len())
     }
 
     /// Gives the file its name; whoever writes it goes on writing.
     ///
     /// # Errors
-    /// When it cannot be renamed, or another file took the name meanwhile.
+    /// As [`Temporary::publish`].
     fn publish(self) -> Result<(), SinkError> {
-        let Self {
-            file,
-            target,
-            overwrite,
-            ..
-        } = self;
-        let result = if overwrite {
-            file.persist(&target)
-        } else {
-            file.persist_noclobber(&target)
-        };
-        result.map_err(|error| match error.error.kind() {
-            io::ErrorKind::AlreadyExists if !overwrite => SinkError::Exists { path: target },
-            _ => SinkError::Rename {
-                path: target,
-                source: error.error,
-            },
-        })
+        self.file.publish()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::{
         frame::{Packet, Picture},
@@ -255,19 +237,22 @@ mod tests {
         }
     }
 
-    /// A folder, and recordings in it whose time stamps count tenths of a second.
-    fn recording(name: &str) -> (tempfile::TempDir, PathBuf, Box<dyn FrameSink>) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        let info = StreamInfo {
+    fn info() -> StreamInfo {
+        StreamInfo {
             width: 64,
             height: 48,
             time_base: Ratio { num: 1, den: 10 },
             frame_rate: None,
             expected_frames: None,
-        };
+        }
+    }
+
+    /// A folder, and recordings in it whose time stamps count tenths of a second.
+    fn recording(name: &str) -> (tempfile::TempDir, PathBuf, Box<dyn FrameSink>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
         let begun = folder.path().join(".begun");
-        let sink = open_recording(&path, &begun, &info, None, false, 1).unwrap();
+        let sink = open_recording(&path, &begun, &info(), None, false, 1).unwrap();
         (folder, path, sink)
     }
 
@@ -318,15 +303,8 @@ mod tests {
         );
         fs::write(&real, "before").unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        let info = StreamInfo {
-            width: 64,
-            height: 48,
-            time_base: Ratio { num: 1, den: 10 },
-            frame_rate: None,
-            expected_frames: None,
-        };
         let begun = folder.path().join(".begun");
-        let mut sink = open_recording(&link, &begun, &info, None, true, 1).unwrap();
+        let mut sink = open_recording(&link, &begun, &info(), None, true, 1).unwrap();
         sink.frame(frame(0)).unwrap();
         sink.finish().unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -349,8 +327,11 @@ mod tests {
         sink.frame(frame(0)).unwrap();
         fs::write(&path, "another").unwrap();
         let error = sink.finish().unwrap_err();
-        assert!(matches!(error, SinkError::Exists { .. }), "{error}");
-        assert_eq!(names(&folder), ["a.mkv"]);
+        assert!(matches!(error, SinkError::NameTaken { .. }), "{error}");
+        // What was recorded is kept under another name.
+        let mut names = names(&folder);
+        names.sort_unstable();
+        assert_eq!(names, [".begun", "a.mkv"]);
         assert_eq!(fs::read(&path).unwrap(), b"another");
     }
 }

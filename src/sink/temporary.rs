@@ -61,6 +61,15 @@ impl Temporary {
         }
     }
 
+    /// A file that is there, which will get the name `target`.
+    pub(super) fn of_file(file: TempPath, target: &Path, overwrite: bool) -> Self {
+        Self {
+            file,
+            target: target.to_owned(),
+            overwrite,
+        }
+    }
+
     /// Where it stands.
     pub(super) fn path(&self) -> &Path {
         &self.file

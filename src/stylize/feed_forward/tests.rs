@@ -31,6 +31,10 @@ fn picture() -> Picture {
 }
 
 fn paint(gallery: &Arc<Gallery>, style: StyleMix) -> Vec<u8> {
+    paint_picture(gallery, style, picture()).into_rgb()
+}
+
+fn paint_picture(gallery: &Arc<Gallery>, style: StyleMix, mut picture: Picture) -> Picture {
     let settings = FeedForwardSettings {
         style,
         match_colors: false,
@@ -39,12 +43,9 @@ fn paint(gallery: &Arc<Gallery>, style: StyleMix) -> Vec<u8> {
         threads: 1,
         precision: Precision::F32,
     };
-    let mut picture = picture();
-    FeedForward::new(gallery.clone(), settings)
-        .unwrap()
-        .paint(&mut picture)
-        .unwrap();
-    picture.into_rgb()
+    let mut painter = FeedForward::new(gallery.clone(), settings).unwrap();
+    painter.paint(&mut picture).unwrap();
+    picture
 }
 
 fn distance(a: &[u8], b: &[u8]) -> f32 {
@@ -173,20 +174,10 @@ fn films_are_steadied_on_the_card_that_paints_them() {
 }
 
 /// Paints `picture` in the default style, at full strength.
-fn painted(mut picture: Picture) -> Picture {
+fn painted(picture: Picture) -> Picture {
     let gallery = gallery();
     let style = gallery.mix(&StyleChoice::single(19)).unwrap();
-    let settings = FeedForwardSettings {
-        style,
-        match_colors: false,
-        paint_bars: false,
-        device: PaintDevice::Cpu,
-        threads: 1,
-        precision: Precision::F32,
-    };
-    let mut painter = FeedForward::new(gallery, settings).unwrap();
-    painter.paint(&mut picture).unwrap();
-    picture
+    paint_picture(&gallery, style, picture)
 }
 
 #[test]
