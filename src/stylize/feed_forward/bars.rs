@@ -149,7 +149,8 @@ impl Bars {
         if !picture.rgb().iter().any(|&value| value >= LIGHT) {
             // Black on all sides, or nearly: too dark to tell.
             self.other = (None, 0);
-            return self.found.filter(|_| holds).or(between);
+            let inside = || between.or_else(|| inside(picture));
+            return self.found.filter(|_| holds).or_else(inside);
         }
         let settled = self.told && self.found.is_none();
         self.other = match between {
@@ -172,9 +173,9 @@ impl Bars {
     }
 }
 
-/// What lies between a pair of bars.
-fn between(picture: &Picture) -> Option<Part> {
-    let (width, height) = (picture.width(), picture.height());
+/// Black rows above and below, and columns to the left and to the right.
+fn black_around(picture: &Picture) -> [usize; 4] {
+    let width = picture.width();
     let is_black = |values: &[u8]| values.iter().all(|&value| value <= BLACK);
     let lines = || picture.rgb().chunks_exact(width * 3);
     let above = lines().take_while(|line| is_black(line)).count();
@@ -189,6 +190,32 @@ fn between(picture: &Picture) -> Option<Part> {
             .take_while(|p| is_black(p))
             .count();
     }
+    [above, below, left, right]
+}
+
+/// What is left of a dark picture without what is black on two sides, or all, equally far.
+fn inside(picture: &Picture) -> Option<Part> {
+    let [above, below, left, right] = black_around(picture);
+    let bar = |a: usize, b: usize| Some(a.min(b)).filter(|&bar| bar >= BREADTH.0).unwrap_or(0);
+    let (x, y) = (bar(left, right), bar(above, below));
+    let (width, height) = (
+        picture.width().saturating_sub(2 * x),
+        picture.height().saturating_sub(2 * y),
+    );
+    let part = Part {
+        x,
+        y,
+        width,
+        height,
+    };
+    ((x, y) != (0, 0) && width.min(height) >= MIN_SIDE && part.is_in_even_bars(picture))
+        .then_some(part)
+}
+
+/// What lies between a pair of bars.
+fn between(picture: &Picture) -> Option<Part> {
+    let (width, height) = (picture.width(), picture.height());
+    let [above, below, left, right] = black_around(picture);
     let pair = |a: usize, b: usize, side: usize| {
         let share = |part: usize| part as f32 / side as f32;
         a.min(b) >= BREADTH.0
@@ -318,8 +345,24 @@ mod tests {
         for step in 0..=10 {
             let light = step as f32 / 10.0;
             let part = bars.see(&faded(FILM, light));
-            assert!(part.is_some() || light < 0.5, "{light}");
+            assert!(part.is_some() || light < 0.2, "{light}");
         }
+    }
+
+    #[test]
+    fn what_is_black_around_a_dark_picture_is_left_out() {
+        let part = |x, y, width, height| {
+            Some(Part {
+                x,
+                y,
+                width,
+                height,
+            })
+        };
+        let dark = |bars| Bars::default().see(&faded(bars, 0.3));
+        assert_eq!(dark([20, 30, 40, 35]), part(35, 20, 90, 80));
+        assert_eq!(dark([0, 30, 0, 0]), None);
+        assert_eq!(Bars::default().see(&barred([20, 30, 40, 35])), None);
     }
 
     #[test]
