@@ -230,8 +230,7 @@ fn paint(
 }
 
 /// Which picture goes where, and the folder that this needs. A single picture goes to the file `output`, or into it if it
-/// is a folder; several, and
-/// those of a folder, go into the folder `output` under their own names.
+/// is a folder; several, and those of a folder, go into the folder `output` under their own names.
 fn plan(inputs: &[PathBuf], output: &Path) -> Result<(Vec<Job>, Option<PathBuf>)> {
     let into_folder =
         inputs.len() > 1 || inputs.iter().any(|i| i.is_dir()) || names_a_folder(output);
