@@ -2,12 +2,10 @@
 
 mod plan;
 
-use half::f16;
-
 use super::{
     Card, CardError, FrameOnCard, Launch, Parameters, SteadyOnCard, bytes_of,
     parameters::{REFLECT, REPEAT},
-    weights::{Packing, square},
+    weights::{Packing, round_kernels, square},
 };
 use crate::kernels::{
     Entry, LayerShape, NetworkShape, StyleParameters, TransformWeights, Upsample, fold_upsampling,
@@ -91,6 +89,13 @@ impl<C: Card> TransformOnCard<C> {
                     *weight *= LEVELS;
                 }
             }
+            // The entry of the students has the colours of a block's pixels as its channels.
+            let alike = if index == 0 {
+                3
+            } else {
+                convolution.in_channels
+            };
+            round_kernels(&mut convolution, alike);
             let side = convolution.kernel_size;
             let across = match index + 1 == shape.layers() && own.upsample.is_none() {
                 true => ACROSS,
@@ -129,7 +134,7 @@ impl<C: Card> TransformOnCard<C> {
                 if index == 0 {
                     let one = convolution.weight.len() / convolution.out_channels;
                     for (bias, own) in bias.iter_mut().zip(convolution.weight.chunks_exact(one)) {
-                        *bias += 0.5 * own.iter().map(|w| f16::from_f32(*w).to_f32()).sum::<f32>();
+                        *bias += 0.5 * own.iter().sum::<f32>();
                     }
                 }
                 bias.resize(outputs, 0.0);

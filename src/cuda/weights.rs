@@ -85,6 +85,30 @@ impl Packing {
     }
 }
 
+/// Rounds the weights to half precision so that the errors of a kernel cancel each other: what one weight is too large, the
+/// next is made smaller by (error diffusion, Floyd and Steinberg 1976). Rounded one by one they add up to a little more or
+/// less than the kernel did, which the smooth parts of a picture show; so they add up to the same, and only noise, which
+/// pictures have little of, meets the error. Channels that are equal modulo `alike` are of one kernel.
+pub(super) fn round_kernels(weights: &mut ConvolutionWeights, alike: usize) {
+    let places = weights.kernel_size * weights.kernel_size;
+    for output in weights
+        .weight
+        .chunks_exact_mut(weights.in_channels * places)
+    {
+        for first in 0..alike.min(weights.in_channels) {
+            let mut lacks = 0.0;
+            for place in 0..places {
+                for channel in (first..weights.in_channels).step_by(alike) {
+                    let weight = &mut output[channel * places + place];
+                    let wanted = *weight + lacks;
+                    *weight = f16::from_f32(wanted).to_f32();
+                    lacks = wanted - *weight;
+                }
+            }
+        }
+    }
+}
+
 /// Steps, tiles, products of a tile, lanes, in order.
 fn product(
     steps: usize,
@@ -112,4 +136,51 @@ pub(super) fn square(
     }
     let index = (output * weights.in_channels + channel) * weights.kernel_size + row;
     weights.weight[index * weights.kernel_size + column]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kernel adds up to what it did, to the rounding of one weight, and no weight goes farther than one step.
+    #[test]
+    fn rounded_kernels_add_up_to_the_same() {
+        let (outputs, channels, side) = (5, 6, 9);
+        let places = side * side;
+        let weight: Vec<f32> = (0..outputs * channels * places)
+            .map(|i| 0.07 * (i as f32 * 1.7).sin() + 0.011)
+            .collect();
+        let mut rounded = ConvolutionWeights {
+            weight: weight.clone(),
+            out_channels: outputs,
+            in_channels: channels,
+            kernel_size: side,
+        };
+        round_kernels(&mut rounded, 3);
+        for (own, before) in rounded.weight.iter().zip(&weight) {
+            assert!((own - before).abs() < 1.0 / 8192.0, "{before} became {own}");
+            assert_eq!(f16::from_f32(*own).to_f32(), *own);
+        }
+        for (own, before) in rounded
+            .weight
+            .chunks_exact(channels * places)
+            .zip(weight.chunks_exact(channels * places))
+        {
+            for first in 0..3 {
+                let sum = |weights: &[f32]| -> f64 {
+                    let kernel = (first..channels).step_by(3);
+                    kernel
+                        .flat_map(|channel| &weights[channel * places..][..places])
+                        .map(|w| f64::from(*w))
+                        .sum()
+                };
+                let nearest: Vec<f32> = before.iter().map(|w| f16::from_f32(*w).to_f32()).collect();
+                let (off, plain) = (
+                    (sum(own) - sum(before)).abs(),
+                    (sum(&nearest) - sum(before)).abs(),
+                );
+                assert!(off < 4e-5, "{off}, rounded one by one {plain}");
+            }
+        }
+    }
 }
