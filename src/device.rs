@@ -1,11 +1,14 @@
 //! Which processor paints.
 
-use std::{fmt, str::FromStr};
+#[cfg(any(test, feature = "cuda", feature = "gpu"))]
+pub(crate) mod check;
 
-use candle_core::Device;
+use std::{fmt, str::FromStr};
 
 #[cfg(any(test, feature = "cuda"))]
 use crate::cuda;
+#[cfg(feature = "gpu")]
+use crate::gpu;
 
 /// What `--device` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,15 +20,19 @@ pub enum DeviceChoice {
     Cpu,
     /// The CUDA device of this number.
     Cuda(usize),
-    /// Apple's GPU.
-    Metal,
+    /// Apple's GPU of this number.
+    Metal(usize),
+    /// The GPU of this number that Vulkan knows.
+    Vulkan(usize),
 }
 
 /// Why a device cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// `--device` was not understood.
-    #[error("'{0}' is no device: use auto, cpu, cuda, cuda:N or metal")]
+    #[error(
+        "'{0}' is no device: use auto, cpu, cuda, metal or vulkan, with a number behind it where there are several (cuda:1)"
+    )]
     Unknown(String),
     /// The program was built without it.
     #[error(
@@ -56,8 +63,9 @@ pub enum PaintDevice {
     /// An NVIDIA card, by our own kernels.
     #[cfg(any(test, feature = "cuda"))]
     Cuda(cuda::PaintCard),
-    /// What candle knows besides: Apple's GPU.
-    Candle(Device),
+    /// Another GPU, by shaders of our own.
+    #[cfg(feature = "gpu")]
+    Gpu(gpu::Gpu),
 }
 
 impl PaintDevice {
@@ -67,12 +75,14 @@ impl PaintDevice {
         matches!(self, Self::Cpu)
     }
 
-    /// Where candle's tensors of the small networks lie (which look at style pictures).
-    #[must_use]
-    pub fn tensors(&self) -> Device {
+    /// Whether it is taken where nothing was asked for: not where the processor's own kernels are faster.
+    fn is_worth_it(&self) -> bool {
         match self {
-            Self::Candle(device) => device.clone(),
-            _ => Device::Cpu,
+            Self::Cpu => true,
+            #[cfg(any(test, feature = "cuda"))]
+            Self::Cuda(_) => true,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu::is_faster(gpu),
         }
     }
 
@@ -83,7 +93,8 @@ impl PaintDevice {
             Self::Cpu => "cpu".into(),
             #[cfg(any(test, feature = "cuda"))]
             Self::Cuda(device) => device.description().into(),
-            Self::Candle(_) => "metal".into(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.description().into(),
         }
     }
 }
@@ -92,28 +103,36 @@ impl FromStr for DeviceChoice {
     type Err = DeviceError;
 
     fn from_str(text: &str) -> Result<Self, DeviceError> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(0)),
-            "metal" => Ok(Self::Metal),
-            other => other
-                .strip_prefix("cuda:")
-                .and_then(|number| number.parse().ok())
-                .map(Self::Cuda)
-                .ok_or_else(|| DeviceError::Unknown(other.to_owned())),
+        let unknown = || DeviceError::Unknown(text.to_owned());
+        let (kind, number) = match text.split_once(':') {
+            // What a number may begin with besides digits.
+            Some((_, number)) if !number.starts_with(|c: char| c.is_ascii_digit()) => {
+                return Err(unknown());
+            }
+            Some((kind, number)) => (kind, Some(number.parse().map_err(|_| unknown())?)),
+            None => (text, None),
+        };
+        match (kind, number) {
+            ("auto", None) => Ok(Self::Auto),
+            ("cpu", None) => Ok(Self::Cpu),
+            ("cuda", number) => Ok(Self::Cuda(number.unwrap_or(0))),
+            ("metal", number) => Ok(Self::Metal(number.unwrap_or(0))),
+            ("vulkan", number) => Ok(Self::Vulkan(number.unwrap_or(0))),
+            _ => Err(unknown()),
         }
     }
 }
 
 impl fmt::Display for DeviceChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(number) => write!(f, "cuda:{number}"),
-            Self::Metal => f.write_str("metal"),
-        }
+        let (kind, number) = match self {
+            Self::Auto => return f.write_str("auto"),
+            Self::Cpu => return f.write_str("cpu"),
+            Self::Cuda(number) => ("cuda", number),
+            Self::Metal(number) => ("metal", number),
+            Self::Vulkan(number) => ("vulkan", number),
+        };
+        write!(f, "{kind}:{number}")
     }
 }
 
@@ -139,25 +158,39 @@ impl DeviceChoice {
             }
             #[cfg(not(feature = "cuda"))]
             Self::Cuda(_) => Err(DeviceError::NotBuilt { feature: "cuda" }),
-            Self::Metal if !cfg!(feature = "metal") => {
-                Err(DeviceError::NotBuilt { feature: "metal" })
-            }
-            Self::Metal => Device::new_metal(0)
-                .map(PaintDevice::Candle)
-                .map_err(|error| self.unusable(error)),
-            Self::Auto => Ok([Self::Cuda(0), Self::Metal]
+            Self::Metal(number) => self.gpu("metal", number),
+            Self::Vulkan(number) => self.gpu("vulkan", number),
+            Self::Auto => Ok([Self::Cuda(0), Self::Metal(0), Self::Vulkan(0)]
                 .into_iter()
                 .find_map(|choice| {
                     let found = choice.resolve();
                     if let Err(error @ DeviceError::Unusable { .. }) = &found {
                         tracing::debug!("{choice} is not used: {error:?}");
                     }
-                    found.ok()
+                    found.ok().filter(PaintDevice::is_worth_it)
                 })
                 .unwrap_or(PaintDevice::Cpu)),
         }
     }
 
+    /// A GPU that Vulkan or Metal knows.
+    fn gpu(self, feature: &'static str, number: usize) -> Result<PaintDevice, DeviceError> {
+        #[cfg(feature = "gpu")]
+        if let Some(backend) = gpu::Backend::named(feature) {
+            let trusted = || {
+                let found = gpu::Gpu::open(backend, number)?;
+                gpu::paints_alike(&found)?;
+                Ok::<_, gpu::GpuError>(found)
+            };
+            return trusted()
+                .map(PaintDevice::Gpu)
+                .map_err(|error| self.unusable(error));
+        }
+        let _ = number;
+        Err(DeviceError::NotBuilt { feature })
+    }
+
+    #[cfg(any(feature = "cuda", feature = "gpu"))]
     fn unusable(self, source: impl std::error::Error + Send + Sync + 'static) -> DeviceError {
         DeviceError::Unusable {
             device: self,
@@ -176,12 +209,19 @@ mod tests {
             ("auto", DeviceChoice::Auto),
             ("cpu", DeviceChoice::Cpu),
             ("cuda:2", DeviceChoice::Cuda(2)),
-            ("metal", DeviceChoice::Metal),
+            ("metal:0", DeviceChoice::Metal(0)),
+            ("vulkan:1", DeviceChoice::Vulkan(1)),
         ] {
             assert_eq!(text.parse::<DeviceChoice>().unwrap(), choice);
             assert_eq!(choice.to_string(), text);
         }
-        for text in ["", "gpu", "cuda:", "cuda:x", "cuda:-1"] {
+        assert_eq!(
+            "metal".parse::<DeviceChoice>().unwrap(),
+            DeviceChoice::Metal(0)
+        );
+        for text in [
+            "", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cpu:0", "vulkan:",
+        ] {
             assert!(text.parse::<DeviceChoice>().is_err(), "{text:?}");
         }
     }

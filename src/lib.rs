@@ -12,6 +12,8 @@ pub mod cuda;
 pub mod device;
 pub mod files;
 pub mod frame;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod kernels;
 pub mod live;
 pub mod media;

@@ -94,14 +94,8 @@ struct Bench<'a> {
 
 pub fn run(args: &BenchArgs) -> Result<()> {
     let device = args.device.resolve().map_err(usage)?;
-    let styles = Styles::open(
-        &args.style,
-        &args.models,
-        &device,
-        PackQuality::Reference,
-        &[],
-    )?
-    .without_playlist()?;
+    let styles =
+        Styles::open(&args.style, &args.models, PackQuality::Reference, &[])?.without_playlist()?;
     let settings = FeedForwardSettings {
         style: styles.gallery.mix(&styles.choice)?,
         match_colors: false,

@@ -41,7 +41,8 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
             says: InstructionSet::best().to_string(),
         },
         gpu("cuda", cfg!(feature = "cuda"), DeviceChoice::Cuda(0)),
-        gpu("metal", cfg!(feature = "metal"), DeviceChoice::Metal),
+        gpu("metal", cfg!(feature = "metal"), DeviceChoice::Metal(0)),
+        gpu("vulkan", cfg!(feature = "vulkan"), DeviceChoice::Vulkan(0)),
         Finding {
             name: "ffmpeg",
             ok: true,

@@ -44,7 +44,6 @@ impl Styles {
     pub fn open(
         style: &StyleArgs,
         models: &ModelArgs,
-        device: &PaintDevice,
         auto: PackQuality,
         others: &[&str],
     ) -> Result<Self> {
@@ -52,13 +51,16 @@ impl Styles {
         let mut named = others.iter().copied().chain([style.style.as_str()]);
         let file = named.find_map(Gallery::pack_file);
         let pack = pack(&store, style.quality, auto, file)?;
-        Self::of_gallery(Gallery::of_pack(store, device.tensors(), pack), style)
+        Self::of_gallery(
+            Gallery::of_pack(store, candle_core::Device::Cpu, pack),
+            style,
+        )
     }
 
     /// As [`Styles::open`] for painters that take pictures as their style and no network.
     pub fn of_pictures(style: &StyleArgs, models: &ModelArgs) -> Result<Self> {
         let store = ModelStore::open(models.models.as_deref())?;
-        Self::of_gallery(Gallery::new(store, PaintDevice::Cpu.tensors())?, style)
+        Self::of_gallery(Gallery::new(store, candle_core::Device::Cpu)?, style)
     }
 
     /// Finds the style in `gallery`.
@@ -241,29 +243,24 @@ impl Painter {
     /// Loads the models and resolves styles, finish and device, for a camera.
     pub fn for_camera(args: &PaintArgs) -> Result<Self> {
         let device = args.device.resolve().map_err(usage)?;
-        let styles = Self::styles(args, &device, live_quality(&device), &[])?;
+        let styles = Self::styles(args, live_quality(&device), &[])?;
         Self::new(args, styles, device, Vec::new())
     }
 
     /// As [`Painter::for_camera`] for one picture at a time.
     pub fn for_pictures(args: &PaintArgs) -> Result<Self> {
         let device = args.device.resolve().map_err(usage)?;
-        let styles = Self::styles(args, &device, PackQuality::Reference, &[])?;
+        let styles = Self::styles(args, PackQuality::Reference, &[])?;
         Self::new(args, styles.without_playlist()?, device, Vec::new())
     }
 
-    fn styles(
-        args: &PaintArgs,
-        device: &PaintDevice,
-        auto: PackQuality,
-        others: &[&str],
-    ) -> Result<Styles> {
+    fn styles(args: &PaintArgs, auto: PackQuality, others: &[&str]) -> Result<Styles> {
         let others: Vec<_> = others
             .iter()
             .copied()
             .chain(args.background.as_deref())
             .collect();
-        Styles::open(&args.style, &args.models, device, auto, &others)
+        Styles::open(&args.style, &args.models, auto, &others)
     }
 
     /// As [`Painter::for_camera`] for a film of so many seconds, with the styles of `style_at` over time.
@@ -285,7 +282,7 @@ impl Painter {
             (*first).clone_into(&mut args.style.style);
         }
         let args = &args;
-        let mut styles = Self::styles(args, &device, PackQuality::Reference, &named)?;
+        let mut styles = Self::styles(args, PackQuality::Reference, &named)?;
         let mut plan = Vec::new();
         if style_at.is_some() {
             for (start, style) in times {

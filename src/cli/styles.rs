@@ -36,7 +36,7 @@ pub fn run(args: &StylesArgs) -> Result<()> {
         Some(file) => StylePack::open(file)?,
         None => StylePack::load(&store)?,
     };
-    let gallery = Arc::new(Gallery::of_pack(store, PaintDevice::Cpu.tensors(), pack));
+    let gallery = Arc::new(Gallery::of_pack(store, candle_core::Device::Cpu, pack));
     match (&args.sheet, &args.output) {
         (Some(photo), Some(output)) => {
             let mut read = vec![photo.clone()];

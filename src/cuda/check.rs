@@ -2,6 +2,7 @@
 
 use super::{Card, CardError, FlowOnCard, SteadyOnCard, TransformOnCard};
 use crate::{
+    device::check::{BOUNDS, compare, waves},
     frame::Picture,
     kernels::{Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights},
     models::ModelStore,
@@ -12,9 +13,6 @@ use crate::{
     },
 };
 
-/// The bounds of the difference to the processor's painting in single precision, of 255: mean and largest.
-pub const BOUNDS: (f64, u8) = (1.0, 8);
-
 /// The same of steadying, which is done in single precision on both.
 const STEADY_BOUNDS: (f64, u8) = (0.1, 8);
 
@@ -23,15 +21,6 @@ const FLOW_BOUNDS: [f64; 2] = [0.01, 0.005];
 
 /// Size of the pictures that are made to find out; no multiple of anything that the kernels like.
 const SIZE: (usize, usize) = (90, 70);
-
-/// Mean and largest difference of two pictures, of 255.
-#[must_use]
-pub fn compare(painted: &[u8], expected: &[u8]) -> (f64, u8) {
-    let differences = painted.iter().zip(expected).map(|(a, b)| a.abs_diff(*b));
-    let sum: u64 = differences.clone().map(u64::from).sum();
-    let mean = sum as f64 / painted.len().max(1) as f64;
-    (mean, differences.max().unwrap_or(0))
-}
 
 /// Paints a small picture in the first style of the program's own pack, steadies a few more and finds the motion between two,
 /// on the card and on the processor, some ten milliseconds of work.
@@ -63,15 +52,7 @@ pub fn paints_alike<C: Card + Clone>(card: C) -> Result<(), CardError> {
 
 /// A picture that moves to the left by 1.25 pixels from frame to frame.
 fn picture(frame: usize) -> Picture {
-    let (width, height) = SIZE;
-    let mut picture = Picture::black(width, height);
-    for (i, value) in picture.rgb_mut().iter_mut().enumerate() {
-        let (x, y, c) = ((i / 3 % width) as f32, (i / 3 / width) as f32, i % 3);
-        let x = x + 1.25 * frame as f32;
-        let wave = (0.21 * x + c as f32).sin() + (0.17 * y + 0.05 * x).cos();
-        *value = (128.0 + 50.0 * wave + 20.0 * (x * y * 0.003).sin()) as u8;
-    }
-    picture
+    waves(SIZE, 1.25 * frame as f32)
 }
 
 /// The same with a square in front of it that moves to the right by two pixels.

@@ -26,8 +26,9 @@ mod tests;
 mod vectors;
 mod weights;
 
+pub use crate::device::check::{BOUNDS, compare};
 pub use again::PassOnCard;
-pub use check::{BOUNDS, compare, paints_alike};
+pub use check::paints_alike;
 #[cfg(feature = "cuda")]
 pub use device::Device;
 pub use flow::FlowOnCard;

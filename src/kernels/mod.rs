@@ -55,7 +55,7 @@ pub use loss::{
     add_weighted_difference, gram_matrix,
 };
 pub(crate) use network::fold_upsampling;
-#[cfg(any(test, feature = "cuda"))]
+#[cfg(any(test, feature = "cuda", feature = "gpu"))]
 pub(crate) use network::pad_blocks;
 pub use network::{
     ConvolutionWeights, Entry, LayerShape, MINIMUM_SIDE, NetworkShape, StyleParameters,

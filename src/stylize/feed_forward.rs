@@ -24,6 +24,8 @@ use super::{Along, MotionFinder, Pending};
 use super::{Colors, Finish, MIN_SIDE, Palette, StylizeError, Stylizer};
 #[cfg(any(test, feature = "cuda"))]
 use crate::cuda::{Fetch, FlowOnCard, PaintCard, PassOnCard, SteadyOnCard, TransformOnCard};
+#[cfg(feature = "gpu")]
+use crate::gpu::TransformOnGpu;
 #[cfg(any(test, feature = "cuda"))]
 use crate::temporal::{
     flow::FlowSettings,
@@ -33,7 +35,6 @@ use crate::{
     device::PaintDevice,
     frame::Picture,
     kernels::{Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights},
-    nn::transform_net::TransformNet,
     style::{Gallery, NetworkKind, StyleMix},
 };
 
@@ -91,8 +92,9 @@ enum Network {
     /// An NVIDIA card: our own kernels.
     #[cfg(any(test, feature = "cuda"))]
     Cuda(Box<TransformOnCard<PaintCard>>),
-    /// Everything else: candle.
-    Candle(TransformNet),
+    /// Another GPU: our own shaders.
+    #[cfg(feature = "gpu")]
+    Gpu(Box<TransformOnGpu>),
 }
 
 /// The style of what is painted.
@@ -342,7 +344,12 @@ impl Network {
                 network.set_style(style)?;
                 Self::Cuda(Box::new(network))
             }
-            PaintDevice::Candle(device) => Self::Candle(TransformNet::new(weights, style, device)?),
+            #[cfg(feature = "gpu")]
+            PaintDevice::Gpu(gpu) => {
+                let mut network = TransformOnGpu::new(weights, gpu.clone())?;
+                network.set_style(style)?;
+                Self::Gpu(Box::new(network))
+            }
         })
     }
 
@@ -365,11 +372,11 @@ impl Network {
                 network.set_style(style)?;
                 network.paint(picture.rgb(), width, height, painted)?;
             }
-            Self::Candle(net) => {
-                painted.clear();
-                painted.extend_from_slice(picture.rgb());
-                net.set_style(style)?;
-                net.paint(painted, width, height)?;
+            #[cfg(feature = "gpu")]
+            Self::Gpu(network) => {
+                painted.resize(picture.rgb().len(), 0);
+                network.set_style(style)?;
+                network.paint(picture.rgb(), width, height, painted)?;
             }
         }
         Ok(())

@@ -161,6 +161,10 @@ pub enum StylizeError {
     #[cfg(any(test, feature = "cuda"))]
     #[error("the network failed on the card")]
     Card(#[from] crate::cuda::CardError),
+    /// The GPU refused.
+    #[cfg(feature = "gpu")]
+    #[error("the network failed on the GPU")]
+    Gpu(#[from] crate::gpu::GpuError),
     /// The processor's kernels refused.
     #[error("the network failed on the processor")]
     Kernel(#[from] crate::kernels::KernelError),

@@ -173,7 +173,9 @@ impl Optimize {
                 let network = on_card::OnCard::new(weights, settings.pooling, card.clone())?;
                 Ok(Self::with_network(Box::new(network), settings))
             }
-            PaintDevice::Cpu | PaintDevice::Candle(_) => Ok(Self::new(weights, settings)),
+            PaintDevice::Cpu => Ok(Self::new(weights, settings)),
+            #[cfg(feature = "gpu")]
+            PaintDevice::Gpu(_) => Ok(Self::new(weights, settings)),
         }
     }
 

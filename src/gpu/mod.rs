@@ -1,0 +1,217 @@
+//! The feed-forward networks on any GPU that Vulkan or Metal knows, by compute shaders of our own (wgpu translates them).
+//!
+//! [`Gpu`] is a GPU that was opened, [`TransformOnGpu`] paints with it: `shaders/convolution.wgsl` is one layer with the
+//! normalisation before it, `shaders/statistics.wgsl` what instance normalisation is made of, `shaders/picture.wgsl` the
+//! colours. Tensors are in half precision, weights and all arithmetic in single precision, which every GPU has; so an
+//! integrated one paints as exactly as a large one. Motion and steadying are the processor's. NVIDIA's cards are used
+//! through `cuda` where the program has it: there the tensor cores paint.
+
+mod check;
+mod network;
+mod plan;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use check::{is_faster, paints_alike};
+pub use network::TransformOnGpu;
+
+use crate::kernels::KernelError;
+
+/// Which driver is asked for GPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// Vulkan: AMD, Intel and NVIDIA on Linux and Windows.
+    Vulkan,
+    /// Metal: Apple.
+    Metal,
+}
+
+impl Backend {
+    /// That of a feature of the program; none where it was built without.
+    #[must_use]
+    pub fn named(feature: &str) -> Option<Self> {
+        match feature {
+            "vulkan" if cfg!(feature = "vulkan") => Some(Self::Vulkan),
+            "metal" if cfg!(feature = "metal") => Some(Self::Metal),
+            _ => None,
+        }
+    }
+}
+
+/// Why a GPU did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum GpuError {
+    /// The driver knows none of this number.
+    #[error("there is no GPU {wanted}: the driver knows {found}{hint}")]
+    None {
+        /// Its number.
+        wanted: usize,
+        /// How many there are.
+        found: usize,
+        /// What is missing.
+        hint: &'static str,
+    },
+    /// It cannot do what the shaders need.
+    #[error("{name} cannot paint: {why}")]
+    Lacks {
+        /// The GPU.
+        name: String,
+        /// What it lacks.
+        why: String,
+    },
+    /// A picture takes more memory in one piece than the GPU hands out.
+    #[error(
+        "a picture of {width}x{height} takes {needed} MiB in one piece, and the GPU hands out {most}: paint smaller (--max-size), or with --device cpu"
+    )]
+    TooLarge {
+        /// Width of the picture.
+        width: usize,
+        /// Height of the picture.
+        height: usize,
+        /// MiB of its largest tensor.
+        needed: u64,
+        /// MiB that there are at most.
+        most: u64,
+    },
+    /// The driver refused or lost the GPU.
+    #[error("the GPU failed: {0}")]
+    Failed(String),
+    /// It paints something else than the processor.
+    #[error(
+        "its painting differs from the processor's by {mean:.2} of 255 in the mean and {largest} at most: it is not used"
+    )]
+    Differs {
+        /// Mean difference.
+        mean: f64,
+        /// Largest difference.
+        largest: u8,
+    },
+    /// The network or the style does not fit.
+    #[error(transparent)]
+    Network(#[from] KernelError),
+}
+
+/// A GPU.
+#[derive(Clone, Debug)]
+pub struct Gpu(Arc<Opened>);
+
+#[derive(Debug)]
+struct Opened {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    description: String,
+    /// Whether a processor plays the GPU.
+    software: bool,
+    /// The first thing that went wrong, as the driver tells it.
+    failure: Arc<Mutex<Option<String>>>,
+}
+
+/// Memory of a group of threads that the shaders take at most: what WebGPU promises.
+const GROUP_MEMORY: u32 = 16 << 10;
+
+impl Gpu {
+    /// Opens the GPU of a number, in the order of the driver but for this: large ones first, software last.
+    ///
+    /// # Errors
+    /// When the driver has no such GPU, or it cannot do what is needed.
+    pub fn open(backend: Backend, number: usize) -> Result<Self, GpuError> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: match backend {
+                Backend::Vulkan => wgpu::Backends::VULKAN,
+                Backend::Metal => wgpu::Backends::METAL,
+            },
+            flags: wgpu::InstanceFlags::empty(),
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+        adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+            wgpu::DeviceType::DiscreteGpu => 0,
+            wgpu::DeviceType::IntegratedGpu => 1,
+            wgpu::DeviceType::VirtualGpu => 2,
+            wgpu::DeviceType::Other => 3,
+            wgpu::DeviceType::Cpu => 4,
+        });
+        let found = adapters.len();
+        let Some(adapter) = adapters.into_iter().nth(number) else {
+            return Err(GpuError::None {
+                wanted: number,
+                found,
+                hint: match backend {
+                    Backend::Vulkan if found == 0 => {
+                        " (it comes with the GPU's driver; Debian and Ubuntu have it in mesa-vulkan-drivers)"
+                    }
+                    _ => "",
+                },
+            });
+        };
+        let info = adapter.get_info();
+        let name = info.name.clone();
+        let lacks = |why: String| GpuError::Lacks {
+            name: name.clone(),
+            why,
+        };
+        let limits = adapter.limits();
+        let needed = wgpu::Limits::defaults();
+        if limits.max_storage_buffers_per_shader_stage < needed.max_storage_buffers_per_shader_stage
+            || limits.max_compute_invocations_per_workgroup
+                < needed.max_compute_invocations_per_workgroup
+            || limits.max_compute_workgroup_storage_size < GROUP_MEMORY
+        {
+            return Err(lacks("it is not made for computing".into()));
+        }
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            required_limits: limits,
+            ..wgpu::DeviceDescriptor::default()
+        }))
+        .map_err(|error| lacks(error.to_string()))?;
+        let failure = Arc::new(Mutex::new(None));
+        let first = Arc::clone(&failure);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert_with(|| error.to_string());
+        }));
+        Ok(Self(Arc::new(Opened {
+            device,
+            queue,
+            description: format!("{name} ({:?})", info.backend),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            failure,
+        })))
+    }
+
+    /// Its name and how it is reached.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.0.description
+    }
+
+    /// Whether it is a program that plays a GPU on the processor: right, and slower than the processor's own kernels.
+    #[must_use]
+    pub fn is_software(&self) -> bool {
+        self.0.software
+    }
+
+    fn device(&self) -> &wgpu::Device {
+        &self.0.device
+    }
+
+    fn queue(&self) -> &wgpu::Queue {
+        &self.0.queue
+    }
+
+    /// An error where something went wrong since the GPU was opened.
+    fn check(&self) -> Result<(), GpuError> {
+        let failure = self
+            .0
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*failure {
+            Some(failure) => Err(GpuError::Failed(failure.clone())),
+            None => Ok(()),
+        }
+    }
+}
