@@ -75,17 +75,6 @@ impl PaintDevice {
         matches!(self, Self::Cpu)
     }
 
-    /// Whether it is taken where nothing was asked for: not where the processor's own kernels are faster.
-    fn is_worth_it(&self) -> bool {
-        match self {
-            Self::Cpu => true,
-            #[cfg(any(test, feature = "cuda"))]
-            Self::Cuda(_) => true,
-            #[cfg(feature = "gpu")]
-            Self::Gpu(gpu) => gpu::is_faster(gpu),
-        }
-    }
-
     /// What it is, in a few words.
     #[must_use]
     pub fn description(&self) -> String {
@@ -158,27 +147,37 @@ impl DeviceChoice {
             }
             #[cfg(not(feature = "cuda"))]
             Self::Cuda(_) => Err(DeviceError::NotBuilt { feature: "cuda" }),
-            Self::Metal(number) => self.gpu("metal", number),
-            Self::Vulkan(number) => self.gpu("vulkan", number),
-            Self::Auto => Ok([Self::Cuda(0), Self::Metal(0), Self::Vulkan(0)]
-                .into_iter()
-                .find_map(|choice| {
-                    let found = choice.resolve();
+            Self::Metal(number) => self.gpu("metal", number, true),
+            Self::Vulkan(number) => self.gpu("vulkan", number, true),
+            Self::Auto => {
+                let unless_unusable = |found: Result<PaintDevice, DeviceError>| {
                     if let Err(error @ DeviceError::Unusable { .. }) = &found {
-                        tracing::debug!("{choice} is not used: {error:?}");
+                        tracing::debug!("not used: {error:?}");
                     }
-                    found.ok().filter(PaintDevice::is_worth_it)
-                })
-                .unwrap_or(PaintDevice::Cpu)),
+                    found.ok()
+                };
+                Ok(unless_unusable(Self::Cuda(0).resolve())
+                    .or_else(|| unless_unusable(Self::Metal(0).gpu("metal", 0, false)))
+                    .or_else(|| unless_unusable(Self::Vulkan(0).gpu("vulkan", 0, false)))
+                    .unwrap_or(PaintDevice::Cpu))
+            }
         }
     }
 
-    /// A GPU that Vulkan or Metal knows.
-    fn gpu(self, feature: &'static str, number: usize) -> Result<PaintDevice, DeviceError> {
+    /// A GPU that Vulkan or Metal knows; one that was not `asked` for has to be faster than the processor.
+    fn gpu(
+        self,
+        feature: &'static str,
+        number: usize,
+        asked: bool,
+    ) -> Result<PaintDevice, DeviceError> {
         #[cfg(feature = "gpu")]
         if let Some(backend) = gpu::Backend::named(feature) {
             let trusted = || {
                 let found = gpu::Gpu::open(backend, number)?;
+                if !asked {
+                    gpu::paints_faster(&found)?;
+                }
                 gpu::paints_alike(&found)?;
                 Ok::<_, gpu::GpuError>(found)
             };
@@ -186,7 +185,7 @@ impl DeviceChoice {
                 .map(PaintDevice::Gpu)
                 .map_err(|error| self.unusable(error));
         }
-        let _ = number;
+        let _ = (number, asked);
         Err(DeviceError::NotBuilt { feature })
     }
 

@@ -44,6 +44,11 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
         gpu("metal", cfg!(feature = "metal"), DeviceChoice::Metal(0)),
         gpu("vulkan", cfg!(feature = "vulkan"), DeviceChoice::Vulkan(0)),
         Finding {
+            name: "paints on",
+            ok: true,
+            says: DeviceChoice::Auto.resolve()?.description(),
+        },
+        Finding {
             name: "ffmpeg",
             ok: true,
             says: media::version(),

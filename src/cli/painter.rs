@@ -152,12 +152,12 @@ fn pack(
     Ok(StylePack::load_quality(store, quality)?)
 }
 
-/// The network for what has to keep up with a camera, where none is named.
+/// The network for what has to keep up with a camera, where none is named: an NVIDIA card does with any.
 pub fn live_quality(device: &PaintDevice) -> PackQuality {
-    if device.is_cpu() {
-        PackQuality::Swift
-    } else {
-        PackQuality::Reference
+    match device {
+        #[cfg(feature = "cuda")]
+        PaintDevice::Cuda(_) => PackQuality::Reference,
+        _ => PackQuality::Swift,
     }
 }
 

@@ -55,17 +55,24 @@ pub fn paints_alike(gpu: &Gpu) -> Result<(), GpuError> {
     }
 }
 
-/// Whether the GPU paints faster than the processor with all its threads, by painting a few pictures; software never is.
-#[must_use]
-pub fn is_faster(gpu: &Gpu) -> bool {
-    !gpu.is_software()
-        && race(gpu).is_ok_and(|[own, processor]| {
-            tracing::debug!(
-                "{}: {own:.1} ms, the processor {processor:.1} ms",
-                gpu.description()
-            );
-            own < processor
-        })
+/// Paints a few pictures on both.
+///
+/// # Errors
+/// When the processor with all its threads is faster, as it is where software plays a GPU, or the GPU fails.
+pub fn paints_faster(gpu: &Gpu) -> Result<(), GpuError> {
+    let slower = || GpuError::Slower(gpu.description().into());
+    if gpu.is_software() {
+        return Err(slower());
+    }
+    let [own, processor] = race(gpu)?;
+    tracing::debug!(
+        "{}: {own:.1} ms, the processor {processor:.1} ms",
+        gpu.description()
+    );
+    match own < processor {
+        true => Ok(()),
+        false => Err(slower()),
+    }
 }
 
 /// Milliseconds of a picture on the GPU and on the processor, the best of some.

@@ -7,6 +7,7 @@
 //! through `cuda` where the program has it: there the tensor cores paint.
 
 mod check;
+mod form;
 mod network;
 mod plan;
 mod template;
@@ -15,7 +16,7 @@ mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use check::{is_faster, paints_alike};
+pub use check::{paints_alike, paints_faster};
 pub use network::TransformOnGpu;
 
 use crate::kernels::KernelError;
@@ -79,6 +80,9 @@ pub enum GpuError {
     /// The driver refused or lost the GPU.
     #[error("the GPU failed: {0}")]
     Failed(String),
+    /// It was not asked for, and the processor paints faster.
+    #[error("the processor paints faster than {0}")]
+    Slower(String),
     /// It paints something else than the processor.
     #[error(
         "its painting differs from the processor's by {mean:.2} of 255 in the mean and {largest} at most: it is not used"
@@ -159,6 +163,10 @@ impl Gpu {
             || limits.max_compute_invocations_per_workgroup
                 < needed.max_compute_invocations_per_workgroup
             || limits.max_compute_workgroup_storage_size < GROUP_MEMORY
+            || !adapter
+                .get_downlevel_capabilities()
+                .flags
+                .contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32)
         {
             return Err(lacks("it is not made for computing".into()));
         }

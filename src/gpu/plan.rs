@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use super::{Gpu, GpuError, TransformOnGpu, network::Layer};
+use super::{Gpu, GpuError, TransformOnGpu, form::Form, network::Layer};
 use crate::kernels::Entry;
 
 /// Added to the variance before its root is taken.
@@ -78,12 +78,13 @@ impl Plan {
         let (mut values_bytes, mut moments_bytes) = ([0, 0], 0);
         let mut size = entry;
         for (index, layer) in network.layers.iter().enumerate() {
-            let out = layer.out_size(size);
-            size = layer.stored_size(out);
+            let form = &layer.form;
+            let out = form.out_size(size);
+            size = form.stored_size(out);
             let bytes = &mut values_bytes[index % 2];
-            *bytes = (*bytes).max(size.0 * size.1 * layer.stored * 8);
-            let tiles = out.0.div_ceil(layer.tile.0) * out.1.div_ceil(layer.tile.1);
-            moments_bytes = moments_bytes.max(tiles * layer.groups * layer.quads * 32);
+            *bytes = (*bytes).max(size.0 * size.1 * form.stored * 8);
+            let [across, down] = tiles(form, out);
+            moments_bytes = moments_bytes.max(across * down * form.groups * form.quads * 32);
         }
         let limits = gpu.device().limits();
         let most = limits
@@ -118,11 +119,12 @@ impl Plan {
             trunk: nothing.clone(),
         };
         for (index, layer) in network.layers.iter().enumerate() {
-            let out = layer.out_size(input.size);
+            let form = &layer.form;
+            let out = form.out_size(input.size);
             let output = values[index % 2].clone();
             // The sum that is kept is added two layers on.
             let block = index.saturating_sub(network.shape.residual()) / 2;
-            let kept = if layer.kept {
+            let kept = if form.kept {
                 &trunks[block % 2]
             } else {
                 &not_written
@@ -134,14 +136,14 @@ impl Plan {
                 height,
                 out.0,
                 out.1,
-                layer.fours,
-                layer.stored,
+                form.fours,
+                form.stored,
             ]
             .into_iter()
             .flat_map(|size| (size as i32).to_le_bytes())
             .collect();
-            let tiles = [out.0.div_ceil(layer.tile.0), out.1.div_ceil(layer.tile.1)];
-            let trunk = if layer.added { &input.trunk } else { &nothing };
+            let tiles = tiles(form, out);
+            let trunk = if form.added { &input.trunk } else { &nothing };
             launches.push(Launch {
                 bound: bind(
                     gpu,
@@ -158,15 +160,11 @@ impl Plan {
                     ],
                 ),
                 pipeline: layer.pipeline.clone(),
-                groups: [tiles[0], tiles[1], layer.groups],
+                groups: [tiles[0], tiles[1], form.groups],
             });
-            let trunk = if layer.kept {
-                kept.clone()
-            } else {
-                input.trunk
-            };
-            let norm = if layer.shape.normalised {
-                let norm = gpu.reserve(32 * layer.stored, Usage::STORAGE);
+            let trunk = if form.kept { kept.clone() } else { input.trunk };
+            let norm = if form.normalised() {
+                let norm = gpu.reserve(32 * form.stored, Usage::STORAGE);
                 launches.push(normalise(network, layer, out, tiles, (&moments, &norm)));
                 norm
             } else {
@@ -174,7 +172,7 @@ impl Plan {
             };
             input = Values {
                 buffer: output,
-                size: layer.stored_size(out),
+                size: form.stored_size(out),
                 norm,
                 trunk,
             };
@@ -260,20 +258,10 @@ impl Plan {
     }
 }
 
-impl Layer {
-    /// The size of the output.
-    fn out_size(&self, (width, height): (usize, usize)) -> (usize, usize) {
-        (
-            width.div_ceil(self.shape.stride),
-            height.div_ceil(self.shape.stride),
-        )
-    }
-
-    /// The size of the stored output.
-    fn stored_size(&self, (width, height): (usize, usize)) -> (usize, usize) {
-        let times = self.shape.upsample.map_or(1, |_| 2);
-        (times * width, times * height)
-    }
+/// Tiles of an output, across and down.
+fn tiles(form: &Form, out: (usize, usize)) -> [usize; 2] {
+    let tile = form.tile();
+    [out.0.div_ceil(tile.0), out.1.div_ceil(tile.1)]
 }
 
 /// Scale and shift of a layer's outputs, out of their moments.
@@ -284,17 +272,18 @@ fn normalise(
     tiles: [usize; 2],
     (moments, norm): (&wgpu::Buffer, &wgpu::Buffer),
 ) -> Launch {
-    let places = layer.shape.upsample.map_or(1, |_| 4);
+    let form = &layer.form;
+    let tile = form.tile();
     let numbers = [
         out.0,
         out.1,
-        layer.tile.0,
-        layer.tile.1,
+        tile.0,
+        tile.1,
         tiles[0],
         tiles[0] * tiles[1],
-        layer.groups * layer.quads,
-        layer.stored,
-        places,
+        form.groups * form.quads,
+        form.stored,
+        form.places(),
         layer.style,
     ];
     let mut sizes: Vec<u8> = numbers
@@ -311,7 +300,7 @@ fn normalise(
             &[moments, &network.style, norm],
         ),
         pipeline: network.statistics.clone(),
-        groups: [layer.stored, 1, 1],
+        groups: [form.stored, 1, 1],
     }
 }
 

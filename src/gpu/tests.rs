@@ -1,6 +1,6 @@
 //! The shaders against the reference, on whatever GPU there is: a software one does.
 
-use super::{Backend, Gpu, GpuError, TransformOnGpu};
+use super::{Backend, Gpu, GpuError, TransformOnGpu, form::Form};
 use crate::kernels::{
     Entry, NetworkShape,
     reference::{self, random_network, random_picture},
@@ -74,6 +74,40 @@ fn paintings_of_a_gpu_agree_with_the_reference() {
         println!("{shape:?} {width}x{height}: mean {mean}, largest {largest}");
         // A quarter of a level is what rounding to bytes alone makes.
         assert!(mean < 1.0, "{shape:?}: {mean}");
+    }
+}
+
+/// Metal compiles what naga makes of the shaders; that it can be made is seen on every system.
+#[test]
+fn all_shaders_are_right_and_can_be_told_to_metal() {
+    let mut sources = vec![
+        include_str!("shaders/statistics.wgsl").to_owned(),
+        include_str!("shaders/picture.wgsl").to_owned(),
+    ];
+    for network in [NetworkShape::STYLE_PACK, NetworkShape::ANY_PICTURE, STUDENT] {
+        sources.extend(Form::all(network).iter().map(Form::shader));
+    }
+    for source in sources {
+        let module = naga::front::wgsl::parse_str(&source)
+            .unwrap_or_else(|error| panic!("{}", error.emit_to_string(&source)));
+        let info = naga::valid::Validator::new(
+            naga::valid::ValidationFlags::all(),
+            naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+        )
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{}", error.emit_to_string(&source)));
+        let options = naga::back::msl::Options {
+            fake_missing_bindings: true,
+            ..naga::back::msl::Options::default()
+        };
+        let (metal, _) = naga::back::msl::write_string(
+            &module,
+            &info,
+            &options,
+            &naga::back::msl::PipelineOptions::default(),
+        )
+        .unwrap();
+        assert!(metal.contains("kernel void"), "{metal}");
     }
 }
 

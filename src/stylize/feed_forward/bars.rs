@@ -159,7 +159,7 @@ impl Bars {
         };
         // What was there for long, and has letters on it now, is still there.
         let lasts = holds && self.held >= LASTING && between.is_none();
-        if !lasts && !(settled && self.other.1 < LASTING) {
+        if !(lasts || settled && self.other.1 < LASTING) {
             (self.found, self.held) = (between, 1);
         }
         self.told = true;
