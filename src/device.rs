@@ -69,12 +69,6 @@ pub enum PaintDevice {
 }
 
 impl PaintDevice {
-    /// Whether it is the processor.
-    #[must_use]
-    pub fn is_cpu(&self) -> bool {
-        matches!(self, Self::Cpu)
-    }
-
     /// What it is, in a few words.
     #[must_use]
     pub fn description(&self) -> String {
@@ -150,17 +144,29 @@ impl DeviceChoice {
             Self::Metal(number) => self.gpu("metal", number, true),
             Self::Vulkan(number) => self.gpu("vulkan", number, true),
             Self::Auto => {
-                let unless_unusable = |found: Result<PaintDevice, DeviceError>| {
-                    if let Err(error @ DeviceError::Unusable { .. }) = &found {
-                        tracing::debug!("not used: {error:?}");
-                    }
-                    found.ok()
-                };
-                Ok(unless_unusable(Self::Cuda(0).resolve())
-                    .or_else(|| unless_unusable(Self::Metal(0).gpu("metal", 0, false)))
-                    .or_else(|| unless_unusable(Self::Vulkan(0).gpu("vulkan", 0, false)))
-                    .unwrap_or(PaintDevice::Cpu))
+                let found = [Self::Cuda(0), Self::Metal(0), Self::Vulkan(0)]
+                    .into_iter()
+                    .find_map(|choice| {
+                        let found = choice.resolve_unasked();
+                        if let Err(error @ DeviceError::Unusable { .. }) = &found {
+                            tracing::debug!("{choice} is not used: {error:?}");
+                        }
+                        found.ok()
+                    });
+                Ok(found.unwrap_or(PaintDevice::Cpu))
             }
+        }
+    }
+
+    /// The device, if it is worth it to a user who did not ask for it.
+    ///
+    /// # Errors
+    /// As [`DeviceChoice::resolve`], and when the processor paints faster.
+    pub fn resolve_unasked(self) -> Result<PaintDevice, DeviceError> {
+        match self {
+            Self::Metal(number) => self.gpu("metal", number, false),
+            Self::Vulkan(number) => self.gpu("vulkan", number, false),
+            _ => self.resolve(),
         }
     }
 
@@ -179,7 +185,7 @@ impl DeviceChoice {
                     gpu::paints_faster(&found)?;
                 }
                 gpu::paints_alike(&found)?;
-                Ok::<_, gpu::GpuError>(found)
+                Ok::<_, gpu::GpuError>(if asked { found } else { found.unasked() })
             };
             return trusted()
                 .map(PaintDevice::Gpu)
@@ -230,7 +236,7 @@ mod tests {
     #[test]
     fn without_a_driver_the_processor_paints() {
         match DeviceChoice::Cuda(0).resolve() {
-            Ok(device) => assert!(!device.is_cpu()),
+            Ok(device) => assert!(matches!(device, PaintDevice::Cuda(_))),
             Err(error) => {
                 let source = std::error::Error::source(&error).unwrap().to_string();
                 assert!(

@@ -224,6 +224,16 @@ impl ModelStore {
         self.folder.as_deref()
     }
 
+    /// Where a pack that was named is: the file of that name or, where there is none and only a name was given, that of the
+    /// models' folder.
+    #[must_use]
+    pub fn pack_file(&self, named: &Path) -> PathBuf {
+        let ours = self.folder.as_ref().map(|folder| folder.join(named));
+        let bare = named.file_name() == Some(named.as_os_str());
+        ours.filter(|ours| bare && !named.exists() && ours.is_file())
+            .unwrap_or_else(|| named.to_owned())
+    }
+
     /// What the manifest says.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest

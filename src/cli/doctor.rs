@@ -44,9 +44,9 @@ pub fn run(args: &DoctorArgs) -> Result<()> {
         gpu("metal", cfg!(feature = "metal"), DeviceChoice::Metal(0)),
         gpu("vulkan", cfg!(feature = "vulkan"), DeviceChoice::Vulkan(0)),
         Finding {
-            name: "paints on",
+            name: "device",
             ok: true,
-            says: DeviceChoice::Auto.resolve()?.description(),
+            says: format!("auto is {}", DeviceChoice::Auto.resolve()?.description()),
         },
         Finding {
             name: "ffmpeg",
@@ -86,7 +86,13 @@ fn gpu(name: &'static str, built: bool, device: DeviceChoice) -> Finding {
         Ok(found) => Finding {
             name,
             ok: true,
-            says: format!("{device} works: {}", found.description()),
+            says: match device.resolve_unasked() {
+                Ok(_) => format!("{device} works: {}", found.description()),
+                Err(_) => format!(
+                    "{device} works: {}; the processor paints faster",
+                    found.description()
+                ),
+            },
         },
         Err(DeviceError::Unusable { source, .. }) if built => Finding {
             name,

@@ -126,7 +126,7 @@ fn pack(
     file: Option<&Path>,
 ) -> Result<StylePack> {
     let quality = match (quality, file) {
-        (QualityChoice::Auto, Some(file)) => return Ok(StylePack::open(file)?),
+        (QualityChoice::Auto, Some(file)) => return Ok(StylePack::open(&store.pack_file(file))?),
         (QualityChoice::Pack(_), Some(file)) => {
             return Err(usage(anyhow!(
                 "--quality chooses among the packs that come with the program: {} is one of its own",

@@ -33,7 +33,7 @@ struct Entry<'a> {
 pub fn run(args: &StylesArgs) -> Result<()> {
     let store = ModelStore::open(args.models.models.as_deref())?;
     let pack = match &args.pack {
-        Some(file) => StylePack::open(file)?,
+        Some(file) => StylePack::open(&store.pack_file(file))?,
         None => StylePack::load(&store)?,
     };
     let gallery = Arc::new(Gallery::of_pack(store, candle_core::Device::Cpu, pack));

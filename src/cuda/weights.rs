@@ -142,7 +142,7 @@ pub(super) fn square(
 mod tests {
     use super::*;
 
-    /// A kernel adds up to what it did, to the rounding of one weight, and no weight goes farther than one step.
+    /// A kernel adds up to what it did, to the rounding of one weight, and no weight goes far.
     #[test]
     fn rounded_kernels_add_up_to_the_same() {
         let (outputs, channels, side) = (5, 6, 9);

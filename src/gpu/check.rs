@@ -16,6 +16,8 @@ const SIZE: (usize, usize) = (90, 70);
 const TIMED: (usize, usize) = (640, 360);
 /// How often.
 const RUNS: usize = 3;
+/// How much faster it has to be: near a draw the choice would change from run to run.
+const MARGIN: f64 = 1.2;
 
 /// The program's own pack and its first style; a program without its own models has nothing to paint.
 fn pack() -> Option<(StylePack, StyleParameters)> {
@@ -58,7 +60,7 @@ pub fn paints_alike(gpu: &Gpu) -> Result<(), GpuError> {
 /// Paints a few pictures on both.
 ///
 /// # Errors
-/// When the processor with all its threads is faster, as it is where software plays a GPU, or the GPU fails.
+/// When the GPU is not faster by a fifth than the processor with all its threads, as where software plays it, or fails.
 pub fn paints_faster(gpu: &Gpu) -> Result<(), GpuError> {
     let slower = || GpuError::Slower(gpu.description().into());
     if gpu.is_software() {
@@ -69,7 +71,7 @@ pub fn paints_faster(gpu: &Gpu) -> Result<(), GpuError> {
         "{}: {own:.1} ms, the processor {processor:.1} ms",
         gpu.description()
     );
-    match own < processor {
+    match own * MARGIN < processor {
         true => Ok(()),
         false => Err(slower()),
     }

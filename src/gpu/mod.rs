@@ -46,14 +46,12 @@ impl Backend {
 #[derive(Debug, thiserror::Error)]
 pub enum GpuError {
     /// The driver knows none of this number.
-    #[error("there is no GPU {wanted}: the driver knows {found}{hint}")]
+    #[error("there is no GPU {wanted}: {known}")]
     None {
         /// Its number.
         wanted: usize,
-        /// How many there are.
-        found: usize,
-        /// What is missing.
-        hint: &'static str,
+        /// What there is, or what is missing.
+        known: String,
     },
     /// It cannot do what the shaders need.
     #[error("{name} cannot paint: {why}")]
@@ -63,19 +61,15 @@ pub enum GpuError {
         /// What it lacks.
         why: String,
     },
-    /// A picture takes more memory in one piece than the GPU hands out.
+    /// A picture takes more memory than the GPU has, or hands out in one piece, or more groups of threads.
     #[error(
-        "a picture of {width}x{height} takes {needed} MiB in one piece, and the GPU hands out {most}: paint smaller (--max-size), or with --device cpu"
+        "the GPU has no room for a picture of {width}x{height}: paint smaller (--max-size), or with --device cpu"
     )]
     TooLarge {
         /// Width of the picture.
         width: usize,
         /// Height of the picture.
         height: usize,
-        /// MiB of its largest tensor.
-        needed: u64,
-        /// MiB that there are at most.
-        most: u64,
     },
     /// The driver refused or lost the GPU.
     #[error("the GPU failed: {0}")]
@@ -100,7 +94,10 @@ pub enum GpuError {
 
 /// A GPU.
 #[derive(Clone, Debug)]
-pub struct Gpu(Arc<Opened>);
+pub struct Gpu {
+    opened: Arc<Opened>,
+    asked: bool,
+}
 
 #[derive(Debug)]
 struct Opened {
@@ -109,7 +106,7 @@ struct Opened {
     description: String,
     /// Whether a processor plays the GPU.
     software: bool,
-    /// The first thing that went wrong, as the driver tells it.
+    /// The first thing that went wrong for good, as the driver tells it.
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -122,15 +119,22 @@ impl Gpu {
     /// # Errors
     /// When the driver has no such GPU, or it cannot do what is needed.
     pub fn open(backend: Backend, number: usize) -> Result<Self, GpuError> {
+        let backends = match backend {
+            Backend::Vulkan => wgpu::Backends::VULKAN,
+            Backend::Metal => wgpu::Backends::METAL,
+        };
+        if !wgpu::Instance::enabled_backend_features().contains(backends) {
+            return Err(GpuError::None {
+                wanted: number,
+                known: format!("this system has no {backend:?}"),
+            });
+        }
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-            backends: match backend {
-                Backend::Vulkan => wgpu::Backends::VULKAN,
-                Backend::Metal => wgpu::Backends::METAL,
-            },
+            backends,
             flags: wgpu::InstanceFlags::empty(),
             ..wgpu::InstanceDescriptor::new_without_display_handle()
         });
-        let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+        let mut adapters = pollster::block_on(instance.enumerate_adapters(backends));
         adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
             wgpu::DeviceType::DiscreteGpu => 0,
             wgpu::DeviceType::IntegratedGpu => 1,
@@ -138,17 +142,22 @@ impl Gpu {
             wgpu::DeviceType::Other => 3,
             wgpu::DeviceType::Cpu => 4,
         });
-        let found = adapters.len();
+        let names: Vec<_> = adapters
+            .iter()
+            .enumerate()
+            .map(|(number, adapter)| format!("{number}, {}", adapter.get_info().name))
+            .collect();
         let Some(adapter) = adapters.into_iter().nth(number) else {
+            let known = match (backend, names.is_empty()) {
+                (_, false) => format!("the driver knows {}", names.join("; ")),
+                (Backend::Vulkan, true) => {
+                    "the driver knows none (Vulkan comes with a GPU's driver; Debian and Ubuntu have it in mesa-vulkan-drivers)".into()
+                }
+                (Backend::Metal, true) => "the driver knows none".into(),
+            };
             return Err(GpuError::None {
                 wanted: number,
-                found,
-                hint: match backend {
-                    Backend::Vulkan if found == 0 => {
-                        " (it comes with the GPU's driver; Debian and Ubuntu have it in mesa-vulkan-drivers)"
-                    }
-                    _ => "",
-                },
+                known,
             });
         };
         let info = adapter.get_info();
@@ -176,44 +185,74 @@ impl Gpu {
         }))
         .map_err(|error| lacks(error.to_string()))?;
         let failure = Arc::new(Mutex::new(None));
-        let first = Arc::clone(&failure);
+        let keep = |failure: &Arc<Mutex<Option<String>>>| {
+            let failure = failure.clone();
+            move |why: String| {
+                let mut first = failure.lock().unwrap_or_else(PoisonError::into_inner);
+                // Validation is told in many lines.
+                let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
+                first.get_or_insert(line);
+            }
+        };
+        let (uncaptured, lost) = (keep(&failure), keep(&failure));
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-            first.get_or_insert_with(|| error.to_string());
+            uncaptured(error.to_string());
         }));
-        Ok(Self(Arc::new(Opened {
-            device,
-            queue,
-            description: format!("{name} ({:?})", info.backend),
-            software: info.device_type == wgpu::DeviceType::Cpu,
-            failure,
-        })))
+        device.set_device_lost_callback(move |reason, why| match reason {
+            wgpu::DeviceLostReason::Destroyed => {}
+            wgpu::DeviceLostReason::Unknown => lost(format!("it was lost: {why}")),
+        });
+        Ok(Self {
+            opened: Arc::new(Opened {
+                device,
+                queue,
+                description: format!("{name} ({:?})", info.backend),
+                software: info.device_type == wgpu::DeviceType::Cpu,
+                failure,
+            }),
+            asked: true,
+        })
+    }
+
+    /// The same GPU, for a user who did not ask for one: what it has no room for is painted elsewhere.
+    #[must_use]
+    pub fn unasked(self) -> Self {
+        Self {
+            asked: false,
+            ..self
+        }
+    }
+
+    /// Whether the user wants this GPU.
+    #[must_use]
+    pub fn is_asked_for(&self) -> bool {
+        self.asked
     }
 
     /// Its name and how it is reached.
     #[must_use]
     pub fn description(&self) -> &str {
-        &self.0.description
+        &self.opened.description
     }
 
     /// Whether it is a program that plays a GPU on the processor: right, and slower than the processor's own kernels.
     #[must_use]
     pub fn is_software(&self) -> bool {
-        self.0.software
+        self.opened.software
     }
 
     fn device(&self) -> &wgpu::Device {
-        &self.0.device
+        &self.opened.device
     }
 
     fn queue(&self) -> &wgpu::Queue {
-        &self.0.queue
+        &self.opened.queue
     }
 
-    /// An error where something went wrong since the GPU was opened.
+    /// An error where something went wrong for good since the GPU was opened.
     fn check(&self) -> Result<(), GpuError> {
         let failure = self
-            .0
+            .opened
             .failure
             .lock()
             .unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,14 @@
 //! A feed-forward network as shaders, each made for one layer.
 
-use super::{Gpu, GpuError, form::Form, plan::Plan};
-use crate::kernels::{NetworkShape, StyleParameters, TransformWeights};
+use std::collections::HashMap;
+
+use super::{
+    Gpu, GpuError,
+    form::Form,
+    plan::{Plan, THREADS},
+    template::expand,
+};
+use crate::kernels::{KernelError, MINIMUM_SIDE, NetworkShape, StyleParameters, TransformWeights};
 
 /// Paints with a feed-forward network on a GPU.
 #[derive(Debug)]
@@ -39,11 +46,16 @@ impl TransformOnGpu {
         let convolve = bindings(&gpu, &[true, true, true, false, true, false, false]);
         let mut layers: Vec<Layer> = Vec::new();
         let mut style = 0;
+        // Many layers are alike.
+        let mut compiled: HashMap<String, wgpu::ComputePipeline> = HashMap::new();
         for (index, form) in Form::all(shape).into_iter().enumerate() {
             let packed = form.weights(weights, index);
+            let pipeline = compiled
+                .entry(form.shader())
+                .or_insert_with_key(|shader| compile(&gpu, shader, "convolve", &convolve));
             layers.push(Layer {
                 form,
-                pipeline: compile(&gpu, &form.shader(), "convolve", &convolve),
+                pipeline: pipeline.clone(),
                 weights: gpu.put(&bytes_of(&packed), wgpu::BufferUsages::STORAGE),
                 style,
             });
@@ -59,11 +71,12 @@ impl TransformOnGpu {
             "statistics",
             &[true, true, false],
         );
-        let finish = pipeline(
+        let picture = expand(
             include_str!("shaders/picture.wgsl"),
-            "finish",
-            &[true, true, false],
+            &[("THREADS", THREADS)],
+            &[],
         );
+        let finish = pipeline(&picture, "finish", &[true, true, false]);
         let style = gpu.reserve(16 * style.max(1), wgpu::BufferUsages::STORAGE);
         gpu.check()?;
         Ok(Self {
@@ -109,10 +122,10 @@ impl TransformOnGpu {
         Ok(())
     }
 
-    /// Paints an RGB picture, `height` rows of `width` pixels with sides of 32 or more, into `painted`, which is as long.
+    /// Paints an RGB picture, `height` rows of `width` pixels into `painted`, which is as long.
     ///
     /// # Errors
-    /// When the GPU has no room for pictures of this size, or fails.
+    /// When a side is under 32, the GPU has no room for pictures of this size, or fails.
     ///
     /// # Panics
     /// When a slice does not have the length that the size says, or no style was set.
@@ -125,9 +138,21 @@ impl TransformOnGpu {
     ) -> Result<(), GpuError> {
         assert!(rgb.len() == width * height * 3 && painted.len() == rgb.len());
         assert!(self.current.is_some(), "a style is set before painting");
-        let plan = match self.plan.take() {
-            Some(plan) if plan.size() == (width, height) => plan,
-            _ => Plan::new(self, width, height)?,
+        if width.min(height) < MINIMUM_SIDE {
+            return Err(GpuError::Network(KernelError::TooSmall {
+                width,
+                height,
+                minimum: MINIMUM_SIDE,
+            }));
+        }
+        // Memory of another size is given back before more is taken.
+        let fitting = self
+            .plan
+            .take()
+            .filter(|plan| plan.size() == (width, height));
+        let plan = match fitting {
+            Some(plan) => plan,
+            None => Plan::new(self, width, height)?,
         };
         plan.paint(&self.gpu, rgb, painted)?;
         self.plan = Some(plan);

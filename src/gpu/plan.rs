@@ -1,6 +1,9 @@
 //! What painting pictures of one size takes: memory, and what is bound to the shaders.
 
-use std::sync::mpsc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::mpsc,
+};
 
 use super::{Gpu, GpuError, TransformOnGpu, form::Form, network::Layer};
 use crate::kernels::Entry;
@@ -9,7 +12,9 @@ use crate::kernels::Entry;
 const EPSILON: f32 = 1e-5;
 /// Groups of the last shader in a row, and threads of one.
 const ROW: usize = 32_768;
-const THREADS: usize = 128;
+pub(super) const THREADS: usize = 128;
+/// Pixels from which on a GPU is given one layer after the other: drivers take a GPU away that works on one order for seconds.
+const LARGE: usize = 1 << 21;
 
 /// The launches for a size.
 #[derive(Debug)]
@@ -62,7 +67,7 @@ struct Values {
 
 impl Plan {
     /// # Errors
-    /// When the GPU has no room for pictures of this size.
+    /// When the GPU has no room for pictures of this size, or fails.
     pub(super) fn new(
         network: &TransformOnGpu,
         width: usize,
@@ -75,7 +80,7 @@ impl Plan {
             Entry::Contract { .. } => (wide, tall),
             Entry::Unshuffle { .. } => (wide / 4, tall / 4),
         };
-        let (mut values_bytes, mut moments_bytes) = ([0, 0], 0);
+        let (mut values_bytes, mut moments_bytes, mut most_groups) = ([0, 0], 0, 0);
         let mut size = entry;
         for (index, layer) in network.layers.iter().enumerate() {
             let form = &layer.form;
@@ -84,21 +89,22 @@ impl Plan {
             let bytes = &mut values_bytes[index % 2];
             *bytes = (*bytes).max(size.0 * size.1 * form.stored * 8);
             let [across, down] = tiles(form, out);
+            most_groups = most_groups.max(across).max(down);
             moments_bytes = moments_bytes.max(across * down * form.groups * form.quads * 32);
         }
         let limits = gpu.device().limits();
+        let too_large = GpuError::TooLarge { width, height };
         let most = limits
             .max_storage_buffer_binding_size
             .min(limits.max_buffer_size);
-        let needed = values_bytes[0].max(values_bytes[1]) as u64;
-        if needed > most {
-            return Err(GpuError::TooLarge {
-                width,
-                height,
-                needed: needed >> 20,
-                most: most >> 20,
-            });
+        if values_bytes[0].max(values_bytes[1]) as u64 > most
+            || most_groups > limits.max_compute_workgroups_per_dimension as usize
+        {
+            return Err(too_large);
         }
+        let scope = gpu
+            .device()
+            .push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let trunk_bytes = wide / 4 * (tall / 4) * network.shape.trunk().div_ceil(4) * 8;
         let values = values_bytes.map(|bytes| gpu.reserve(bytes, Usage::STORAGE));
         let trunks = [0, 1].map(|_| gpu.reserve(trunk_bytes, Usage::STORAGE));
@@ -107,6 +113,9 @@ impl Plan {
         let bytes = (width * height).next_multiple_of(4) * 3;
         let painted = gpu.reserve(bytes, Usage::STORAGE | Usage::COPY_SRC);
         let stage = gpu.reserve(bytes, Usage::MAP_READ);
+        if pollster::block_on(scope.pop()).is_some() {
+            return Err(too_large);
+        }
         // What a shader has no use for it is given all the same.
         let nothing = gpu.reserve(32, Usage::STORAGE);
         let not_written = gpu.reserve(32, Usage::STORAGE);
@@ -217,18 +226,28 @@ impl Plan {
             last[..rgb.len() - whole].copy_from_slice(&rgb[whole..]);
             gpu.queue().write_buffer(&self.picture, whole as u64, &last);
         }
-        let mut encoder = gpu
-            .device()
-            .create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for launch in &self.launches {
-                let [x, y, z] = launch.groups.map(|count| count as u32);
-                pass.set_pipeline(&launch.pipeline);
-                pass.set_bind_group(0, &launch.bound, &[]);
-                pass.dispatch_workgroups(x, y, z);
+        let together = match self.width * self.height >= LARGE {
+            true => 1,
+            false => self.launches.len(),
+        };
+        let encoder = || {
+            gpu.device()
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+        };
+        for launches in self.launches.chunks(together) {
+            let mut encoder = encoder();
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                for launch in launches {
+                    let [x, y, z] = launch.groups.map(|count| count as u32);
+                    pass.set_pipeline(&launch.pipeline);
+                    pass.set_bind_group(0, &launch.bound, &[]);
+                    pass.dispatch_workgroups(x, y, z);
+                }
             }
+            gpu.queue().submit([encoder.finish()]);
         }
+        let mut encoder = encoder();
         encoder.copy_buffer_to_buffer(&self.painted, 0, &self.stage, 0, self.painted.size());
         gpu.queue().submit([encoder.finish()]);
         let (told, mapped) = mpsc::sync_channel(1);
@@ -238,10 +257,15 @@ impl Plan {
                 let _ = told.send(result);
             });
         let failed = |error: &dyn std::fmt::Display| GpuError::Failed(error.to_string());
-        gpu.device()
-            .poll(wgpu::PollType::wait_indefinitely())
-            .map_err(|error| failed(&error))?;
+        // wgpu panics where the driver takes the GPU away while it is waited for.
+        let waited = catch_unwind(AssertUnwindSafe(|| {
+            gpu.device().poll(wgpu::PollType::wait_indefinitely())
+        }));
         gpu.check()?;
+        match waited {
+            Ok(polled) => polled.map_err(|error| failed(&error))?,
+            Err(_) => return Err(failed(&"it was lost")),
+        };
         mapped
             .recv()
             .map_err(|error| failed(&error))?

@@ -69,6 +69,12 @@ impl OutputTrack {
         };
         let name = track.codec_name();
         let extension = container.extension();
+        if track.kind == TrackKind::Audio && sound::sample_rate(&track.parameters) == 0 {
+            notes.push(format!(
+                "A track of sound ({name}) was left out: nothing of it was found where the film begins, so what it is is not known."
+            ));
+            return Ok(Self::Left);
+        }
         if track.kind == TrackKind::Audio && !can_be_opened(track) {
             notes.push(format!(
                 "A track of sound ({name}) was left out: its header is damaged, so nothing would open the film."

@@ -13,9 +13,12 @@ use ffmpeg_next::{
 
 use super::{PICTURE_RATE, SourceError, VideoSourceSettings};
 use crate::{
-    media::{Chapter, SourceDescription, Track, TrackKind, edge, prepare},
+    media::{Chapter, SourceDescription, Track, TrackKind, edge, prepare, sound::sample_rate},
     numbered::Numbered,
 };
+
+/// How far a film is read to find out what its sound is, where that is not known soon: microseconds and bytes.
+const LONG_LOOK: [i64; 2] = [120_000_000, 200 << 20];
 
 /// What opening yields.
 pub(super) struct Opened {
@@ -84,7 +87,14 @@ pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened
         check_file(path)?;
     }
     let mut input = edge::url_of(&address)
-        .and_then(|url| edge::open_input(&url, &picture_options(pictures)?))
+        .and_then(|url| {
+            let options = picture_options(pictures)?;
+            let input = edge::open_input(&url, &options)?;
+            if !has_unknown_sound(&input) {
+                return Ok(input);
+            }
+            Ok(edge::open_input(&url, &[options, long_look()?].concat()).unwrap_or(input))
+        })
         .map_err(|error| why_not_opened(path, error))?;
     if edge::input_format_name(&input) == "tty" {
         return Err(SourceError::NotVideo {
@@ -153,14 +163,34 @@ pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened
 /// Options for the reader of pictures, which no other format knows: those of numbered ones, from the number on and at the rate of
 /// `pictures`, else of a picture whose name is a name, whatever `%d` may stand in it.
 fn picture_options(pictures: Option<(u64, f64)>) -> Result<Vec<(CString, CString)>, Error> {
-    let words = match pictures {
+    options(match pictures {
         None => vec![("pattern_type", "none".to_owned())],
         Some((first, rate)) => vec![
             ("pattern_type", "sequence".to_owned()),
             ("start_number", first.to_string()),
             ("framerate", rate.to_string()),
         ],
-    };
+    })
+}
+
+/// Whether there is sound of which nothing was heard yet: in a transport stream it may begin late, and only then says what
+/// it is.
+fn has_unknown_sound(input: &context::Input) -> bool {
+    input.streams().any(|stream| {
+        let parameters = stream.parameters();
+        parameters.medium() == media::Type::Audio && sample_rate(&parameters) == 0
+    })
+}
+
+/// Looks for the beginning of sound for longer than FFmpeg does by itself.
+fn long_look() -> Result<Vec<(CString, CString)>, Error> {
+    options(vec![
+        ("analyzeduration", LONG_LOOK[0].to_string()),
+        ("probesize", LONG_LOOK[1].to_string()),
+    ])
+}
+
+fn options(words: Vec<(&str, String)>) -> Result<Vec<(CString, CString)>, Error> {
     let words = words
         .into_iter()
         .map(|(key, value)| Ok((CString::new(key)?, CString::new(value)?)));

@@ -180,7 +180,10 @@ impl Gallery {
             match split_pack(part) {
                 Some((file, _))
                     if file != self.pack.origin()
-                        && !is_same_file(Path::new(file), Path::new(self.pack.origin())) =>
+                        && !is_same_file(
+                            &self.store.pack_file(Path::new(file)),
+                            Path::new(self.pack.origin()),
+                        ) =>
                 {
                     return Err(StyleError::OtherPack {
                         named: file.into(),

@@ -11,6 +11,7 @@
 
 mod bars;
 mod mixing;
+mod network;
 #[cfg(test)]
 mod tests;
 
@@ -18,14 +19,15 @@ use std::sync::Arc;
 
 use bars::{Bars, Part};
 use mixing::{mix, mix_pictures, restore_contrast};
+use network::Network;
 
 #[cfg(any(test, feature = "cuda"))]
 use super::{Along, MotionFinder, Pending};
 use super::{Colors, Finish, MIN_SIDE, Palette, StylizeError, Stylizer};
 #[cfg(any(test, feature = "cuda"))]
-use crate::cuda::{Fetch, FlowOnCard, PaintCard, PassOnCard, SteadyOnCard, TransformOnCard};
+use crate::cuda::{Fetch, FlowOnCard, PaintCard, PassOnCard, SteadyOnCard};
 #[cfg(feature = "gpu")]
-use crate::gpu::TransformOnGpu;
+use crate::gpu::GpuError;
 #[cfg(any(test, feature = "cuda"))]
 use crate::temporal::{
     flow::FlowSettings,
@@ -34,7 +36,7 @@ use crate::temporal::{
 use crate::{
     device::PaintDevice,
     frame::Picture,
-    kernels::{Precision, StyleParameters, TransformConfig, TransformEngine, TransformWeights},
+    kernels::{Precision, StyleParameters},
     style::{Gallery, NetworkKind, StyleMix},
 };
 
@@ -84,17 +86,6 @@ pub struct FeedForward {
     /// Where paintings lie on a card and are wanted steady.
     #[cfg(any(test, feature = "cuda"))]
     steadier: Option<SteadyOnCard<PaintCard>>,
-}
-
-enum Network {
-    /// The processor: our own kernels.
-    Kernels(Box<TransformEngine>),
-    /// An NVIDIA card: our own kernels.
-    #[cfg(any(test, feature = "cuda"))]
-    Cuda(Box<TransformOnCard<PaintCard>>),
-    /// Another GPU: our own shaders.
-    #[cfg(feature = "gpu")]
-    Gpu(Box<TransformOnGpu>),
 }
 
 /// The style of what is painted.
@@ -272,7 +263,15 @@ impl FeedForward {
             let Some(network) = &mut self.networks[kind as usize] else {
                 continue;
             };
-            network.paint(&style, picture, &mut self.second)?;
+            match network.paint(&style, picture, &mut self.second) {
+                Ok(()) => {}
+                #[cfg(feature = "gpu")]
+                Err(StylizeError::Gpu(error)) if self.gives_way(&error) => {
+                    self.painted = sum;
+                    return self.paint_all(picture);
+                }
+                Err(error) => return Err(error),
+            }
             if strength < 1.0 {
                 if kind == NetworkKind::Pack && self.gallery.pack().neutral().is_none() {
                     mix_pictures(&mut self.second, picture.rgb(), 1.0 - strength);
@@ -303,6 +302,21 @@ impl FeedForward {
         Ok(())
     }
 
+    /// Leaves a GPU that nobody asked for to the processor, where that has no room for a picture.
+    #[cfg(feature = "gpu")]
+    fn gives_way(&mut self, error: &GpuError) -> bool {
+        let PaintDevice::Gpu(gpu) = &self.settings.device else {
+            return false;
+        };
+        if gpu.is_asked_for() || !matches!(error, GpuError::TooLarge { .. }) {
+            return false;
+        }
+        tracing::info!("the processor paints on: {error}");
+        self.settings.device = PaintDevice::Cpu;
+        self.networks = [None, None];
+        self.set_up().is_ok()
+    }
+
     /// Gives the painting the palette of the style picture.
     fn match_palette(&mut self, picture: &mut Picture) {
         let Some((share, wanted)) = self.settings.style.palette() else {
@@ -318,68 +332,6 @@ impl FeedForward {
         let share = share * self.settings.style.strength();
         own.map_to(&own.towards(&wanted, share))
             .apply(picture.rgb_mut(), width);
-    }
-}
-
-impl Network {
-    fn new(
-        weights: &TransformWeights,
-        style: &StyleParameters,
-        settings: &FeedForwardSettings,
-    ) -> Result<Self, StylizeError> {
-        Ok(match &settings.device {
-            PaintDevice::Cpu => {
-                let config = TransformConfig {
-                    threads: settings.threads,
-                    precision: settings.precision,
-                    ..TransformConfig::default()
-                };
-                let mut engine = TransformEngine::new(weights, config)?;
-                engine.set_style(style)?;
-                Self::Kernels(Box::new(engine))
-            }
-            #[cfg(any(test, feature = "cuda"))]
-            PaintDevice::Cuda(device) => {
-                let mut network = TransformOnCard::new(weights, device.clone())?;
-                network.set_style(style)?;
-                Self::Cuda(Box::new(network))
-            }
-            #[cfg(feature = "gpu")]
-            PaintDevice::Gpu(gpu) => {
-                let mut network = TransformOnGpu::new(weights, gpu.clone())?;
-                network.set_style(style)?;
-                Self::Gpu(Box::new(network))
-            }
-        })
-    }
-
-    fn paint(
-        &mut self,
-        style: &StyleParameters,
-        picture: &Picture,
-        painted: &mut Vec<u8>,
-    ) -> Result<(), StylizeError> {
-        let (width, height) = (picture.width(), picture.height());
-        match self {
-            Self::Kernels(engine) => {
-                painted.resize(picture.rgb().len(), 0);
-                engine.set_style(style)?;
-                engine.paint(picture.rgb(), width, height, painted)?;
-            }
-            #[cfg(any(test, feature = "cuda"))]
-            Self::Cuda(network) => {
-                painted.resize(picture.rgb().len(), 0);
-                network.set_style(style)?;
-                network.paint(picture.rgb(), width, height, painted)?;
-            }
-            #[cfg(feature = "gpu")]
-            Self::Gpu(network) => {
-                painted.resize(picture.rgb().len(), 0);
-                network.set_style(style)?;
-                network.paint(picture.rgb(), width, height, painted)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -177,6 +177,25 @@ fn adts_sound_of_a_transport_stream_is_copied_into_mp4() {
     assert!(tone(&output, 0, 440.0) > 0.1);
 }
 
+/// A transport stream says what its sound is where the sound begins, here behind the five seconds that FFmpeg looks at.
+#[test]
+fn sound_of_a_transport_stream_that_begins_late_is_found() {
+    let folder = Folder::new();
+    let input = folder.make(
+        "in.ts",
+        &format!(
+            "-f lavfi -i color=size=64x48:rate=25:duration=11 -itsoffset 8 {} -t 10 {FAST} -c:a aac",
+            sine(440)
+        ),
+    );
+    let output = folder.path("out.mp4");
+    let passed = pass(&input, &output);
+    assert!(passed.notes.is_empty(), "{:?}", passed.notes);
+    assert_eq!(probe(&output, "a", "stream=codec_name"), ["aac"]);
+    let offset = times(&output, "a:0")[0] - times(&output, "v:0")[0];
+    assert!((7.9..8.1).contains(&offset), "{offset}");
+}
+
 #[test]
 fn a_video_without_sound_and_one_whose_sound_is_not_wanted() {
     let folder = Folder::new();

@@ -83,7 +83,7 @@ pub struct PaintArgs {
     #[arg(long, value_name = "N", value_parser = settings::parse_max_size)]
     pub max_size: Option<Sizing>,
 
-    /// Where to paint: auto, cpu, cuda, metal or vulkan, or the one of a number: cuda:1
+    /// Where to paint: auto, cpu, cuda, metal or vulkan, with a number where there are several (cuda:1)
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
 

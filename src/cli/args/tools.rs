@@ -56,7 +56,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub steady: SteadyArgs,
 
-    /// Where to paint: auto, cpu, cuda, metal or vulkan, or the one of a number: cuda:1
+    /// Where to paint: auto, cpu, cuda, metal or vulkan, with a number where there are several (cuda:1)
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: DeviceChoice,
 

@@ -1,4 +1,5 @@
-// The logistic function of the normalised last layer as an RGB picture; a thread makes four pixels, three words.
+// The logistic function of the normalised last layer as an RGB picture; a thread makes four pixels, three words. In front stands
+// THREADS, those of a group.
 
 struct Sizes {
   // Of the picture, and how many pixels a row of the last layer has.
@@ -21,7 +22,7 @@ fn levels(pixel: i32) -> vec3<u32> {
   return vec3<u32>(255.0 / (1.0 + exp(-(own * norm[0].xyz + norm[1].xyz))) + 0.5);
 }
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(THREADS)
 fn finish(@builtin(global_invocation_id) id: vec3<u32>) {
   let four = i32(id.y) * sizes.threads + i32(id.x);
   if 4 * four >= sizes.width * sizes.height { return; }

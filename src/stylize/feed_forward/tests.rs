@@ -215,3 +215,34 @@ fn bars_are_left_out_of_the_painting() {
         painted(photo).rgb()
     );
 }
+
+/// A picture that a GPU has no room for is painted by the processor, unless the GPU was asked for.
+#[cfg(feature = "gpu")]
+#[test]
+fn what_a_gpu_has_no_room_for_is_painted_by_the_processor() {
+    use crate::{
+        gpu::{Backend, Gpu},
+        kernels::reference::random_picture,
+    };
+    let Ok(gpu) = Gpu::open(Backend::Vulkan, 0) else {
+        return;
+    };
+    let gallery = gallery();
+    let settings = |gpu| FeedForwardSettings {
+        style: gallery.mix(&StyleChoice::single(3)).unwrap(),
+        match_colors: false,
+        paint_bars: true,
+        device: PaintDevice::Gpu(gpu),
+        threads: 2,
+        precision: Precision::Auto,
+    };
+    let picture = random_picture(5, 32, 540_000);
+    let picture = Picture::new(32, 540_000, picture).unwrap();
+    let mut asked = FeedForward::new(gallery.clone(), settings(gpu.clone())).unwrap();
+    let error = asked.paint(&mut picture.clone()).unwrap_err();
+    assert!(matches!(error, StylizeError::Gpu(_)), "{error}");
+    let mut auto = FeedForward::new(gallery.clone(), settings(gpu.unasked())).unwrap();
+    let mut painted = picture.clone();
+    auto.paint(&mut painted).unwrap();
+    assert_ne!(painted, picture);
+}
