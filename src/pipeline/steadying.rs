@@ -8,7 +8,7 @@
 use crossbeam_channel::{Receiver, Sender};
 use serde::Serialize;
 
-use super::{Outcome, PipelineError, StageStats};
+use super::{Outcome, PipelineError, StageStats, border::Border};
 use crate::{
     frame::{Frame, Packet, Picture, ResetReason},
     stylize::{Along, Finisher, MotionFinder, Pending, StylizeError, Stylizer, motion_finder},
@@ -180,6 +180,7 @@ struct Held {
     frame: Frame,
     /// Where the finish needs it.
     original: Option<Picture>,
+    border: Option<Border>,
     tracks: Option<Tracks>,
 }
 
@@ -245,6 +246,11 @@ impl Steadier {
         let luma = luma.or_else(|| needed.then(|| Luma::from_rgb(&original)));
         let tracks = self.measured.as_ref().and_then(|_| along.tracks());
         let wanted = self.finish.needs_original();
+        // A painting that is on its way still is one that has no bars around it.
+        let border = match &pending {
+            None => Border::of(&original, &frame.picture),
+            Some(_) => None,
+        };
         let original = match &mut self.measured {
             Some([input, _]) if wanted => {
                 input.push(&original, tracks.as_ref());
@@ -268,6 +274,7 @@ impl Steadier {
         let held = Held {
             frame,
             original,
+            border,
             tracks,
         };
         let done = match (&mut self.further, luma) {
@@ -288,6 +295,9 @@ impl Steadier {
 
     fn complete(&mut self, done: Vec<(Picture, Held)>) -> Result<Vec<Frame>, StylizeError> {
         let frames = done.into_iter().map(|(mut picture, held)| {
+            if let Some(border) = &held.border {
+                border.put(&mut picture);
+            }
             let original = held.original.unwrap_or_else(|| Picture::black(0, 0));
             self.finish.apply(&original, &mut picture)?;
             if let Some([_, output]) = &mut self.measured {
