@@ -205,16 +205,13 @@ fn paint(
     overwrite: bool,
     times: &mut Times,
 ) -> Result<Option<String>> {
-    writable_format(&job.output)?;
+    check_format(job)?;
     check_place(&job.output, overwrite)?;
     let mut file = times
         .decode
         .time_frame(|| PictureFile::read(&job.input, size))
         .map_err(|error| match error {
-            PictureError::Decode { .. } if is_film(&job.input) => anyhow!(
-                "{} is a film: allaprima video paints it",
-                job.input.display()
-            ),
+            PictureError::Decode { .. } if is_film(&job.input) => film(&job.input),
             error => error.into(),
         })?;
     stylizer.reset();
@@ -318,7 +315,7 @@ fn check_place(output: &Path, overwrite: bool) -> Result<()> {
 /// Refuses what would be wrong for every picture, before the first is painted.
 fn check(jobs: &[Job]) -> Result<()> {
     if let [job] = jobs {
-        writable_format(&job.output).map_err(usage)?;
+        check_format(job).map_err(usage)?;
     }
     let mut taken: HashMap<&Path, &Path> = HashMap::new();
     for job in jobs {
@@ -332,6 +329,18 @@ fn check(jobs: &[Job]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses an output of a format that is not written; a film has that of films.
+fn check_format(job: &Job) -> Result<()> {
+    match writable_format(&job.output) {
+        Err(_) if is_film(&job.input) => Err(film(&job.input)),
+        checked => Ok(checked.map(|_| ())?),
+    }
+}
+
+fn film(path: &Path) -> anyhow::Error {
+    anyhow!("{} is a film: allaprima video paints it", path.display())
 }
 
 /// Whether the extension is one of films.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
 };
 
@@ -202,7 +202,7 @@ struct Mask {
     outside: bool,
     start: Option<f64>,
     /// Whether there was anything in it.
-    found: Arc<AtomicBool>,
+    found: Arc<AtomicU8>,
 }
 
 impl Mask {
@@ -384,13 +384,25 @@ impl Painter {
     /// What a user should know about what was painted since this was asked: that there was nothing in the mask.
     pub fn mask_note(&self) -> Option<&'static str> {
         let mask = self.mask.as_ref()?;
-        let found = mask.found.swap(false, Ordering::Relaxed);
-        (!found).then_some(match (&mask.person, mask.outside) {
-            (Some(_), false) => "nobody was found, so nothing was painted as a person",
-            (Some(_), true) => "nobody was found, so everything was painted",
-            (None, false) => "the mask is black throughout, so nothing was painted inside of it",
-            (None, true) => "the mask is black throughout, so everything was painted",
-        })
+        let found = mask.found.swap(0, Ordering::Relaxed);
+        match (&mask.person, mask.outside) {
+            (Some(_), false) if found & Region::SOMETHING == 0 => {
+                Some("nobody was found, so nothing was painted as a person")
+            }
+            (Some(_), true) if found & Region::SOMETHING == 0 => {
+                Some("nobody was found, so everything was painted")
+            }
+            (None, false) if found & Region::SOMETHING == 0 => {
+                Some("the mask is black throughout, so nothing was painted inside of it")
+            }
+            (None, true) if found & Region::SOMETHING == 0 => {
+                Some("the mask is black throughout, so everything was painted")
+            }
+            (_, true) if found & Region::ELSE == 0 => {
+                Some("the mask is white throughout, so nothing was painted outside of it")
+            }
+            _ => None,
+        }
     }
 
     /// The style that is wanted.

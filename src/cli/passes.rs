@@ -65,6 +65,9 @@ pub fn paint(
         goes_on = film.pass(pass, |painted| told.tell(pass, painted, Some(count)))?;
     }
     told.status.clear();
+    if (!goes_on || control.is_stopping()) && film.is_empty() {
+        bail!("stopped before the first picture was painted");
+    }
     if !goes_on || control.is_stopping() {
         bail!("stopped before all passes were done: --resume goes on from there");
     }

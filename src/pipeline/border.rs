@@ -18,7 +18,7 @@ pub(super) struct Border {
 }
 
 impl Border {
-    /// The border of a painting of `original`, if it has one and there is a painting in it.
+    /// The border of a painting of `original`, if it has one; all of it where nothing was painted.
     pub(super) fn of(original: &Picture, painting: &Picture) -> Option<Self> {
         let size @ (width, height) = (painting.width(), painting.height());
         if (original.width(), original.height()) != size {
@@ -27,10 +27,7 @@ impl Border {
         let row = |y: usize| 3 * y * width..3 * (y + 1) * width;
         let is_left = |y: &usize| original.rgb()[row(*y)] == painting.rgb()[row(*y)];
         let above = (0..height).take_while(is_left).count();
-        if above == height {
-            return None;
-        }
-        let below = (0..height).rev().take_while(is_left).count();
+        let below = (above..height).rev().take_while(is_left).count();
         let painted = above..height - below;
         let column_is_left = |x: &usize| {
             painted.clone().all(|y| {
@@ -38,8 +35,13 @@ impl Border {
                 original.rgb()[at..at + 3] == painting.rgb()[at..at + 3]
             })
         };
-        let left = (0..width).take_while(column_is_left).count();
-        let right = (0..width).rev().take_while(column_is_left).count();
+        let (left, right) = match painted.is_empty() {
+            true => (0, 0),
+            false => (
+                (0..width).take_while(column_is_left).count(),
+                (0..width).rev().take_while(column_is_left).count(),
+            ),
+        };
         let mut border = Self {
             size,
             rows: [above, below],
@@ -113,11 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn a_painting_to_the_edges_has_no_border_and_what_was_not_painted_at_all_has_none() {
+    fn a_painting_to_the_edges_has_no_border_and_what_was_not_painted_is_all_border() {
         let original = picture(9, 7, |x, y| (x * y) as u8);
         let painting = picture(9, 7, |x, y| (x * y + 9) as u8);
         assert_eq!(Border::of(&original, &painting), None);
-        assert_eq!(Border::of(&original, &original), None);
+        let mut steadied = painting.clone();
+        Border::of(&original, &original).unwrap().put(&mut steadied);
+        assert_eq!(steadied, original);
         assert_eq!(Border::of(&picture(7, 9, |_, _| 0), &painting), None);
     }
 }

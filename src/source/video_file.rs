@@ -400,6 +400,11 @@ impl VideoFileSource {
                 packet.set_duration(rest);
             }
             let end = self.cut.end.map(|end| end.rescale(self.time_base, base));
+            // Words that would stay beyond the end of the part.
+            if let Some(end) = end.filter(|_| about.kind == TrackKind::Subtitle) {
+                let left = end.saturating_sub(at.max(0)).max(0);
+                packet.set_duration(packet.duration().min(left));
+            }
             if end.is_some_and(|end| at >= end) {
                 if let Some(passed) = self.cut.passed.get_mut(track) {
                     *passed = true;

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
 };
 
@@ -109,14 +109,17 @@ impl MaskSource {
     }
 }
 
+/// Values up to here, of a black mask, are what its compression left.
+const TRACE: u8 = 9;
+
 /// A mask and which side of it is painted.
 pub struct Region {
     source: MaskSource,
     outside: bool,
     scaler: Scaler,
     likelihood: Vec<f32>,
-    /// Set as soon as there is anything in a mask.
-    found: Arc<AtomicBool>,
+    /// What masks had so far.
+    found: Arc<AtomicU8>,
 }
 
 impl fmt::Debug for Region {
@@ -127,6 +130,11 @@ impl fmt::Debug for Region {
 }
 
 impl Region {
+    /// There is something inside of a mask.
+    pub const SOMETHING: u8 = 1;
+    /// There is something outside of it.
+    pub const ELSE: u8 = 2;
+
     /// Paints inside the mask, or `outside` of it.
     pub fn new(source: MaskSource, outside: bool) -> Self {
         Self {
@@ -138,9 +146,9 @@ impl Region {
         }
     }
 
-    /// Sets `found` as soon as there is anything in a mask.
+    /// Adds [`Region::SOMETHING`] and [`Region::ELSE`] to `found` as soon as there is any of them in a mask.
     #[must_use]
-    pub fn watched(mut self, found: Arc<AtomicBool>) -> Self {
+    pub fn watched(mut self, found: Arc<AtomicU8>) -> Self {
         self.found = found;
         self
     }
@@ -198,9 +206,14 @@ impl Region {
                 plane(&upscale(&small, picture))
             }
         };
-        if mask.iter().any(|&value| value >= 128) {
-            self.found.store(true, Ordering::Relaxed);
-        }
+        // Of a person less than one half is doubt.
+        let least = match &self.source {
+            MaskSource::Person(_) => 128,
+            _ => TRACE,
+        };
+        let something = u8::from(mask.iter().any(|&value| value >= least)) * Self::SOMETHING;
+        let outside = u8::from(mask.iter().any(|&value| value <= 255 - TRACE)) * Self::ELSE;
+        self.found.fetch_or(something | outside, Ordering::Relaxed);
         if self.outside {
             mask.iter_mut().for_each(|m| *m = 255 - *m);
         }

@@ -99,6 +99,48 @@ fn a_picture_lying_on_its_side_is_painted_upright() {
     assert_eq!(out, expected);
 }
 
+/// Without strength nothing changes, whichever engine paints; and a film is told from a picture in any company.
+#[test]
+fn no_strength_changes_nothing_and_films_are_told() {
+    let folder = TempDir::new().unwrap();
+    image::open(photo("coffee.jpg"))
+        .unwrap()
+        .thumbnail(64, 64)
+        .into_rgb8()
+        .save(folder.path().join("small.png"))
+        .unwrap();
+    let before = image::open(folder.path().join("small.png")).unwrap();
+    for engine in ["fast", "optimize"] {
+        let output = run(
+            &[
+                "image",
+                "small.png",
+                "-o",
+                "out.png",
+                "--overwrite",
+                "--style-image",
+                &photo("chelsea.png"),
+                "--engine",
+                engine,
+                "--strength",
+                "0",
+            ],
+            &folder,
+        );
+        assert!(output.status.success(), "{engine}: {}", stderr(&output));
+        let out = image::open(folder.path().join("out.png")).unwrap();
+        assert_eq!(out.into_rgb8(), before.to_rgb8(), "{engine}");
+    }
+    fs::write(folder.path().join("film.mp4"), b"no picture").unwrap();
+    let output = run(&["image", "film.mp4", "small.png", "-o", "two"], &folder);
+    assert!(
+        stderr(&output).contains("film.mp4 is a film"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(folder.path().join("two/small.png").is_file());
+}
+
 #[test]
 fn styles_are_listed_and_sheeted() {
     let folder = TempDir::new().unwrap();

@@ -2,7 +2,7 @@
 
 mod on_card;
 
-use super::{tiles::Tiles, *};
+use super::{style::Guide, tiles::Tiles, *};
 use crate::kernels::Pooling;
 use crate::nn::vgg::tests::small;
 
