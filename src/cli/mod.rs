@@ -1,7 +1,8 @@
 //! The command line: what was typed ([`args`]) becomes what is meant ([`settings`]), which a command carries out.
 //!
 //! Only this module prints. What a program wants (JSON, lists) goes to standard output, everything a person reads
-//! while it runs to standard error. Exit status: 0 done, 1 failed, 2 wrong usage, 130 aborted.
+//! while it runs to standard error. Exit status: 0 done, 1 failed, 2 wrong usage, 130 aborted, or stopped
+//! before there was anything to write.
 
 // First, for its macros.
 #[macro_use]
@@ -38,6 +39,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
+use allaprima::pipeline;
 use args::{Args, Command};
 
 /// Wrong usage that only shows once the arguments are looked at together, or against the models.
@@ -55,6 +57,19 @@ impl std::error::Error for Usage {}
 /// Marks an error as wrong usage (exit status 2).
 fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
     Usage(error.into()).into()
+}
+
+/// A run that was stopped before there was anything to write.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Aborted(&'static str);
+
+fn is_aborted(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<Aborted>()
+        || matches!(
+            cause.downcast_ref(),
+            Some(pipeline::PipelineError::NothingPainted)
+        )
 }
 
 /// Runs the program.
@@ -81,6 +96,8 @@ pub fn main() -> ExitCode {
             tell!("error: {error:#}");
             if error.is::<Usage>() {
                 ExitCode::from(2)
+            } else if error.chain().any(is_aborted) {
+                ExitCode::from(130)
             } else {
                 ExitCode::FAILURE
             }
@@ -115,4 +132,22 @@ fn init_log() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stopped_is_told_from_what_failed() {
+        let stopped = [
+            anyhow::Error::from(pipeline::PipelineError::NothingPainted),
+            anyhow::Error::from(Aborted("stopped before all passes were done")),
+        ];
+        for error in stopped {
+            assert!(error.context("clip.mp4").chain().any(is_aborted));
+        }
+        let failed = anyhow::Error::from(pipeline::PipelineError::CutOff("paint"));
+        assert!(!failed.chain().any(is_aborted));
+    }
 }

@@ -8,7 +8,7 @@ use allaprima::{
 };
 use anyhow::{Result, bail};
 
-use super::print::Status;
+use super::{Aborted, print::Status};
 
 /// Says how far a pass is.
 struct Told {
@@ -66,10 +66,12 @@ pub fn paint(
     }
     told.status.clear();
     if (!goes_on || control.is_stopping()) && film.is_empty() {
-        bail!("stopped before the first picture was painted");
+        bail!(Aborted("stopped before the first picture was painted"));
     }
     if !goes_on || control.is_stopping() {
-        bail!("stopped before all passes were done: --resume goes on from there");
+        bail!(Aborted(
+            "stopped before all passes were done: --resume goes on from there"
+        ));
     }
     Ok(film.into_film())
 }
