@@ -76,6 +76,9 @@ fn is_aborted(cause: &(dyn std::error::Error + 'static)) -> bool {
 pub fn main() -> ExitCode {
     let args = parse();
     init_log();
+    if args.command.is_quiet() {
+        print::be_quiet();
+    }
     let result = match args.command {
         Command::Video(args) => video::run(&args),
         Command::Live(args) => live::run(*args),

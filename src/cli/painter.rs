@@ -26,6 +26,7 @@ use anyhow::{Context, Result, anyhow};
 
 use super::{
     args::{ModelArgs, PaintArgs, StyleArgs},
+    print,
     settings::{QualityChoice, SteadyChoice, parse_style_at, threads},
     usage,
 };
@@ -104,7 +105,7 @@ impl Styles {
 /// Tells of a style picture that is not all there.
 pub fn tell_of_an_early_end(picture: &Path) {
     if let Some(note) = early_end(picture) {
-        tell!("note: {note}");
+        print::note(format_args!("{note}"));
     }
 }
 

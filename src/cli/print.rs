@@ -7,11 +7,29 @@
 use std::{
     fmt::Arguments,
     io::{self, ErrorKind, IsTerminal, Write},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 static FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Whether the user wants nothing but errors.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Leaves notes out from now on.
+pub(super) fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Tells what a user should know, where that is wanted; for what is found deep inside.
+pub(super) fn note(words: Arguments<'_>) {
+    if !QUIET.load(Ordering::Relaxed) {
+        tell(format_args!("note: {words}"), "\n");
+    }
+}
 
 /// Prints a line to standard error, if it takes one.
 macro_rules! tell {

@@ -66,6 +66,8 @@ fn a_style_picture_that_ends_too_soon_is_told() {
             "{}",
             stderr(&output)
         );
+        let quiet = run(&[&what[..], &size[..], &["--quiet"]].concat(), &folder);
+        assert!(quiet.stderr.is_empty(), "{}", stderr(&quiet));
     }
 }
 

@@ -54,6 +54,18 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether nothing but errors is to be printed.
+    pub fn is_quiet(&self) -> bool {
+        match self {
+            Self::Video(args) => args.talk.quiet,
+            Self::Live(args) => args.talk.quiet,
+            Self::Image(args) => args.talk.quiet,
+            _ => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
