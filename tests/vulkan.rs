@@ -16,16 +16,20 @@ fn says(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Whether there is a GPU. Where there is none the tests say so, and `ALLAPRIMA_TEST_GPU` makes that an error.
-fn there_is_a_gpu() -> bool {
+/// What `doctor` finds under a name.
+fn finding(name: &str) -> serde_json::Value {
     let doctor = allaprima(&["doctor", "--json"]);
     let findings: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
-    let vulkan = findings
-        .as_array()
+    let mut findings = findings.as_array().unwrap().iter();
+    findings
+        .find(|finding| finding["name"] == name)
         .unwrap()
-        .iter()
-        .find(|finding| finding["name"] == "vulkan")
-        .unwrap();
+        .clone()
+}
+
+/// Whether there is a GPU. Where there is none the tests say so, and `ALLAPRIMA_TEST_GPU` makes that an error.
+fn there_is_a_gpu() -> bool {
+    let vulkan = finding("vulkan");
     let works = vulkan["ok"] == true;
     println!("{}", vulkan["says"]);
     assert!(works || std::env::var_os("ALLAPRIMA_TEST_GPU").is_none());
@@ -100,7 +104,7 @@ fn pixels(file: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_not_there_or_slower_is_not_taken() {
+fn a_gpu_that_is_not_there_or_slower_is_not_taken() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("painted.png");
     let output = output.to_str().unwrap();
@@ -124,9 +128,14 @@ fn what_is_not_there_or_slower_is_not_taken() {
         "{error}"
     );
     assert!(error.contains("--device cpu"), "{error}");
-    // Whatever there is, something paints.
+    // Whatever there is, something paints; software that plays a GPU does not.
     let auto = paint("auto");
     assert!(auto.status.success(), "{}", says(&auto));
+    let vulkan = finding("vulkan")["says"].to_string();
+    if vulkan.contains("llvmpipe") {
+        assert!(vulkan.contains("the processor paints faster"), "{vulkan}");
+        assert_eq!(finding("device")["says"], "auto is cpu");
+    }
     let metal = paint("metal");
     assert!(
         says(&metal).contains("--features metal"),

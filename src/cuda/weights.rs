@@ -161,6 +161,7 @@ mod tests {
             assert!((own - before).abs() < 1.0 / 8192.0, "{before} became {own}");
             assert_eq!(f16::from_f32(*own).to_f32(), *own);
         }
+        let mut farthest: f64 = 0.0;
         for (own, before) in rounded
             .weight
             .chunks_exact(channels * places)
@@ -180,7 +181,9 @@ mod tests {
                     (sum(&nearest) - sum(before)).abs(),
                 );
                 assert!(off < 4e-5, "{off}, rounded one by one {plain}");
+                farthest = farthest.max(plain);
             }
         }
+        assert!(farthest > 1e-4, "rounded one by one it is {farthest}");
     }
 }

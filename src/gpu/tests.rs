@@ -20,7 +20,7 @@ const STUDENT: NetworkShape = NetworkShape {
 };
 
 /// The GPU of the machine. Where there is none the tests say so, and `ALLAPRIMA_TEST_GPU` makes that an error.
-fn gpu() -> Option<Gpu> {
+pub(crate) fn gpu() -> Option<Gpu> {
     match Gpu::open(Backend::Vulkan, 0) {
         Ok(gpu) => Some(gpu),
         Err(error) if std::env::var_os("ALLAPRIMA_TEST_GPU").is_some() => panic!("{error}"),

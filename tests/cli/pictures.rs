@@ -133,6 +133,37 @@ fn no_strength_changes_nothing_and_films_are_told() {
         let out = image::open(folder.path().join("out.png")).unwrap();
         assert_eq!(out.into_rgb8(), before.to_rgb8(), "{engine}");
     }
+    // Nor does steadying change a film that is not painted.
+    clip(&folder, "clip.mp4", "96x64", "1");
+    let mut frames = Vec::new();
+    for steady in ["1", "off"] {
+        let output = run(
+            &[
+                "video",
+                "clip.mp4",
+                "-o",
+                "film.mkv",
+                "--overwrite",
+                "--lossless",
+                "--strength",
+                "0",
+                "--steady",
+                steady,
+            ],
+            &folder,
+        );
+        assert!(output.status.success(), "{steady}: {}", stderr(&output));
+        let decoded = Command::new("ffmpeg")
+            .args([
+                "-v", "error", "-i", "film.mkv", "-map", "0:v", "-f", "framemd5", "-",
+            ])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(decoded.stdout.len() > 500, "{decoded:?}");
+        frames.push(decoded.stdout);
+    }
+    assert_eq!(frames[0], frames[1]);
     fs::write(folder.path().join("film.mp4"), b"no picture").unwrap();
     let output = run(&["image", "film.mp4", "small.png", "-o", "two"], &folder);
     assert!(
@@ -150,6 +181,9 @@ fn styles_are_listed_and_sheeted() {
     let list = json(&list);
     assert_eq!(list.as_array().unwrap().len(), 26);
     assert_eq!(list[19]["name"], "starry");
+    // A pack that comes with the program, by its name alone.
+    let pack = run(&["styles", "van_gogh.safetensors", "--json"], &folder);
+    assert!(pack.status.success(), "{}", stderr(&pack));
     let text = run(&["styles"], &folder);
     assert_eq!(String::from_utf8_lossy(&text.stdout).lines().count(), 26);
     let output = run(
@@ -408,4 +442,29 @@ fn nothing_is_painted_for_nothing() {
         "64",
     ];
     refused(&masked, 0, "black throughout");
+    // One that is white where the rest is painted is, too; a grey one has something in it.
+    for (value, told) in [(255, true), (80, false)] {
+        image::GrayImage::from_pixel(8, 8, image::Luma([value]))
+            .save(at("even.png"))
+            .unwrap();
+        let output = run(
+            &[
+                "image",
+                &cat,
+                "-o",
+                "m.png",
+                "--mask",
+                "even.png",
+                "--mask-invert",
+                "--max-size",
+                "64",
+                "--overwrite",
+            ],
+            &folder,
+        );
+        let text = stderr(&output);
+        assert!(output.status.success(), "{text}");
+        assert_eq!(text.contains("white throughout"), told, "{value}: {text}");
+        assert!(!text.contains("black throughout"), "{value}: {text}");
+    }
 }

@@ -220,11 +220,8 @@ fn bars_are_left_out_of_the_painting() {
 #[cfg(feature = "gpu")]
 #[test]
 fn what_a_gpu_has_no_room_for_is_painted_by_the_processor() {
-    use crate::{
-        gpu::{Backend, Gpu},
-        kernels::reference::random_picture,
-    };
-    let Ok(gpu) = Gpu::open(Backend::Vulkan, 0) else {
+    use crate::kernels::reference::random_picture;
+    let Some(gpu) = crate::gpu::tests::gpu() else {
         return;
     };
     let gallery = gallery();
