@@ -1,4 +1,8 @@
 //! A feed-forward network as a list of launches, made once for a size of picture.
+//!
+//! Tensors are in half precision, with what a channel is in the mean taken off (`kernels/centre.rs`). The outputs of the normalised
+//! layers before the trunk are in single precision: smooth parts of a picture are almost constant there, and what their
+//! values are rounded by the style enlarges.
 
 mod plan;
 
@@ -8,8 +12,8 @@ use super::{
     weights::{Packing, round_kernels, square},
 };
 use crate::kernels::{
-    Entry, LayerShape, NetworkShape, StyleParameters, TransformWeights, Upsample, fold_upsampling,
-    pad_blocks,
+    Centred, Entry, LayerShape, NetworkShape, StyleParameters, TransformWeights, Upsample,
+    fold_upsampling, pad_blocks,
 };
 #[cfg(feature = "cuda")]
 pub(super) use plan::CONVOLUTIONS;
@@ -20,13 +24,16 @@ pub struct TransformOnCard<C: Card> {
     card: C,
     shape: NetworkShape,
     layers: Vec<Layer<C>>,
-    /// Scales and then shifts of a style.
+    /// Scales of a style, shifts with the centres taken off, and what ReLU makes of what is less.
     style: C::Memory,
     current: Option<StyleParameters>,
     plan: Option<Plan<C>>,
     /// Blocks of threads that a card works on at once; with fewer, smaller tiles are used.
     pub(super) busy: usize,
 }
+
+/// The most channels that a layer is padded by.
+const PADDING: usize = 32;
 
 /// As many as a large card works on.
 const BUSY: usize = 128;
@@ -41,6 +48,8 @@ struct Layer<C: Card> {
     outputs: usize,
     /// Channels of the output as it is stored.
     stored: usize,
+    /// Bytes of a stored value.
+    bytes: usize,
     /// Pixels of a row that are made as one, with their channels as its outputs.
     across: usize,
     border: i32,
@@ -147,11 +156,17 @@ impl<C: Card> TransformOnCard<C> {
                 bias: bias.transpose()?,
                 outputs,
                 stored,
+                bytes: if own.normalised && index < shape.residual() {
+                    4
+                } else {
+                    2
+                },
                 across,
                 border,
             });
         }
-        let style = card.reserve(2 * 4 * shape.style_channels().max(1))?;
+        // Channels that only padding has are read behind it.
+        let style = card.reserve(4 * (3 * shape.style_channels() + PADDING))?;
         Ok(Self {
             card,
             shape,
@@ -170,8 +185,9 @@ impl<C: Card> TransformOnCard<C> {
     pub fn set_style(&mut self, style: &StyleParameters) -> Result<(), CardError> {
         style.check(self.shape)?;
         if self.current.as_ref() != Some(style) {
-            let both = [style.scale.as_slice(), &style.shift].concat();
-            self.card.upload(bytes_of(&both), &mut self.style)?;
+            let Centred { shift, least } = style.centred(self.shape);
+            let all = [style.scale.as_slice(), &shift, &least, &[0.0; PADDING]].concat();
+            self.card.upload(bytes_of(&all), &mut self.style)?;
             self.current = Some(style.clone());
         }
         Ok(())

@@ -21,8 +21,12 @@ pub(super) struct Form {
     side: usize,
     source: usize,
     terms: usize,
-    /// Whether the layer before it is normalised.
+    /// Whether the layer before it is normalised, and a ReLU follows.
     scaled: bool,
+    relu: bool,
+    /// Whether the input is in single precision, and the output.
+    single: bool,
+    single_output: bool,
     /// Times four channels of the input, and of the output as it is stored.
     pub(super) fours: usize,
     pub(super) stored: usize,
@@ -52,6 +56,7 @@ impl Form {
             _ => 0,
         };
         let (residual, expanding) = (network.residual(), network.expanding());
+        let single = |index: usize| index < residual && network.layer(index).normalised;
         let block = (residual..=expanding).contains(&index) && (index - residual).is_multiple_of(2);
         Self {
             shape,
@@ -60,6 +65,9 @@ impl Form {
             source,
             terms: if source == 1 { 3 } else { 4 },
             scaled: index > 0 && network.layer(index - 1).normalised,
+            relu: index > 0 && network.layer(index - 1).relu,
+            single: index > 0 && single(index - 1),
+            single_output: single(index),
             fours,
             stored,
             // The patch of two rows of a layer that halves the size is four times as large.
@@ -100,6 +108,11 @@ impl Form {
         self.shape.upsample.map_or(1, |_| 4)
     }
 
+    /// Bytes of four channels of a stored pixel.
+    pub(super) fn bytes(&self) -> usize {
+        if self.single_output { 16 } else { 8 }
+    }
+
     /// The size of the output.
     pub(super) fn out_size(&self, (width, height): (usize, usize)) -> (usize, usize) {
         let stride = self.shape.stride;
@@ -137,7 +150,9 @@ impl Form {
         ];
         let flags = [
             ("SCALED", self.scaled),
-            ("RELU", !self.added),
+            ("RELU", self.relu),
+            ("SINGLE", self.single),
+            ("SINGLE_OUT", self.single_output),
             ("ADDED", self.added),
             ("KEPT", self.kept),
             ("REPEATS", own.upsample == Some(Upsample::Nearest)),

@@ -8,7 +8,9 @@ use super::{
     plan::{Plan, THREADS},
     template::expand,
 };
-use crate::kernels::{KernelError, MINIMUM_SIDE, NetworkShape, StyleParameters, TransformWeights};
+use crate::kernels::{
+    Centred, KernelError, MINIMUM_SIDE, NetworkShape, StyleParameters, TransformWeights,
+};
 
 /// Paints with a feed-forward network on a GPU.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ pub struct TransformOnGpu {
     pub(super) convolve: wgpu::BindGroupLayout,
     pub(super) statistics: wgpu::ComputePipeline,
     pub(super) finish: wgpu::ComputePipeline,
-    /// Of each layer that is normalised its scales and then its shifts.
+    /// Of each layer that is normalised its scales, its shifts with the centres taken off, and what ReLU makes of what is less.
     pub(super) style: wgpu::Buffer,
     current: Option<StyleParameters>,
     plan: Option<Plan>,
@@ -60,7 +62,7 @@ impl TransformOnGpu {
                 style,
             });
             if form.normalised() {
-                style += 2 * form.stored;
+                style += 3 * form.stored;
             }
         }
         let pipeline = |source: &str, entry: &str, uses: &[bool]| {
@@ -101,10 +103,11 @@ impl TransformOnGpu {
         if self.current.as_ref() == Some(style) {
             return Ok(());
         }
+        let Centred { shift, least } = style.centred(self.shape);
         let mut values = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
             let own = self.shape.style_channels_of(index);
-            for part in [&style.scale, &style.shift] {
+            for part in [&style.scale, &shift, &least] {
                 values.extend_from_slice(&part[own.clone()]);
                 // Channels that only padding has are scaled to nothing.
                 let padding = if layer.form.normalised() {

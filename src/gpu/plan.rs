@@ -59,7 +59,7 @@ impl Gpu {
 struct Values {
     buffer: wgpu::Buffer,
     size: (usize, usize),
-    /// Scales and shifts, where it is normalised.
+    /// Scales, shifts and what ReLU makes of what is less, where it is normalised.
     norm: wgpu::Buffer,
     /// What is added to them.
     trunk: wgpu::Buffer,
@@ -87,7 +87,7 @@ impl Plan {
             let out = form.out_size(size);
             size = form.stored_size(out);
             let bytes = &mut values_bytes[index % 2];
-            *bytes = (*bytes).max(size.0 * size.1 * form.stored * 8);
+            *bytes = (*bytes).max(size.0 * size.1 * form.stored * form.bytes());
             let [across, down] = tiles(form, out);
             most_groups = most_groups.max(across).max(down);
             moments_bytes = moments_bytes.max(across * down * form.groups * form.quads * 32);
@@ -173,7 +173,7 @@ impl Plan {
             });
             let trunk = if form.kept { kept.clone() } else { input.trunk };
             let norm = if form.normalised() {
-                let norm = gpu.reserve(32 * form.stored, Usage::STORAGE);
+                let norm = gpu.reserve(48 * form.stored, Usage::STORAGE);
                 launches.push(normalise(network, layer, out, tiles, (&moments, &norm)));
                 norm
             } else {

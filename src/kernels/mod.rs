@@ -9,6 +9,8 @@
 
 mod aligned;
 mod amx;
+#[cfg(any(feature = "cuda", feature = "gpu", test))]
+mod centre;
 mod config;
 mod convolution;
 mod direct;
@@ -46,6 +48,8 @@ mod winograd;
 mod winograd_nine;
 mod winograd_rows;
 
+#[cfg(any(feature = "cuda", feature = "gpu", test))]
+pub(crate) use centre::Centred;
 pub use config::{Precision, TransformConfig};
 pub use engine::TransformEngine;
 pub use error::KernelError;

@@ -80,27 +80,50 @@ DEVICE void read_picture(const Convolution& p, int x, int y, int first, unsigned
   for (int k = 0; k < CHANNELS / 2; k++) words[k] = pack(values[2 * k], values[2 * k + 1]);
 }
 
+// Scale and shift of a piece, and what ReLU makes of what is less.
+template <int CHANNELS>
+struct Norm {
+  float scale[CHANNELS], shift[CHANNELS], least[CHANNELS];
+};
+
 // A piece with scale and shift, and with what is added to it.
 template <int CHANNELS, typename WORDS>
-DEVICE WORDS scaled(const Convolution& p, WORDS piece, const float (&scale)[CHANNELS], const float (&shift)[CHANNELS], WORDS added) {
-  if (p.scale == nullptr) return piece;
-  const float least = p.relu ? 0.0f : -INFINITY;
+DEVICE WORDS scaled(const float (&values)[CHANNELS], const Norm<CHANNELS>& norm, WORDS added) {
   unsigned words[CHANNELS / 2];
 #pragma unroll
   for (int c = 0; c < CHANNELS / 2; c++) {
-    const float2 pair = unpack(word(piece, c)), before = unpack(word(added, c));
-    const float a = fmaxf(pair.x * scale[2 * c] + shift[2 * c], least) + before.x;
-    const float b = fmaxf(pair.y * scale[2 * c + 1] + shift[2 * c + 1], least) + before.y;
+    const float2 before = unpack(word(added, c));
+    const float a = fmaxf(values[2 * c] * norm.scale[2 * c] + norm.shift[2 * c], norm.least[2 * c]) + before.x;
+    const float b = fmaxf(values[2 * c + 1] * norm.scale[2 * c + 1] + norm.shift[2 * c + 1], norm.least[2 * c + 1]) + before.y;
     words[c] = pack(a, b);
   }
+  WORDS piece;
   memcpy(&piece, words, sizeof(piece));
   return piece;
+}
+
+template <int CHANNELS, typename WORDS>
+DEVICE void unpack_piece(const WORDS& piece, float (&values)[CHANNELS]) {
+#pragma unroll
+  for (int c = 0; c < CHANNELS / 2; c++) {
+    const float2 pair = unpack(word(piece, c));
+    values[2 * c] = pair.x, values[2 * c + 1] = pair.y;
+  }
+}
+
+template <int CHANNELS>
+DEVICE void read_single(const float4* from, float (&values)[CHANNELS]) {
+#pragma unroll
+  for (int i = 0; i < CHANNELS / 4; i++) {
+    const float4 four = from[i];
+    values[4 * i] = four.x, values[4 * i + 1] = four.y, values[4 * i + 2] = four.z, values[4 * i + 3] = four.w;
+  }
 }
 
 // Copies the patch of a tile, channels `first` and on, into shared memory. All of it is under way at once; then each thread
 // scales what it has copied.
 template <int SLICE, int ROWS, int AT_ONCE>
-DEVICE void load_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, typename Piece<SLICE>::Words* patch, const float* norm, int first) {
+DEVICE void load_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, typename Piece<SLICE>::Words* patch, const float* norms, int first) {
   typedef typename Piece<SLICE>::Words Words;
   const int CHANNELS = Tile<SLICE, ROWS>::CHANNELS, PIECES = Tile<SLICE, ROWS>::PIECES, PIXELS = Tile<SLICE, ROWS>::PIXELS;
   // A thread has the same channels of all its pixels.
@@ -123,19 +146,24 @@ DEVICE void load_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, type
   const Words* const input = static_cast<const Words*>(p.input) + first / CHANNELS + part;
   int i = 0;
   for (Spot spot = begin; spot.row < tile.height; spot.go_on(by, tile.width), i += THREADS)
-    copy_later(own + i, input + (row_of(spot.row) * p.width + column_of(spot.column)) * pieces, true);
+    if (!p.single) copy_later(own + i, input + (row_of(spot.row) * p.width + column_of(spot.column)) * pieces, true);
   end_of_copies();
-  float scale[CHANNELS], shift[CHANNELS];
+  Norm<CHANNELS> norm;
 #pragma unroll
   for (int k = 0; k < CHANNELS; k++) {
-    scale[k] = norm[part * CHANNELS + k];
-    shift[k] = norm[SLICE + part * CHANNELS + k];
+    norm.scale[k] = norms[part * CHANNELS + k];
+    norm.shift[k] = norms[SLICE + part * CHANNELS + k];
+    norm.least[k] = norms[2 * SLICE + part * CHANNELS + k];
   }
   wait_for_copies<0>();
   const int count = i;
-  if (p.trunk == nullptr && p.trunk_out == nullptr) {
-    if (p.scale != nullptr)
-      for (i = 0; i < count; i += THREADS) own[i] = scaled<CHANNELS, Words>(p, own[i], scale, shift, Words{});
+  if (p.trunk == nullptr && p.trunk_out == nullptr && !p.single) {
+    if (p.scale == nullptr) return;
+    for (i = 0; i < count; i += THREADS) {
+      float values[CHANNELS];
+      unpack_piece(own[i], values);
+      own[i] = scaled(values, norm, Words{});
+    }
     return;
   }
   const int margin = p.kernel / 2;
@@ -146,6 +174,7 @@ DEVICE void load_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, type
   Spot spot = begin;
   for (i = 0; i < count; i += AT_ONCE * THREADS) {
     Words added[AT_ONCE] = {};
+    float values[AT_ONCE][CHANNELS];
     int from[AT_ONCE];
     bool kept[AT_ONCE];
 #pragma unroll
@@ -154,12 +183,14 @@ DEVICE void load_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, type
       from[k] = (row_of(spot.row) * p.width + column_of(spot.column)) * pieces;
       spot.go_on(by, tile.width);
       if (p.trunk != nullptr) added[k] = trunk[from[k]];
+      if (p.single) read_single(static_cast<const float4*>(p.input) + size_t(from[k] + first / CHANNELS + part) * (CHANNELS / 4), values[k]);
     }
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++) {
       const int at = i + k * THREADS;
       if (at >= count) break;
-      own[at] = scaled<CHANNELS, Words>(p, own[at], scale, shift, added[k]);
+      if (!p.single) unpack_piece(own[at], values[k]);
+      own[at] = p.scale == nullptr ? own[at] : scaled(values[k], norm, added[k]);
       if (kept[k]) trunk_out[from[k]] = own[at];
     }
   }
@@ -202,6 +233,18 @@ DEVICE void read_words(const unsigned short* from, int left, unsigned (&words)[T
   }
 }
 
+// As `put`, in single precision.
+template <int TILES>
+DEVICE void put_single(float* to, int left, const float (&values)[2 * TILES]) {
+  if (TILES == 2 && left >= 4) {
+    *reinterpret_cast<float4*>(to) = float4{values[0], values[1], values[TILES], values[2 * TILES - 1]};
+  } else {
+#pragma unroll
+    for (int q = 0; q < 2 * TILES; q++)
+      if (q < left) to[q] = values[q];
+  }
+}
+
 // Puts down a thread's outputs of one pixel, neighbours of which `left` are stored; `at` is where the first of them goes.
 template <int TILES, bool GRADIENT>
 DEVICE void put(const Convolution& p, size_t at, int left, const float (&values)[2 * TILES], float factor, const There<TILES>& there) {
@@ -215,6 +258,10 @@ DEVICE void put(const Convolution& p, size_t at, int left, const float (&values)
       a = before.x + (there.gate[n] & 0xffffu ? a * factor : 0.0f), b = before.y + (there.gate[n] >> 16 ? b * factor : 0.0f);
     }
     words[n] = pack(a, b);
+  }
+  if (!GRADIENT && p.single_output) {
+    put_single<TILES>(reinterpret_cast<float*>(p.output) + at, left, values);
+    return;
   }
   if (left >= 2 * TILES && p.stored % (2 * TILES) == 0) {
     if (TILES == 4) {
@@ -239,11 +286,12 @@ DEVICE void convolve(const Convolution& p) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
   const int PIECES = Tile<SLICE, ROWS>::PIECES, PRODUCTS = sizeof(Words) / 8, COLUMNS = EIGHTS * ROWS;
   const Tile<SLICE, ROWS> tile(p);
-  // Shared memory: where the threads of a pixel find what a group takes, scale and shift, the patch (two where one is
+  // Shared memory: where the threads of a pixel find what a group takes, scale, shift and least, the patch (two where one is
   // fetched while the other is worked on).
   int* const offsets = reinterpret_cast<int*>(memory);
-  float* const norm = reinterpret_cast<float*>(offsets + p.groups * 4);
-  Words* const patches = reinterpret_cast<Words*>(norm + 2 * SLICE);
+  float* const norms = reinterpret_cast<float*>(offsets + p.groups * 4);
+  const int NORMS = LOSS ? 0 : 3 * SLICE;
+  Words* const patches = reinterpret_cast<Words*>(norms + NORMS);
   const int patch_size = tile.width * tile.height * PIECES;
   for (int i = threadIdx.x; i < p.groups * 4; i += THREADS) {
     const int place = i / PIECES, row = quotient(place, p.kernel_width), column = place - row * p.kernel_width;
@@ -276,10 +324,13 @@ DEVICE void convolve(const Convolution& p) {
         wait_for_copies<0>();
       }
     } else {
-      for (int i = threadIdx.x; i < 2 * SLICE; i += THREADS) norm[i] = p.scale == nullptr ? 0.0f : i < SLICE ? p.scale[first + i] : p.shift[first + i - SLICE];
+      for (int i = threadIdx.x; i < NORMS; i += THREADS) {
+        const float* const from = i < SLICE ? p.scale : i < 2 * SLICE ? p.shift : p.least;
+        norms[i] = from == nullptr ? -INFINITY : from[first + i % SLICE];
+      }
       wait_for_block();
       // The sums take registers that copies would have.
-      load_patch<SLICE, ROWS, TILES * ROWS < 4 ? 4 : 2>(p, tile, patches, norm, first);
+      load_patch<SLICE, ROWS, TILES * ROWS < 4 ? 4 : 2>(p, tile, patches, norms, first);
     }
     wait_for_block();
     // Where there are registers for it, the weights of the next group are on their way while this one is worked on.

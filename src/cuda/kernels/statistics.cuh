@@ -17,6 +17,8 @@ struct Convolution {
   // Of the input's channels; null: the input is used as it is.
   const float* scale;
   const float* shift;
+  // What ReLU makes of what is less; null: no ReLU follows.
+  const float* least;
   // What is added to the scaled input, and where the sum is kept (or null).
   const unsigned short* trunk;
   unsigned short* trunk_out;
@@ -46,8 +48,8 @@ struct Convolution {
   int kernel, kernel_width, stride, stride_across;
   int groups;
   int border, source;
-  // Whether ReLU follows the input's scale and shift; whether it follows the bias; whether 2 x 2 pixels are made.
-  int relu, relu_output, shuffle;
+  // Whether the input is in single precision, and the output; whether ReLU follows the bias; whether 2 x 2 pixels are made.
+  int single, single_output, relu_output, shuffle;
   // Outputs that are so many apart are one channel of several pixels; how many of these channels the style knows, and how
   // many pixels a channel has.
   int norm_channels, style_channels;

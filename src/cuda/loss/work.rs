@@ -124,7 +124,7 @@ pub(super) fn tiled(
         ..flat(
             kernels[usize::from(large)],
             0,
-            (packing.groups() * 16 + packing.slice * 8 + patches * patch) as u32,
+            (packing.groups() * 16 + patches * patch) as u32,
             convolution.into(),
         )
     }

@@ -58,9 +58,11 @@ struct Values {
     address: u64,
     width: usize,
     height: usize,
-    /// Addresses of scale and shift; 0 and 0: as they are.
-    norm: (u64, u64),
-    /// Of what is added to the scaled values, or 0; without it they pass a ReLU.
+    /// Whether they are in single precision.
+    single: bool,
+    /// Addresses of scale, of shift, and of what ReLU makes of what is less; 0: as they are, and no ReLU.
+    norm: [u64; 3],
+    /// Of what is added to the scaled values, or 0.
     trunk: u64,
 }
 
@@ -95,7 +97,7 @@ impl<C: Card> TransformOnCard<C> {
         for (index, layer) in self.layers.iter().enumerate() {
             size = layer.stored_size(layer.out_size(size));
             let bytes = &mut values_bytes[index % 2];
-            *bytes = (*bytes).max(size.0 * size.1 * layer.stored * 2);
+            *bytes = (*bytes).max(size.0 * size.1 * layer.stored * layer.bytes);
         }
         // Layers write to the two in turn, so only one of them has to hold the largest; and so do the residual blocks.
         planner.buffers = [
@@ -109,7 +111,8 @@ impl<C: Card> TransformOnCard<C> {
             address: self.card.address(&picture),
             width: wide,
             height: tall,
-            norm: (0, 0),
+            single: false,
+            norm: [0; 3],
             trunk: 0,
         };
         if let Entry::Unshuffle { .. } = self.shape.entry {
@@ -171,7 +174,7 @@ impl<C: Card> Layer<C> {
         let tile = |rows: usize| {
             let across = (TILE_WIDTH - 1) * stride * self.across + kernel_width;
             let patch = across * ((WARPS * rows - 1) * stride + kernel);
-            let own = packing.groups() * 16 + packing.slice * 8 + patch * packing.slice * 2;
+            let own = packing.groups() * 16 + packing.slice * 12 + patch * packing.slice * 2;
             // What the statistics take when the products are done.
             let moments = WARPS * (packing.outputs * 8 + 4) + 4;
             Tile {
@@ -235,8 +238,9 @@ impl<C: Card> Planner<'_, C> {
         let stored = layer.stored_size(out);
         let mut convolution = Convolution {
             input: input.address,
-            scale: input.norm.0,
-            shift: input.norm.1,
+            scale: input.norm[0],
+            shift: input.norm[1],
+            least: input.norm[2],
             trunk: input.trunk,
             trunk_out: kept,
             weights: card.address(&layer.weights),
@@ -261,23 +265,27 @@ impl<C: Card> Planner<'_, C> {
                 (true, Entry::Contract { .. }) => PICTURE,
                 (true, Entry::Unshuffle { .. }) => BLOCKS,
             },
-            relu: i32::from(input.trunk == 0),
+            single: i32::from(input.single),
+            single_output: i32::from(layer.bytes == 4),
             relu_output: i32::from(!own.normalised && own.relu),
             shuffle: i32::from(own.upsample.is_some()),
             ..Convolution::default()
         };
-        let mut norm = (0, 0);
+        let mut norm = [0; 3];
         if own.normalised {
-            let first = 4 * network.shape.style_channels_of(index).start as u64;
-            let shifts = 4 * network.shape.style_channels() as u64;
-            norm = (self.norms, self.norms + 4 * layer.stored as u64);
+            let channel = 4 * network.shape.style_channels_of(index).start as u64;
+            let style = card.address(&network.style) + channel;
+            let part = 4 * network.shape.style_channels() as u64;
+            norm[0] = self.norms;
+            norm[1] = self.norms + 4 * layer.stored as u64;
+            norm[2] = if own.relu { style + 2 * part } else { 0 };
             convolution = Convolution {
                 totals: self.totals,
                 done: self.done,
-                style_scale: card.address(&network.style) + first,
-                style_shift: card.address(&network.style) + first + shifts,
-                next_scale: norm.0,
-                next_shift: norm.1,
+                style_scale: style,
+                style_shift: style + part,
+                next_scale: norm[0],
+                next_shift: norm[1],
                 norm_channels: layer.stored as i32,
                 style_channels: own.out_channels as i32,
                 pixels: (stored.0 * stored.1) as f32,
@@ -288,12 +296,13 @@ impl<C: Card> Planner<'_, C> {
             self.totals += (TOTALS * layer.stored) as u64;
             self.done += 4;
         }
-        let mut bytes = if first {
+        let bytes = if first {
             self.picture.0 * self.picture.1 * 3
         } else {
-            input.width * input.height * packing.channels * 2
+            let kept = usize::from(input.trunk != 0) + usize::from(kept != 0);
+            let own = if input.single { 4 } else { 2 };
+            input.width * input.height * packing.channels * (own + 2 * kept)
         };
-        bytes *= 1 + usize::from(input.trunk != 0) + usize::from(kept != 0);
         let name = format!(
             "convolve_{}_{}_{}",
             packing.slice, packing.outputs, tile.rows
@@ -312,12 +321,13 @@ impl<C: Card> Planner<'_, C> {
             multiply_adds: (out.0 * layer.across * out.1) as u64
                 * (own.kernel_outputs() * own.in_channels * own.kernel_size * own.kernel_size)
                     as u64,
-            bytes: (bytes + stored.0 * stored.1 * layer.stored * 2) as u64,
+            bytes: (bytes + stored.0 * stored.1 * layer.stored * layer.bytes) as u64,
         });
         Values {
             address: output,
             width: stored.0,
             height: stored.1,
+            single: layer.bytes == 4,
             norm,
             trunk: 0,
         }
@@ -333,8 +343,8 @@ impl<C: Card> Planner<'_, C> {
             shared: 0,
             parameters: Finish {
                 value: value.address,
-                scale: value.norm.0,
-                shift: value.norm.1,
+                scale: value.norm[0],
+                shift: value.norm[1],
                 picture,
                 width: value.width as i32,
                 picture_width: width as i32,

@@ -1,6 +1,6 @@
 // One convolution of a feed-forward network, with what stands before and behind it.
 //
-// A tensor is [row][column][channel], four channels in half precision as two words. A group of ACROSS x DOWN threads makes a tile
+// A tensor is [row][column][channel], four channels in half precision as two words (in single precision four). A group of ACROSS x DOWN threads makes a tile
 // of ACROSS PIXELS x DOWN outputs: pixels that are ACROSS apart belong to one thread, so neighbours read neighbours. It
 // copies the patch that the tile sees into the group's memory, four channels at a time, and normalisation, ReLU, the sum of
 // a residual block and mirrored borders happen on the way. Each thread keeps PIXELS x QUADS sums of four outputs. They are
@@ -23,7 +23,7 @@ struct Sizes {
 
 @group(0) @binding(0) var<uniform> sizes: Sizes;
 @group(0) @binding(1) var<storage, read> input: array<vec2<u32>>;
-// Scales and then shifts of the input's channels.
+// Scales of the input's channels, shifts, and what ReLU makes of what is less.
 @group(0) @binding(2) var<storage, read> norm: array<vec4<f32>>;
 // What is added to the scaled input, and where the sum is kept.
 @group(0) @binding(3) var<storage, read> trunk: array<vec2<u32>>;
@@ -57,6 +57,16 @@ fn taken(at: i32) -> vec4<f32> {
   return vec4<f32>(bitcast<vec2<f32>>(room[2 * at]), bitcast<vec2<f32>>(room[2 * at + 1]));
 }
 
+// Four outputs of a pixel.
+fn put_down(at: i32, value: vec4<f32>) {
+  if SINGLE_OUT {
+    output[2 * at] = bitcast<vec2<u32>>(value.xy);
+    output[2 * at + 1] = bitcast<vec2<u32>>(value.zw);
+  } else {
+    output[at] = packed(value);
+  }
+}
+
 fn mirrored(at: i32, size: i32) -> i32 {
   let source = abs(at);
   return max(min(source, 2 * size - 2 - source), 0);
@@ -84,12 +94,20 @@ fn piece(x: i32, y: i32, four: i32, kept: bool) -> vec2<u32> {
     return packed(levels);
   }
   let at = (y * sizes.size.x + x) * sizes.fours + four;
-  var words = input[at];
+  var words: vec2<u32>;
   if SCALED {
-    var value = unpacked(words) * norm[four] + norm[sizes.fours + four];
-    if RELU { value = max(value, vec4<f32>(0.0)); }
+    var value: vec4<f32>;
+    if SINGLE {
+      value = vec4<f32>(bitcast<vec2<f32>>(input[2 * at]), bitcast<vec2<f32>>(input[2 * at + 1]));
+    } else {
+      value = unpacked(input[at]);
+    }
+    value = value * norm[four] + norm[sizes.fours + four];
+    if RELU { value = max(value, norm[2 * sizes.fours + four]); }
     if ADDED { value += unpacked(trunk[at]); }
     words = packed(value);
+  } else {
+    words = input[at];
   }
   if KEPT && kept { trunk_out[at] = words; }
   return words;
@@ -220,10 +238,10 @@ fn convolve(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
       let place = (first + $q) / sizes.stored;
       if place < 4 {
         let to = (2 * at.y + place / 2) * 2 * sizes.out.x + 2 * (at.x + $p * ACROSS) + place % 2;
-        output[to * sizes.stored + (first + $q) % sizes.stored] = packed(sum$p_$q);
+        put_down(to * sizes.stored + (first + $q) % sizes.stored, sum$p_$q);
       }
     } else if first + $q < sizes.stored {
-      output[(at.y * sizes.out.x + at.x + $p * ACROSS) * sizes.stored + first + $q] = packed(sum$p_$q);
+      put_down((at.y * sizes.out.x + at.x + $p * ACROSS) * sizes.stored + first + $q, sum$p_$q);
     }
 #end
   }

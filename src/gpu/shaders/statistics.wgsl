@@ -1,5 +1,5 @@
 // Instance normalisation of what a convolution has made: scale and shift of each channel, out of the moments of its tiles
-// and of the style. A group takes four channels.
+// and of the style; what ReLU makes of what is less is the style's. A group takes four channels.
 
 struct Tiles {
   // Of the output and of a tile, in pixels.
@@ -19,7 +19,7 @@ struct Tiles {
 
 @group(0) @binding(0) var<uniform> p: Tiles;
 @group(0) @binding(1) var<storage, read> moments: array<vec4<f32>>;
-// Of each layer scales and then shifts.
+// Of each layer scales, shifts, and what ReLU makes of what is less.
 @group(0) @binding(2) var<storage, read> style: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> norm: array<vec4<f32>>;
 
@@ -67,5 +67,6 @@ fn statistics(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     let scale = style[p.style + channel] / sqrt(variance + p.epsilon);
     norm[channel] = scale;
     norm[p.stored + channel] = style[p.style + p.stored + channel] - mean * scale;
+    norm[2 * p.stored + channel] = style[p.style + 2 * p.stored + channel];
   }
 }
