@@ -80,10 +80,11 @@ DEVICE void read_picture(const Convolution& p, int x, int y, int first, unsigned
   for (int k = 0; k < CHANNELS / 2; k++) words[k] = pack(values[2 * k], values[2 * k + 1]);
 }
 
-// Scale and shift of a piece, and what ReLU makes of what is less.
+// Scale and shift of a piece, and what ReLU makes of what is less, which stays in shared memory: registers are few.
 template <int CHANNELS>
 struct Norm {
-  float scale[CHANNELS], shift[CHANNELS], least[CHANNELS];
+  float scale[CHANNELS], shift[CHANNELS];
+  const float* least;
 };
 
 // A piece with scale and shift, and with what is added to it.
@@ -120,6 +121,56 @@ DEVICE void read_single(const float4* from, float (&values)[CHANNELS]) {
   }
 }
 
+// Where a place of a patch is read.
+template <int SLICE, int ROWS>
+struct Places {
+  const Convolution& p;
+  const Tile<SLICE, ROWS>& tile;
+
+  DEVICE int row(int row) const { return p.border == REFLECT ? mirrored(tile.top + row, p.height) : within(tile.top + row, p.height); }
+  DEVICE int column(int column) const { return p.border == REFLECT ? mirrored(tile.left + column, p.width) : within(tile.left + column, p.width); }
+  DEVICE int pixel(Spot spot) const { return row(spot.row) * p.width + column(spot.column); }
+};
+
+// Scales what a thread has copied, or what is read in single precision, adds what is to be added, and keeps the tile's sums.
+template <int SLICE, int ROWS, int AT_ONCE, bool SINGLE>
+DEVICE void add_and_keep(const Convolution& p, const Tile<SLICE, ROWS>& tile, typename Piece<SLICE>::Words* own,
+                         const Norm<Tile<SLICE, ROWS>::CHANNELS>& norm, int first, int count) {
+  typedef typename Piece<SLICE>::Words Words;
+  const int CHANNELS = Tile<SLICE, ROWS>::CHANNELS, PIECES = Tile<SLICE, ROWS>::PIECES, PIXELS = Tile<SLICE, ROWS>::PIXELS;
+  const Places<SLICE, ROWS> places{p, tile};
+  const int pieces = p.channels / CHANNELS, begin = first / CHANNELS + threadIdx.x % PIECES, margin = p.kernel / 2;
+  const int own_rows = p.trunk_out != nullptr && blockIdx.z == 0 ? min(WARPS * ROWS, p.height - tile.top - margin) : 0;
+  const int own_columns = min(TILE_WIDTH, p.width - tile.left - margin);
+  const Words* const trunk = reinterpret_cast<const Words*>(p.trunk) + begin;
+  Words* const trunk_out = reinterpret_cast<Words*>(p.trunk_out) + begin;
+  const float4* const single = static_cast<const float4*>(p.input) + size_t(begin) * (CHANNELS / 4);
+  const Spot by = Spot::of(PIXELS, tile.width);
+  Spot spot = Spot::of(threadIdx.x / PIECES, tile.width);
+  for (int i = 0; i < count; i += AT_ONCE * THREADS) {
+    Words added[AT_ONCE] = {};
+    float values[AT_ONCE][CHANNELS];
+    int from[AT_ONCE];
+    bool kept[AT_ONCE];
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; k++) {
+      kept[k] = unsigned(spot.row - margin) < unsigned(max(own_rows, 0)) && unsigned(spot.column - margin) < unsigned(own_columns);
+      from[k] = places.pixel(spot) * pieces;
+      spot.go_on(by, tile.width);
+      if (SINGLE) read_single(single + size_t(from[k]) * (CHANNELS / 4), values[k]);
+      if (!SINGLE && p.trunk != nullptr) added[k] = trunk[from[k]];
+    }
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; k++) {
+      const int at = i + k * THREADS;
+      if (at >= count) break;
+      if (!SINGLE) unpack_piece(own[at], values[k]);
+      if (SINGLE || p.scale != nullptr) own[at] = scaled(values[k], norm, added[k]);
+      if (kept[k]) trunk_out[from[k]] = own[at];
+    }
+  }
+}
+
 // Copies the patch of a tile, channels `first` and on, into shared memory. All of it is under way at once; then each thread
 // scales what it has copied.
 template <int SLICE, int ROWS, int AT_ONCE>
@@ -129,16 +180,15 @@ DEVICE void load_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, type
   // A thread has the same channels of all its pixels.
   const int part = threadIdx.x % PIECES;
   const Spot begin = Spot::of(threadIdx.x / PIECES, tile.width), by = Spot::of(PIXELS, tile.width);
-  const int pieces = p.channels / CHANNELS, reflects = p.border == REFLECT;
-  const auto row_of = [&](int row) { return reflects ? mirrored(tile.top + row, p.height) : within(tile.top + row, p.height); };
-  const auto column_of = [&](int column) { return reflects ? mirrored(tile.left + column, p.width) : within(tile.left + column, p.width); };
+  const int pieces = p.channels / CHANNELS;
+  const Places<SLICE, ROWS> places{p, tile};
   Words* const own = patch + threadIdx.x;
   // Pictures are read by the kernels of the slices that the first layers have.
   if ((SLICE == 4 || SLICE == 16) && p.source != TENSOR) {
     int i = 0;
     for (Spot spot = begin; spot.row < tile.height; spot.go_on(by, tile.width), i += THREADS) {
       unsigned words[CHANNELS / 2];
-      read_picture<CHANNELS>(p, column_of(spot.column), row_of(spot.row), first + part * CHANNELS, words);
+      read_picture<CHANNELS>(p, places.column(spot.column), places.row(spot.row), first + part * CHANNELS, words);
       memcpy(own + i, words, sizeof(Words));
     }
     return;
@@ -146,52 +196,26 @@ DEVICE void load_patch(const Convolution& p, const Tile<SLICE, ROWS>& tile, type
   const Words* const input = static_cast<const Words*>(p.input) + first / CHANNELS + part;
   int i = 0;
   for (Spot spot = begin; spot.row < tile.height; spot.go_on(by, tile.width), i += THREADS)
-    if (!p.single) copy_later(own + i, input + (row_of(spot.row) * p.width + column_of(spot.column)) * pieces, true);
+    if (!p.single) copy_later(own + i, input + places.pixel(spot) * pieces, true);
   end_of_copies();
   Norm<CHANNELS> norm;
 #pragma unroll
   for (int k = 0; k < CHANNELS; k++) {
     norm.scale[k] = norms[part * CHANNELS + k];
     norm.shift[k] = norms[SLICE + part * CHANNELS + k];
-    norm.least[k] = norms[2 * SLICE + part * CHANNELS + k];
   }
+  norm.least = norms + 2 * SLICE + part * CHANNELS;
   wait_for_copies<0>();
   const int count = i;
-  if (p.trunk == nullptr && p.trunk_out == nullptr && !p.single) {
-    if (p.scale == nullptr) return;
+  if (p.single) {
+    add_and_keep<SLICE, ROWS, AT_ONCE / 2, true>(p, tile, own, norm, first, count);
+  } else if (p.trunk != nullptr || p.trunk_out != nullptr) {
+    add_and_keep<SLICE, ROWS, AT_ONCE, false>(p, tile, own, norm, first, count);
+  } else if (p.scale != nullptr) {
     for (i = 0; i < count; i += THREADS) {
       float values[CHANNELS];
       unpack_piece(own[i], values);
       own[i] = scaled(values, norm, Words{});
-    }
-    return;
-  }
-  const int margin = p.kernel / 2;
-  const int own_rows = p.trunk_out != nullptr && blockIdx.z == 0 ? min(WARPS * ROWS, p.height - tile.top - margin) : 0;
-  const int own_columns = min(TILE_WIDTH, p.width - tile.left - margin);
-  const Words* const trunk = reinterpret_cast<const Words*>(p.trunk) + first / CHANNELS + part;
-  Words* const trunk_out = reinterpret_cast<Words*>(p.trunk_out) + first / CHANNELS + part;
-  Spot spot = begin;
-  for (i = 0; i < count; i += AT_ONCE * THREADS) {
-    Words added[AT_ONCE] = {};
-    float values[AT_ONCE][CHANNELS];
-    int from[AT_ONCE];
-    bool kept[AT_ONCE];
-#pragma unroll
-    for (int k = 0; k < AT_ONCE; k++) {
-      kept[k] = unsigned(spot.row - margin) < unsigned(max(own_rows, 0)) && unsigned(spot.column - margin) < unsigned(own_columns);
-      from[k] = (row_of(spot.row) * p.width + column_of(spot.column)) * pieces;
-      spot.go_on(by, tile.width);
-      if (p.trunk != nullptr) added[k] = trunk[from[k]];
-      if (p.single) read_single(static_cast<const float4*>(p.input) + size_t(from[k] + first / CHANNELS + part) * (CHANNELS / 4), values[k]);
-    }
-#pragma unroll
-    for (int k = 0; k < AT_ONCE; k++) {
-      const int at = i + k * THREADS;
-      if (at >= count) break;
-      if (!p.single) unpack_piece(own[at], values[k]);
-      own[at] = p.scale == nullptr ? own[at] : scaled(values[k], norm, added[k]);
-      if (kept[k]) trunk_out[from[k]] = own[at];
     }
   }
 }
