@@ -222,6 +222,12 @@ impl PictureFile {
                 "it is a folder",
             )));
         }
+        if path.metadata().is_ok_and(|about| !about.is_file()) {
+            return Err(open(io::Error::new(
+                io::ErrorKind::NotSeekable,
+                "it is a pipe: save it to a file first",
+            )));
+        }
         let file = BufReader::new(File::open(path).map_err(open)?);
         let mut reader = ImageReader::new(file).with_guessed_format().map_err(open)?;
         let mut limits = Limits::default();

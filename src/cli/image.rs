@@ -97,7 +97,10 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     } else {
         let painter = painter.insert(Painter::for_pictures(&args.paint)?);
         if !args.talk.quiet {
-            painter.note().iter().for_each(|note| tell!("note: {note}"));
+            painter
+                .notes()
+                .iter()
+                .for_each(|note| tell!("note: {note}"));
         }
         painter.stylizer()?
     };

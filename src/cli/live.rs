@@ -206,7 +206,10 @@ fn paint(args: &LiveArgs, control: &Arc<Control>) -> Result<Paint> {
     }
     let painter = Painter::for_camera(&args.paint)?;
     if !args.talk.quiet {
-        painter.note().iter().for_each(|note| tell!("note: {note}"));
+        painter
+            .notes()
+            .iter()
+            .for_each(|note| tell!("note: {note}"));
     }
     Ok(Paint {
         gallery: painter.gallery().clone(),

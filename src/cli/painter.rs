@@ -183,6 +183,7 @@ pub struct Painter {
     schedule: Vec<(f64, StyleMix)>,
     mask: Option<Mask>,
     background: Option<StyleMix>,
+    notes: Vec<String>,
 }
 
 /// The part of the picture that the options ask to paint, for other painters than [`Painter`]; `start` is where a film
@@ -286,7 +287,7 @@ impl Painter {
         let mut styles = Self::styles(args, PackQuality::Reference, &named)?;
         let mut plan = Vec::new();
         if style_at.is_some() {
-            for (start, style) in times {
+            for &(start, style) in &times {
                 plan.push((start, styles.gallery.choose(style).map_err(of_style)?));
             }
         } else if let Some(pictures) = styles.playlist.clone() {
@@ -305,6 +306,13 @@ impl Painter {
             styles.choice = first.clone();
         }
         let mut painter = Self::new(args, styles, device, plan)?;
+        let late = times
+            .iter()
+            .filter(|(begin, _)| seconds.is_some_and(|end| *begin >= end));
+        painter.notes.extend(late.map(|(begin, style)| {
+            let end = seconds.unwrap_or_default();
+            format!("the film ends after {end:.1} s: --style-at {begin}:{style} is not reached")
+        }));
         if let Some(mask) = &mut painter.mask {
             mask.start = start;
         }
@@ -362,6 +370,7 @@ impl Painter {
             schedule,
             mask,
             background,
+            notes: Vec::new(),
         })
     }
 
@@ -370,16 +379,21 @@ impl Painter {
         &self.gallery
     }
 
-    /// What a user should know about what was asked for, if anything.
-    pub fn note(&self) -> Option<&'static str> {
+    /// What a user should know about what was asked for.
+    pub fn notes(&self) -> Vec<String> {
         let parts =
             std::iter::once(&self.settings.style).chain(self.schedule.iter().map(|(_, mix)| mix));
         let weakened = parts
             .chain(&self.background)
             .any(|mix| mix.strength() < 1.0 && mix.share(NetworkKind::Pack) > 0.0);
-        (weakened && self.gallery.pack().neutral().is_none()).then_some(
-            "this style pack has no neutral style, so --strength mixes the painting with the picture",
-        )
+        let mut notes = self.notes.clone();
+        if weakened && self.gallery.pack().neutral().is_none() {
+            notes.push(
+                "this style pack has no neutral style, so --strength mixes the painting with the picture"
+                    .to_owned(),
+            );
+        }
+        notes
     }
 
     /// What a user should know about what was painted since this was asked: that there was nothing in the mask.
@@ -401,6 +415,9 @@ impl Painter {
             }
             (_, true) if found & Region::ELSE == 0 => {
                 Some("the mask is white throughout, so nothing was painted outside of it")
+            }
+            _ if found & Region::TOO_SHORT != 0 => {
+                Some("the film of masks ended early: its last mask stayed to the end")
             }
             _ => None,
         }

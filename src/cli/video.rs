@@ -103,6 +103,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     let mut tally = Tally::default();
     let mut taken_up = Arc::default();
     let mut painter = None;
+    let mut told = Vec::new();
     let (plan, steadying) = if args.optimize.is_chosen() {
         if args.style_at.is_some() {
             return Err(usage(anyhow!(
@@ -148,8 +149,9 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             args.start,
             seconds,
         )?);
+        told = painter.notes();
         if !quiet {
-            painter.note().iter().for_each(|note| tell!("note: {note}"));
+            told.iter().for_each(|note| tell!("note: {note}"));
         }
         pack = Some(painter.gallery().pack().origin().to_owned());
         let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow, passes)?;
@@ -211,7 +213,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             tell!("note: {note}");
         }
     }
-    report.notes = notes;
+    report.notes = [told, notes].concat();
     let summary =
         Summary::new(&report, &args.output, pack.as_deref()).with_optimized(tally.result());
     if args.talk.json {

@@ -1,8 +1,8 @@
 //! A feed-forward network as a list of launches, made once for a size of picture.
 //!
-//! Tensors are in half precision, with what a channel is in the mean taken off (`kernels/centre.rs`). The outputs of the normalised
-//! layers before the trunk are in single precision: smooth parts of a picture are almost constant there, and what their
-//! values are rounded by the style enlarges.
+//! Tensors are in half precision, with what a channel is in the mean taken off (`kernels/centre.rs`). The outputs of the
+//! normalised layers before the trunk are in single precision, where there is room for them: smooth parts of a picture are almost
+//! constant there, and the style enlarges their rounding errors.
 
 mod plan;
 
@@ -19,7 +19,7 @@ use crate::kernels::{
 pub(super) use plan::CONVOLUTIONS;
 use plan::Plan;
 
-/// Paints with a feed-forward network on a card, in half precision with sums and statistics in single precision.
+/// Paints with a feed-forward network on a card, most of it in half precision with sums and statistics in single precision.
 pub struct TransformOnCard<C: Card> {
     card: C,
     shape: NetworkShape,
@@ -31,9 +31,6 @@ pub struct TransformOnCard<C: Card> {
     /// Blocks of threads that a card works on at once; with fewer, smaller tiles are used.
     pub(super) busy: usize,
 }
-
-/// The most channels that a layer is padded by.
-const PADDING: usize = 32;
 
 /// As many as a large card works on.
 const BUSY: usize = 128;
@@ -48,8 +45,8 @@ struct Layer<C: Card> {
     outputs: usize,
     /// Channels of the output as it is stored.
     stored: usize,
-    /// Bytes of a stored value.
-    bytes: usize,
+    /// Whether its outputs are in single precision, where there is room for that.
+    single: bool,
     /// Pixels of a row that are made as one, with their channels as its outputs.
     across: usize,
     border: i32,
@@ -156,17 +153,14 @@ impl<C: Card> TransformOnCard<C> {
                 bias: bias.transpose()?,
                 outputs,
                 stored,
-                bytes: if own.normalised && index < shape.residual() {
-                    4
-                } else {
-                    2
-                },
+                single: own.normalised && index < shape.residual(),
                 across,
                 border,
             });
         }
-        // Channels that only padding has are read behind it.
-        let style = card.reserve(4 * (3 * shape.style_channels() + PADDING))?;
+        // Channels that only padding has read the next layer's values, and those of the last layers what lies behind.
+        let padding = layers.iter().map(|layer| layer.stored).max().unwrap_or(0);
+        let style = card.reserve(4 * (3 * shape.style_channels() + padding))?;
         Ok(Self {
             card,
             shape,
@@ -186,7 +180,8 @@ impl<C: Card> TransformOnCard<C> {
         style.check(self.shape)?;
         if self.current.as_ref() != Some(style) {
             let Centred { shift, least } = style.centred(self.shape);
-            let all = [style.scale.as_slice(), &shift, &least, &[0.0; PADDING]].concat();
+            let mut all = [style.scale.as_slice(), &shift, &least].concat();
+            all.resize(self.card.size(&self.style) / 4, 0.0);
             self.card.upload(bytes_of(&all), &mut self.style)?;
             self.current = Some(style.clone());
         }
@@ -243,9 +238,14 @@ impl<C: Card> TransformOnCard<C> {
 
     /// The plan for pictures of a size, the one there is if it fits.
     fn plan_for(&mut self, size: (usize, usize)) -> Result<Plan<C>, CardError> {
-        match self.plan.take() {
-            Some(plan) if (plan.width, plan.height) == size => Ok(plan),
-            _ => self.plan(size.0, size.1),
+        // Memory of another size is given back before more is taken.
+        let fitting = self
+            .plan
+            .take()
+            .filter(|plan| (plan.width, plan.height) == size);
+        match fitting {
+            Some(plan) => Ok(plan),
+            None => self.plan(size, true).or_else(|_| self.plan(size, false)),
         }
     }
 

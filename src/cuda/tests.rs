@@ -78,6 +78,46 @@ fn paintings_of_the_card_agree_with_the_reference() {
 #[derive(Clone)]
 struct Broken(EmulatedCard, fn(&mut Parameters));
 
+/// A card without room for more than so many bytes in one piece.
+#[derive(Clone)]
+struct Narrow(EmulatedCard, usize);
+
+impl Card for Narrow {
+    type Memory = Vec<u128>;
+    type Fetch = Vec<u8>;
+
+    fn reserve(&self, bytes: usize) -> Result<Vec<u128>, CardError> {
+        if bytes > self.1 {
+            return Err(CardError::Driver {
+                what: "reserve memory".to_owned(),
+                why: "there is no more".to_owned(),
+            });
+        }
+        self.0.reserve(bytes)
+    }
+
+    fn address(&self, memory: &Vec<u128>) -> u64 {
+        self.0.address(memory)
+    }
+
+    fn size(&self, memory: &Vec<u128>) -> usize {
+        self.0.size(memory)
+    }
+
+    fn upload(&self, bytes: &[u8], memory: &mut Vec<u128>) -> Result<(), CardError> {
+        self.0.upload(bytes, memory)
+    }
+
+    fn fetch(&self, memory: &Vec<u128>, bytes: usize) -> Result<Vec<u8>, CardError> {
+        self.0.fetch(memory, bytes)
+    }
+
+    unsafe fn launch(&self, launch: &Launch) -> Result<(), CardError> {
+        // SAFETY: as the caller says.
+        unsafe { self.0.launch(launch) }
+    }
+}
+
 impl Card for Broken {
     type Memory = Vec<u128>;
     type Fetch = Vec<u8>;
@@ -137,4 +177,39 @@ fn a_card_is_trusted_when_it_paints_what_the_processor_paints() {
         let error = paints_alike(Broken(card.clone(), wrongly)).unwrap_err();
         assert!(error.to_string().contains(what), "{error}");
     }
+}
+
+/// A picture that is smooth but for a little, whose channels are almost constant: what they are rounded by shows.
+fn smooth(width: usize, height: usize) -> Vec<u8> {
+    let level = |i: usize| {
+        let (pixel, colour) = (i / 3, i % 3);
+        let (x, y) = (pixel % width, pixel / width);
+        let detail = if (x / 9 + y / 7) % 5 == 0 { 9 } else { 0 };
+        (180 + detail + 2 * colour + x / 12 + y / 9) as u8
+    };
+    (0..3 * width * height).map(level).collect()
+}
+
+#[test]
+fn smooth_pictures_lose_little_to_half_precision_and_more_where_there_is_no_room() {
+    let (width, height) = (96, 64);
+    let (weights, style) = random_network(NetworkShape::STYLE_PACK, 11);
+    let picture = smooth(width, height);
+    let expected = reference::paint(&weights, &style, &picture, width, height);
+    // The first layer's outputs, 32 channels at full size, are the largest.
+    let single = 4 * 32 * width * height;
+    let paint = |room: usize| {
+        let card = Narrow(EmulatedCard::new(), room);
+        let mut network = TransformOnCard::new(&weights, card).unwrap();
+        network.set_style(&style).unwrap();
+        let mut painted = vec![0; picture.len()];
+        network.paint(&picture, width, height, &mut painted)?;
+        let apart = expected.iter().zip(&painted);
+        let apart = apart.map(|(a, b)| (255.0 * a - f32::from(*b)).abs());
+        Ok::<_, CardError>(apart.sum::<f32>() / painted.len() as f32)
+    };
+    let (with_room, without) = (paint(single).unwrap(), paint(single - 1).unwrap());
+    println!("{with_room} in single precision, {without} in half");
+    assert!(with_room < 0.3 && without > 1.5 * with_room, "{with_room}, {without}");
+    assert!(paint(single / 2 - 1).is_err());
 }

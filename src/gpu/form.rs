@@ -21,7 +21,7 @@ pub(super) struct Form {
     side: usize,
     source: usize,
     terms: usize,
-    /// Whether the layer before it is normalised, and a ReLU follows.
+    /// Whether the layer before it is normalised, and whether a ReLU follows that.
     scaled: bool,
     relu: bool,
     /// Whether the input is in single precision, and the output.
@@ -41,7 +41,7 @@ pub(super) struct Form {
 
 impl Form {
     /// That of a layer whose input has `fours` times four channels.
-    fn new(network: NetworkShape, index: usize, fours: usize) -> Self {
+    fn new(network: NetworkShape, index: usize, fours: usize, single: bool) -> Self {
         let shape = network.layer(index);
         let stored = shape.out_channels.div_ceil(4);
         let all = stored * shape.upsample.map_or(1, |_| 4);
@@ -56,7 +56,7 @@ impl Form {
             _ => 0,
         };
         let (residual, expanding) = (network.residual(), network.expanding());
-        let single = |index: usize| index < residual && network.layer(index).normalised;
+        let single = |index: usize| single && index < residual && network.layer(index).normalised;
         let block = (residual..=expanding).contains(&index) && (index - residual).is_multiple_of(2);
         Self {
             shape,
@@ -79,8 +79,9 @@ impl Form {
         }
     }
 
-    /// The forms of a network's layers.
-    pub(super) fn all(network: NetworkShape) -> Vec<Self> {
+    /// The forms of a network's layers. With `single`, outputs of the normalised layers before the trunk are in single
+    /// precision: smooth parts of a picture are almost constant there, and the style enlarges their rounding errors.
+    pub(super) fn all(network: NetworkShape, single: bool) -> Vec<Self> {
         let mut forms: Vec<Self> = Vec::new();
         for index in 0..network.layers() {
             let fours = match (forms.last(), network.entry) {
@@ -88,7 +89,7 @@ impl Form {
                 (None, Entry::Contract { .. }) => 1,
                 (None, Entry::Unshuffle { .. }) => 12,
             };
-            forms.push(Self::new(network, index, fours));
+            forms.push(Self::new(network, index, fours, single));
         }
         forms
     }

@@ -18,10 +18,15 @@ pub struct TransformOnGpu {
     pub(super) gpu: Gpu,
     pub(super) shape: NetworkShape,
     pub(super) layers: Vec<Layer>,
+    /// Whether the layers that gain by it are in single precision.
+    pub(super) single: bool,
+    /// What was compiled, by its source: many layers are alike.
+    compiled: HashMap<String, wgpu::ComputePipeline>,
     pub(super) convolve: wgpu::BindGroupLayout,
     pub(super) statistics: wgpu::ComputePipeline,
     pub(super) finish: wgpu::ComputePipeline,
-    /// Of each layer that is normalised its scales, its shifts with the centres taken off, and what ReLU makes of what is less.
+    /// Of each layer that is normalised its scales, its shifts with the centres taken off, and what ReLU makes of what is
+    /// less.
     pub(super) style: wgpu::Buffer,
     current: Option<StyleParameters>,
     plan: Option<Plan>,
@@ -48,9 +53,8 @@ impl TransformOnGpu {
         let convolve = bindings(&gpu, &[true, true, true, false, true, false, false]);
         let mut layers: Vec<Layer> = Vec::new();
         let mut style = 0;
-        // Many layers are alike.
         let mut compiled: HashMap<String, wgpu::ComputePipeline> = HashMap::new();
-        for (index, form) in Form::all(shape).into_iter().enumerate() {
+        for (index, form) in Form::all(shape, true).into_iter().enumerate() {
             let packed = form.weights(weights, index);
             let pipeline = compiled
                 .entry(form.shader())
@@ -85,6 +89,8 @@ impl TransformOnGpu {
             gpu,
             shape,
             layers,
+            single: true,
+            compiled,
             convolve,
             statistics,
             finish,
@@ -125,6 +131,21 @@ impl TransformOnGpu {
         Ok(())
     }
 
+    /// Has layers that gain by it in single precision, or all in half precision.
+    fn set_single(&mut self, single: bool) {
+        if std::mem::replace(&mut self.single, single) == single {
+            return;
+        }
+        for (layer, form) in self.layers.iter_mut().zip(Form::all(self.shape, single)) {
+            let (gpu, bindings) = (&self.gpu, &self.convolve);
+            let pipeline = self.compiled.entry(form.shader());
+            let pipeline =
+                pipeline.or_insert_with_key(|shader| compile(gpu, shader, "convolve", bindings));
+            layer.pipeline = pipeline.clone();
+            layer.form = form;
+        }
+    }
+
     /// Paints an RGB picture, `height` rows of `width` pixels into `painted`, which is as long.
     ///
     /// # Errors
@@ -155,7 +176,16 @@ impl TransformOnGpu {
             .filter(|plan| plan.size() == (width, height));
         let plan = match fitting {
             Some(plan) => plan,
-            None => Plan::new(self, width, height)?,
+            None => {
+                self.set_single(true);
+                match Plan::new(self, width, height) {
+                    Err(GpuError::TooLarge { .. }) => {
+                        self.set_single(false);
+                        Plan::new(self, width, height)?
+                    }
+                    plan => plan?,
+                }
+            }
         };
         plan.paint(&self.gpu, rgb, painted)?;
         self.plan = Some(plan);

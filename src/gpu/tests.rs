@@ -5,7 +5,7 @@ use super::{
     template::expand,
 };
 use crate::kernels::{
-    Entry, NetworkShape,
+    Entry, NetworkShape, Precision, TransformConfig, TransformEngine,
     reference::{self, random_network, random_picture},
 };
 
@@ -151,7 +151,9 @@ fn all_shaders_are_right_and_can_be_told_to_metal() {
         ),
     ];
     for network in [NetworkShape::STYLE_PACK, NetworkShape::ANY_PICTURE, STUDENT] {
-        sources.extend(Form::all(network).iter().map(Form::shader));
+        for single in [true, false] {
+            sources.extend(Form::all(network, single).iter().map(Form::shader));
+        }
     }
     for source in sources {
         if let Some((_, room)) = source.split_once("const ROOM: i32 = ") {
@@ -189,4 +191,37 @@ fn a_gpu_that_is_not_there_is_told() {
         "{error}"
     );
     assert!(error.to_string().contains("the driver knows"), "{error}");
+}
+
+/// Software has room for 128 MiB in one piece, which the first layer's outputs in single precision would take more than.
+#[test]
+fn what_has_no_room_in_single_precision_is_painted_in_half() {
+    let Some(gpu) = gpu() else { return };
+    let (weights, style) = random_network(NetworkShape::STYLE_PACK, 4);
+    let mut network = TransformOnGpu::new(&weights, gpu.clone()).unwrap();
+    network.set_style(&style).unwrap();
+    let config = TransformConfig {
+        precision: Precision::F32,
+        ..TransformConfig::default()
+    };
+    let mut processor = TransformEngine::new(&weights, config).unwrap();
+    processor.set_style(&style).unwrap();
+    let limit = gpu.device().limits().max_storage_buffer_binding_size;
+    for (width, height) in [(1100, 1000), (64, 48)] {
+        let picture = random_picture(9, width, height);
+        let mut painted = vec![0; picture.len()];
+        network
+            .paint(&picture, width, height, &mut painted)
+            .unwrap();
+        let fits = (width * height * 32 * 4) as u64 <= limit;
+        assert_eq!(network.single, fits, "{width}x{height} of {limit}");
+        let mut expected = vec![0; picture.len()];
+        processor
+            .paint(&picture, width, height, &mut expected)
+            .unwrap();
+        let apart = expected.iter().zip(&painted);
+        let apart: u64 = apart.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+        let mean = apart as f64 / painted.len() as f64;
+        assert!(mean < 0.3, "{width}x{height}: {mean}");
+    }
 }

@@ -57,7 +57,7 @@ fn rectified_mean(deviation: f32, mean: f32) -> f32 {
     }
     let z = mean / deviation;
     let density = (-0.5 * z * z).exp() / std::f32::consts::TAU.sqrt();
-    deviation * density + mean / (1.0 + (-1.702 * z).exp())
+    (deviation * density + mean / (1.0 + (-1.702 * z).exp())).max(0.0)
 }
 
 #[cfg(test)]
@@ -106,11 +106,37 @@ mod tests {
             assert!(
                 centred.shift[..last.start]
                     .iter()
-                    .all(|shift| *shift < 0.0 || *shift == 0.0)
+                    .all(|shift| *shift <= 0.0)
             );
             // What residual blocks add passes no ReLU: its mean is the shift.
             let added = shape.style_channels_of(shape.residual() + 1);
             assert!(centred.shift[added].iter().all(|shift| *shift == 0.0));
+        }
+    }
+
+    /// Behind the trunk of a student stands a shuffle, which makes another constant for each pixel of a block; within a block a
+    /// convolution follows that does not.
+    #[test]
+    fn what_is_shuffled_is_left() {
+        for (layers, blocks) in [(2, 1), (1, 2), (2, 0)] {
+            let shape = NetworkShape {
+                entry: crate::kernels::Entry::Unshuffle {
+                    channels: 16,
+                    layers,
+                },
+                blocks,
+                expand: [8, 3],
+                last_kernel: None,
+            };
+            let centred: Vec<_> = (0..shape.layers())
+                .map(|index| takes_constants_away(shape, index))
+                .collect();
+            let mut expected = vec![false; shape.layers()];
+            expected[..layers - 1].fill(true);
+            for block in 0..blocks {
+                expected[layers + 2 * block] = true;
+            }
+            assert_eq!(centred, expected, "{shape:?}");
         }
     }
 }

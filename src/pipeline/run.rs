@@ -145,7 +145,7 @@ where
         let from_decode = std::mem::replace(&mut from_prepare, receiver);
         let (settings, stylizer) = (steadying.flow, &mut *stylizer);
         let again = steadying.passes > 1;
-        let steadier = Steadier::new(steadying, stylizer)?;
+        let steadier = Steadier::new(steadying, stylizer, time_base)?;
         let core = Prepare::new(settings, again, stylizer)?;
         before_paint = Some((from_decode, core, sender));
         let (sender, receiver) = bounded(GUIDED_LINK_CAPACITY);

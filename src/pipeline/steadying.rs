@@ -190,6 +190,9 @@ pub(super) struct Steadier {
     steady: Option<Steady>,
     further: Option<FurtherPasses<Held>>,
     finish: Finisher,
+    /// Seconds of a time stamp's unit, and the film's first time stamp.
+    time_base: f64,
+    first: Option<i64>,
     /// Of the input and of the result, where that is wanted.
     measured: Option<[Running; 2]>,
     cuts: u64,
@@ -200,6 +203,7 @@ impl Steadier {
     pub(super) fn new(
         steadying: Steadying,
         stylizer: &mut dyn Stylizer,
+        time_base: f64,
     ) -> Result<Self, PipelineError> {
         let Steadying {
             settings,
@@ -223,6 +227,8 @@ impl Steadier {
             steady,
             further: further.transpose()?,
             finish,
+            time_base,
+            first: None,
             measured: measured.then(Default::default),
             cuts: 0,
         })
@@ -299,6 +305,8 @@ impl Steadier {
                 border.put(&mut picture);
             }
             let original = held.original.unwrap_or_else(|| Picture::black(0, 0));
+            let since = held.frame.pts - *self.first.get_or_insert(held.frame.pts);
+            self.finish.set_time(since as f64 * self.time_base);
             self.finish.apply(&original, &mut picture)?;
             if let Some([_, output]) = &mut self.measured {
                 output.push(&picture, held.tracks.as_ref());

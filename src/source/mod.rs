@@ -141,6 +141,12 @@ pub enum SourceError {
         /// The codec's name.
         codec: String,
     },
+    /// A pipe whose film cannot be read from its beginning to its end.
+    #[error("{path}: no film can be read from this pipe: what comes through one has to be in order (Matroska, MPEG-TS, an MP4 with its index in front); save it to a file first", path = path.display())]
+    Unseekable {
+        /// The pipe.
+        path: PathBuf,
+    },
     /// Not a single frame could be decoded.
     #[error("{path}: none of its pictures can be decoded ({detail}); the file is damaged, copy or download it again", path = path.display())]
     NothingDecoded {

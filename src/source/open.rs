@@ -227,6 +227,10 @@ fn check_file(path: &Path) -> Result<(), SourceError> {
     if about.is_file() && about.len() == 0 {
         return Err(SourceError::Empty { path: path_buf });
     }
+    // A pipe that is closed again ends who writes to it.
+    if !about.is_file() {
+        return Ok(());
+    }
     match File::open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -241,6 +245,9 @@ fn check_file(path: &Path) -> Result<(), SourceError> {
 
 fn why_not_opened(path: &Path, error: Error) -> SourceError {
     let path = path.to_owned();
+    if fs::metadata(&path).is_ok_and(|about| !about.is_file()) {
+        return SourceError::Unseekable { path };
+    }
     let mut head = [0; 12];
     let is_mp4 = File::open(&path)
         .and_then(|mut file| file.read_exact(&mut head))

@@ -246,6 +246,9 @@ impl VideoFileSource {
             Some(start) if self.seen.last_end != 0 || self.seen.broken_packets == 0 => {
                 SourceError::StartBehindEnd { path, start }
             }
+            _ if path.metadata().is_ok_and(|about| !about.is_file()) => {
+                SourceError::Unseekable { path }
+            }
             _ => SourceError::NothingDecoded {
                 path,
                 detail: match self.seen.broken_packets {

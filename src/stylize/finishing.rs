@@ -39,6 +39,7 @@ impl Stylizer for Finishing {
     }
 
     fn set_time(&mut self, seconds: f64) -> Result<(), StylizeError> {
+        self.finisher.set_time(seconds);
         self.inner.set_time(seconds)
     }
 

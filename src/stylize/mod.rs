@@ -5,6 +5,7 @@ mod brush;
 mod feed_forward;
 mod finish;
 mod finishing;
+mod mask_film;
 mod oklab;
 mod palette;
 mod passthrough;

@@ -6,20 +6,20 @@
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
     },
 };
 
-use super::{Finish, StylizeError, Stylizer, upscale};
+use super::{Finish, StylizeError, Stylizer, mask_film::MaskFilm, upscale};
 use crate::{
-    frame::{Packet, Picture},
+    frame::Picture,
     media::scale::Scaler,
     nn::person_net::{PersonNet, SIDE},
     picture_file::{PictureError, PictureFile},
-    source::{FrameSource, Sizing, SourceError, VideoFileSource, VideoSourceSettings},
+    source::SourceError,
     style::StyleMix,
 };
 
@@ -43,17 +43,8 @@ pub enum MaskError {
 pub enum MaskSource {
     /// A picture: white is inside. Of a picture with transparency, what is opaque is inside.
     Still(Picture),
-    /// A film, one picture for each that is painted; its last stays.
-    Film {
-        /// The file.
-        path: PathBuf,
-        /// From which second on.
-        start: Option<f64>,
-        /// Opened when the first picture is painted.
-        open: Option<Box<VideoFileSource>>,
-        /// The last picture, at the film's own size.
-        last: Option<Picture>,
-    },
+    /// A film.
+    Film(Box<MaskFilm>),
     /// Whoever is in the picture.
     Person(Arc<PersonNet>),
 }
@@ -62,7 +53,7 @@ impl fmt::Debug for MaskSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Still(_) => "Still",
-            Self::Film { .. } => "Film",
+            Self::Film(_) => "Film",
             Self::Person(_) => "Person",
         })
     }
@@ -84,28 +75,11 @@ impl MaskSource {
                 None => file.picture,
             })),
             Err(error @ PictureError::Open { .. }) => Err(error.into()),
-            Err(_) => {
-                Self::film(path, start).map_err(MaskError::Film)?;
-                Ok(Self::Film {
-                    path: path.to_owned(),
-                    start,
-                    open: None,
-                    last: None,
-                })
-            }
+            Err(_) => match MaskFilm::new(path, start) {
+                Ok(film) => Ok(Self::Film(Box::new(film))),
+                Err(error) => Err(MaskError::Film(error)),
+            },
         }
-    }
-
-    fn film(path: &Path, start: Option<f64>) -> Result<VideoFileSource, SourceError> {
-        let settings = VideoSourceSettings {
-            size: Sizing::Native,
-            start,
-            duration: None,
-            keep_tracks: false,
-            threads: 1,
-            picture_rate: None,
-        };
-        VideoFileSource::open(path, settings)
     }
 }
 
@@ -116,6 +90,8 @@ const TRACE: u8 = 9;
 pub struct Region {
     source: MaskSource,
     outside: bool,
+    /// Of the next picture, in seconds from the first on, where that is known.
+    time: Option<f64>,
     scaler: Scaler,
     likelihood: Vec<f32>,
     /// What masks had so far.
@@ -134,19 +110,23 @@ impl Region {
     pub const SOMETHING: u8 = 1;
     /// There is something outside of it.
     pub const ELSE: u8 = 2;
+    /// The film of masks ended early.
+    pub const TOO_SHORT: u8 = 4;
 
     /// Paints inside the mask, or `outside` of it.
     pub fn new(source: MaskSource, outside: bool) -> Self {
         Self {
             source,
             outside,
+            time: None,
             scaler: Scaler::default(),
             likelihood: Vec::new(),
             found: Arc::default(),
         }
     }
 
-    /// Adds [`Region::SOMETHING`] and [`Region::ELSE`] to `found` as soon as there is any of them in a mask.
+    /// Adds [`Region::SOMETHING`] and [`Region::ELSE`] to `found` as soon as there is any of them in a mask, and
+    /// [`Region::TOO_SHORT`].
     #[must_use]
     pub fn watched(mut self, found: Arc<AtomicU8>) -> Self {
         self.found = found;
@@ -156,6 +136,12 @@ impl Region {
     /// The next picture does not continue the last one.
     pub fn reset(&mut self) {
         self.likelihood.clear();
+    }
+
+    /// Says when the next picture is shown, in seconds from the start of the film: a film of masks goes along with it. Where
+    /// nobody does, each picture has a mask of its own.
+    pub fn set_time(&mut self, seconds: f64) {
+        self.time = Some(seconds);
     }
 
     /// How much of each pixel of `picture` is painted, 0..255.
@@ -170,29 +156,14 @@ impl Region {
                 let sized = self.scaler.scale(mask, (width, height)).map_err(refused)?;
                 plane(&sized)
             }
-            MaskSource::Film {
-                path,
-                start,
-                open,
-                last,
-            } => {
-                let film = match open {
-                    Some(film) => film,
-                    None => open.insert(Box::new(MaskSource::film(path, *start)?)),
-                };
-                loop {
-                    match film.next()? {
-                        Packet::Frame(frame) => {
-                            *last = Some(frame.picture);
-                            break;
-                        }
-                        Packet::End => break,
-                        Packet::Track(_) | Packet::Reset(_) => {}
-                    }
+            MaskSource::Film(film) => {
+                let mask = film.at(self.time)?.cloned();
+                if film.is_over() {
+                    self.found.fetch_or(Self::TOO_SHORT, Ordering::Relaxed);
                 }
-                match last {
+                match mask {
                     Some(mask) => {
-                        let sized = self.scaler.scale(mask, (width, height)).map_err(refused)?;
+                        let sized = self.scaler.scale(&mask, (width, height)).map_err(refused)?;
                         plane(&sized)
                     }
                     None => vec![0; width * height],
@@ -290,6 +261,13 @@ impl Finisher {
         Ok(())
     }
 
+    /// As [`Region::set_time`].
+    pub fn set_time(&mut self, seconds: f64) {
+        if let Some(region) = &mut self.region {
+            region.set_time(seconds);
+        }
+    }
+
     /// The next picture does not continue the last one.
     pub fn reset(&mut self) {
         if let Some(region) = &mut self.region {
@@ -337,6 +315,7 @@ impl Stylizer for TwoStyles {
     }
 
     fn set_time(&mut self, seconds: f64) -> Result<(), StylizeError> {
+        self.region.set_time(seconds);
         self.inside.set_time(seconds)
     }
 

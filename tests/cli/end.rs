@@ -182,3 +182,133 @@ fn paintings_of_another_run_are_not_taken_up_and_not_deleted() {
         .collect();
     assert_eq!(left, [other]);
 }
+
+/// Frames of a film as the ffmpeg program decodes them, RGB.
+fn frames(path: &Path, bytes: usize) -> Vec<Vec<u8>> {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(path)
+        .args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+        .output()
+        .unwrap();
+    output
+        .stdout
+        .chunks_exact(bytes)
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+/// A film of masks with half the film's frame rate: black for half a second, then white.
+#[test]
+fn masks_are_shown_when_they_are_due() {
+    let folder = TempDir::new().unwrap();
+    clip(&folder, "in.mp4", "64x48", "1");
+    let mask = |name: &str, seconds: &str| {
+        let made = Command::new("ffmpeg")
+            .args(["-v", "error", "-f", "lavfi", "-i"])
+            .arg(format!(
+                "color=black:s=64x48:r=5:d={seconds},format=gray,geq=lum='255*gte(T,0.5)'"
+            ))
+            .args(["-c:v", "ffv1"])
+            .arg(folder.path().join(name))
+            .status()
+            .unwrap();
+        assert!(made.success());
+    };
+    mask("mask.mkv", "1");
+    mask("short.mkv", "0.6");
+    for steady in ["off", "1"] {
+        let args = [
+            "video",
+            "in.mp4",
+            "-o",
+            "out.mkv",
+            "--codec",
+            "ffv1",
+            "--steady",
+            steady,
+            "--mask",
+            "mask.mkv",
+            "--overwrite",
+            "--json",
+        ];
+        let output = run(&args, &folder);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(
+            !stderr(&output).contains("ended early"),
+            "{}",
+            stderr(&output)
+        );
+        let size = 64 * 48 * 3;
+        let input = frames(&folder.path().join("in.mp4"), size);
+        let painted = frames(&folder.path().join("out.mkv"), size);
+        let apart = |i: usize| {
+            let differences = input[i]
+                .iter()
+                .zip(&painted[i])
+                .map(|(a, b)| a.abs_diff(*b));
+            differences.map(u32::from).sum::<u32>() as f32 / size as f32
+        };
+        assert!(apart(3) < 3.0, "{steady}: {}", apart(3));
+        assert!(apart(8) > 10.0, "{steady}: {}", apart(8));
+    }
+    let args = [
+        "video",
+        "in.mp4",
+        "-o",
+        "out.mkv",
+        "--mask",
+        "short.mkv",
+        "--style-at",
+        "0:starry;7.5:wave",
+        "--overwrite",
+        "--json",
+    ];
+    let output = run(&args, &folder);
+    let notes = json(&output)["notes"].to_string();
+    assert!(notes.contains("ended early"), "{notes}");
+    assert!(notes.contains("7.5:wave is not reached"), "{notes}");
+}
+
+#[test]
+fn pipes_that_cannot_be_read_are_told() {
+    let folder = TempDir::new().unwrap();
+    clip(&folder, "in.mp4", "64x48", "0.2");
+    // Longer than what is looked at ahead.
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i"])
+        .arg("testsrc2=s=640x480:r=10:d=3,noise=alls=100:allf=t")
+        .args(["-preset", "ultrafast", "-qp", "0"])
+        .arg(folder.path().join("long.mp4"))
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let (cat, program) = (photo("chelsea.png"), env!("CARGO_BIN_EXE_allaprima"));
+    for command in [
+        format!("cat '{cat}' | '{program}' image /dev/stdin -o out.png"),
+        format!("cat long.mp4 | '{program}' video /dev/stdin -o out.mp4"),
+    ] {
+        let output = Command::new("sh")
+            .args(["-c", &command])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{command}: {text}");
+        assert!(
+            text.contains("pipe") && text.contains("save it to a file"),
+            "{text}"
+        );
+    }
+    // What is in order goes through one.
+    let in_order = format!(
+        "ffmpeg -v error -i in.mp4 -f matroska - | '{program}' video /dev/stdin -o out.mp4"
+    );
+    let output = Command::new("sh")
+        .args(["-c", &in_order])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(count_frames(&folder.path().join("out.mp4")), 2);
+}

@@ -103,6 +103,7 @@ DEVICE WORDS scaled(const float (&values)[CHANNELS], const Norm<CHANNELS>& norm,
   return piece;
 }
 
+// A piece as numbers.
 template <int CHANNELS, typename WORDS>
 DEVICE void unpack_piece(const WORDS& piece, float (&values)[CHANNELS]) {
 #pragma unroll
@@ -112,6 +113,7 @@ DEVICE void unpack_piece(const WORDS& piece, float (&values)[CHANNELS]) {
   }
 }
 
+// The same of a tensor in single precision.
 template <int CHANNELS>
 DEVICE void read_single(const float4* from, float (&values)[CHANNELS]) {
 #pragma unroll
@@ -272,6 +274,10 @@ DEVICE void put_single(float* to, int left, const float (&values)[2 * TILES]) {
 // Puts down a thread's outputs of one pixel, neighbours of which `left` are stored; `at` is where the first of them goes.
 template <int TILES, bool GRADIENT>
 DEVICE void put(const Convolution& p, size_t at, int left, const float (&values)[2 * TILES], float factor, const There<TILES>& there) {
+  if (!GRADIENT && p.single_output) {
+    put_single<TILES>(reinterpret_cast<float*>(p.output) + at, left, values);
+    return;
+  }
   unsigned* const to = reinterpret_cast<unsigned*>(p.output + at);
   unsigned words[TILES] = {};
 #pragma unroll
@@ -282,10 +288,6 @@ DEVICE void put(const Convolution& p, size_t at, int left, const float (&values)
       a = before.x + (there.gate[n] & 0xffffu ? a * factor : 0.0f), b = before.y + (there.gate[n] >> 16 ? b * factor : 0.0f);
     }
     words[n] = pack(a, b);
-  }
-  if (!GRADIENT && p.single_output) {
-    put_single<TILES>(reinterpret_cast<float*>(p.output) + at, left, values);
-    return;
   }
   if (left >= 2 * TILES && p.stored % (2 * TILES) == 0) {
     if (TILES == 4) {

@@ -1,6 +1,6 @@
 // The feed-forward networks on the card.
 //
-// Tensors lie as [row][column][channel] in half precision. A layer is one kernel: a tensor crosses the memory bus twice, no
+// Tensors lie as [row][column][channel] in half precision, a few in single precision. A layer is one kernel: a tensor crosses the memory bus twice, no
 // more. Sums are in single precision; the statistics are gathered from them while they are in registers.
 #include "convolution.cuh"
 

@@ -26,6 +26,7 @@ struct Convolution {
   const void* weights;
   // Of the outputs, or null.
   const float* bias;
+  // In half precision, or floats where `single_output` says so.
   unsigned short* output;
   // [channel]{sum, its fraction, sum of squares, its fraction}, zeros before and after; null: no statistics.
   unsigned long long* totals;

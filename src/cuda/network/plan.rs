@@ -67,12 +67,17 @@ struct Values {
 }
 
 impl<C: Card> TransformOnCard<C> {
-    /// The launches for a size.
-    pub(super) fn plan(&self, width: usize, height: usize) -> Result<Plan<C>, CardError> {
+    /// The launches for a size, all in half precision where `single` is not wanted.
+    pub(super) fn plan(
+        &self,
+        (width, height): (usize, usize),
+        single: bool,
+    ) -> Result<Plan<C>, CardError> {
         let (wide, tall) = (width.next_multiple_of(4), height.next_multiple_of(4));
         let mut planner = Planner {
             network: self,
             picture: (width, height),
+            single,
             launches: Vec::new(),
             room: Vec::new(),
             norms: 0,
@@ -97,7 +102,7 @@ impl<C: Card> TransformOnCard<C> {
         for (index, layer) in self.layers.iter().enumerate() {
             size = layer.stored_size(layer.out_size(size));
             let bytes = &mut values_bytes[index % 2];
-            *bytes = (*bytes).max(size.0 * size.1 * layer.stored * layer.bytes);
+            *bytes = (*bytes).max(size.0 * size.1 * layer.stored * planner.bytes(layer));
         }
         // Layers write to the two in turn, so only one of them has to hold the largest; and so do the residual blocks.
         planner.buffers = [
@@ -199,6 +204,8 @@ impl<C: Card> Layer<C> {
 struct Planner<'a, C: Card> {
     network: &'a TransformOnCard<C>,
     picture: (usize, usize),
+    /// Whether layers that are to be in single precision are.
+    single: bool,
     launches: Vec<Launch>,
     room: Vec<C::Memory>,
     /// Where the next layer's scale and shift go, its totals, and the number of its blocks that are done.
@@ -210,6 +217,11 @@ struct Planner<'a, C: Card> {
 }
 
 impl<C: Card> Planner<'_, C> {
+    /// Bytes of a value that a layer stores.
+    fn bytes(&self, layer: &Layer<C>) -> usize {
+        if self.single && layer.single { 4 } else { 2 }
+    }
+
     fn reserve(&mut self, bytes: usize) -> Result<u64, CardError> {
         let memory = self.network.card.reserve(bytes)?;
         let address = self.network.card.address(&memory);
@@ -266,7 +278,7 @@ impl<C: Card> Planner<'_, C> {
                 (true, Entry::Unshuffle { .. }) => BLOCKS,
             },
             single: i32::from(input.single),
-            single_output: i32::from(layer.bytes == 4),
+            single_output: i32::from(self.bytes(layer) == 4),
             relu_output: i32::from(!own.normalised && own.relu),
             shuffle: i32::from(own.upsample.is_some()),
             ..Convolution::default()
@@ -321,13 +333,13 @@ impl<C: Card> Planner<'_, C> {
             multiply_adds: (out.0 * layer.across * out.1) as u64
                 * (own.kernel_outputs() * own.in_channels * own.kernel_size * own.kernel_size)
                     as u64,
-            bytes: (bytes + stored.0 * stored.1 * layer.stored * layer.bytes) as u64,
+            bytes: (bytes + stored.0 * stored.1 * layer.stored * self.bytes(layer)) as u64,
         });
         Values {
             address: output,
             width: stored.0,
             height: stored.1,
-            single: layer.bytes == 4,
+            single: self.bytes(layer) == 4,
             norm,
             trunk: 0,
         }

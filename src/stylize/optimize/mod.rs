@@ -447,6 +447,13 @@ impl Stylizer for Optimize {
         self.continues = false;
     }
 
+    fn set_time(&mut self, seconds: f64) -> Result<(), StylizeError> {
+        if let Some(region) = &mut self.region {
+            region.set_time(seconds);
+        }
+        Ok(())
+    }
+
     /// The pictures of the mix are the style from now on; a mix without any changes its strength only.
     fn set_style(&mut self, style: &StyleMix) -> Result<(), StylizeError> {
         if let Some(styles) = self.styles.first_mut()
