@@ -210,6 +210,9 @@ fn smooth_pictures_lose_little_to_half_precision_and_more_where_there_is_no_room
     };
     let (with_room, without) = (paint(single).unwrap(), paint(single - 1).unwrap());
     println!("{with_room} in single precision, {without} in half");
-    assert!(with_room < 0.3 && without > 1.5 * with_room, "{with_room}, {without}");
+    assert!(
+        with_room < 0.3 && without > 1.5 * with_room,
+        "{with_room}, {without}"
+    );
     assert!(paint(single / 2 - 1).is_err());
 }
