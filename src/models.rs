@@ -176,7 +176,7 @@ impl ModelStore {
     /// # Errors
     /// When `chosen` holds no models or a manifest cannot be understood.
     pub fn open(chosen: Option<&Path>) -> Result<Self, ModelError> {
-        let folder = match chosen {
+        let folder = match chosen.filter(|folder| !folder.as_os_str().is_empty()) {
             Some(folder) if folder.join(MANIFEST).is_file() => Some(folder.to_owned()),
             Some(folder) => return Err(ModelError::NoModels(folder.to_owned())),
             None => std::env::current_exe()

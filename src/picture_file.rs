@@ -401,7 +401,7 @@ pub fn ends_early(path: &Path) -> bool {
     !coded.windows(2).any(|two| two == [0xff, 0xd9])
 }
 
-/// The pictures in a folder, by name; not those of folders in it.
+/// The pictures in a folder, by name; not those of folders in it, nor what a Mac keeps beside pictures (`._photo.jpg`).
 ///
 /// # Errors
 /// The system's, when the folder cannot be read.
@@ -409,7 +409,9 @@ pub fn pictures_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut pictures = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if is_picture_path(&path) && path.is_file() {
+        let name = path.file_name().unwrap_or_default();
+        let beside = name.as_encoded_bytes().starts_with(b"._");
+        if !beside && is_picture_path(&path) && path.is_file() {
             pictures.push(path);
         }
     }

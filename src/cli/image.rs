@@ -1,6 +1,7 @@
 //! `allaprima image`: pictures become painted ones. One that fails does not stop the rest.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     fs,
     path::{Path, PathBuf},
@@ -47,11 +48,20 @@ struct ImageSummary<'a> {
     peak_rss_mib: Option<f64>,
     stages: BTreeMap<&'static str, StageSummary>,
     stopped: bool,
+    /// Of each picture that was painted.
+    paintings: Vec<Painting<'a>>,
     /// Absent with `--engine fast`.
     #[serde(skip_serializing_if = "Option::is_none")]
     optimized: Option<Optimized>,
     notes: &'a [String],
     errors: &'a [String],
+}
+
+/// As text: names that are none are written as near as can be.
+#[derive(Serialize)]
+struct Painting<'a> {
+    input: Cow<'a, str>,
+    output: Cow<'a, str>,
 }
 
 pub fn run(args: &ImageArgs) -> Result<()> {
@@ -107,7 +117,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     interrupt::install(control.clone(), Arc::default(), args.talk.quiet)?;
 
     let started = Instant::now();
-    let (mut painted, mut notes, mut errors) = (0, Vec::new(), Vec::new());
+    let (mut paintings, mut notes, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     let mut times = Times::default();
     for job in &jobs {
         if control.is_stopping() {
@@ -122,7 +132,10 @@ pub fn run(args: &ImageArgs) -> Result<()> {
             &mut times,
         ) {
             Ok(note) => {
-                painted += 1;
+                paintings.push(Painting {
+                    input: job.input.to_string_lossy(),
+                    output: job.output.to_string_lossy(),
+                });
                 if !args.talk.quiet {
                     tell!("{} → {}", job.input.display(), job.output.display());
                     note.iter().for_each(|note| tell!("note: {note}"));
@@ -147,6 +160,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     drop(folder);
     let wall = started.elapsed();
     let seconds = wall.as_secs_f64();
+    let painted = paintings.len();
     if args.talk.json {
         let errors: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
         let summary = ImageSummary {
@@ -158,6 +172,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
             peak_rss_mib: peak_rss_mib(),
             stages: times.summary(wall),
             stopped: control.is_stopping(),
+            paintings,
             optimized: tally.result(),
             notes: &notes,
             errors: &errors,
@@ -338,6 +353,7 @@ fn check(jobs: &[Job]) -> Result<()> {
 fn check_format(job: &Job) -> Result<()> {
     match writable_format(&job.output) {
         Err(_) if is_film(&job.input) => Err(film(&job.input)),
+        Err(_) if !job.input.exists() => Err(anyhow!("{} does not exist", job.input.display())),
         checked => Ok(checked.map(|_| ())?),
     }
 }

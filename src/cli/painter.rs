@@ -401,6 +401,9 @@ impl Painter {
         let mask = self.mask.as_ref()?;
         let found = mask.found.swap(0, Ordering::Relaxed);
         match (&mask.person, mask.outside) {
+            _ if found & Region::TOO_SHORT != 0 => {
+                Some("the film of masks ended early: its last mask stayed to the end")
+            }
             (Some(_), false) if found & Region::SOMETHING == 0 => {
                 Some("nobody was found, so nothing was painted as a person")
             }
@@ -415,9 +418,6 @@ impl Painter {
             }
             (_, true) if found & Region::ELSE == 0 => {
                 Some("the mask is white throughout, so nothing was painted outside of it")
-            }
-            _ if found & Region::TOO_SHORT != 0 => {
-                Some("the film of masks ended early: its last mask stayed to the end")
             }
             _ => None,
         }

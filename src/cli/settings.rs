@@ -153,6 +153,18 @@ pub fn parse_style_at(text: &str) -> Result<Vec<(f64, &str)>, String> {
             .ok()
             .filter(|s: &f64| s.is_finite() && *s >= 0.0)
             .ok_or_else(|| format!("--style-at: '{time}' is not a number of seconds"))?;
+        // Hours, minutes and seconds.
+        let parts: Vec<_> = style.splitn(3, ':').map(str::trim).collect();
+        if let (Ok(hours), [minutes, second, _]) = (time.trim().parse::<u32>(), &parts[..])
+            && let (Ok(minutes), Ok(second)) = (minutes.parse::<u32>(), second.parse::<u32>())
+        {
+            return Err(format!(
+                "--style-at: write the time in seconds: {} for {time}:{}:{}",
+                3600 * u64::from(hours) + 60 * u64::from(minutes) + u64::from(second),
+                parts[0],
+                parts[1]
+            ));
+        }
         // A number and a name behind it are no style with its weight, but a clock's minutes and seconds.
         if let Some((second, name)) = style.split_once(':')
             && let (Ok(minutes), Ok(second)) = (time.trim().parse::<u32>(), second.parse::<u32>())
@@ -287,6 +299,8 @@ mod tests {
         }
         let clock = parse_style_at("0:starry,1:30:wave").unwrap_err();
         assert!(clock.ends_with("90 for 1:30"), "{clock}");
+        let clock = parse_style_at("0:starry,1:02:03:wave").unwrap_err();
+        assert!(clock.ends_with("3723 for 1:02:03"), "{clock}");
     }
 
     #[test]

@@ -142,7 +142,7 @@ pub enum SourceError {
         codec: String,
     },
     /// A pipe whose film cannot be read from its beginning to its end.
-    #[error("{path}: no film can be read from this pipe: what comes through one has to be in order (Matroska, MPEG-TS, an MP4 with its index in front); save it to a file first", path = path.display())]
+    #[error("{path}: no film can be read from this pipe: what comes through one has to be in order (Matroska, MPEG-TS, an MP4 with its index in front), and is read once, from its beginning; save it to a file first", path = path.display())]
     Unseekable {
         /// The pipe.
         path: PathBuf,

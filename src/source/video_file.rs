@@ -242,12 +242,11 @@ impl VideoFileSource {
             let codec = "animated WebP".to_owned();
             return SourceError::NoDecoder { path, codec };
         }
+        let is_pipe = path.metadata().is_ok_and(|about| !about.is_file());
         match settings.start {
+            _ if is_pipe && self.seen.last_end == 0 => SourceError::Unseekable { path },
             Some(start) if self.seen.last_end != 0 || self.seen.broken_packets == 0 => {
                 SourceError::StartBehindEnd { path, start }
-            }
-            _ if path.metadata().is_ok_and(|about| !about.is_file()) => {
-                SourceError::Unseekable { path }
             }
             _ => SourceError::NothingDecoded {
                 path,

@@ -287,6 +287,9 @@ fn pipes_that_cannot_be_read_are_told() {
     for command in [
         format!("cat '{cat}' | '{program}' image /dev/stdin -o out.png"),
         format!("cat long.mp4 | '{program}' video /dev/stdin -o out.mp4"),
+        format!(
+            "ffmpeg -v error -i in.mp4 -f mpegts - | '{program}' video /dev/stdin -o out.mp4 --start 0.1"
+        ),
     ] {
         let output = Command::new("sh")
             .args(["-c", &command])

@@ -468,3 +468,42 @@ fn nothing_is_painted_for_nothing() {
         assert!(!text.contains("black throughout"), "{value}: {text}");
     }
 }
+
+/// What a script wants: which painting is of which picture, models where the variable is empty, and errors that name the input.
+#[test]
+fn a_folder_is_summed_up_for_scripts() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("in")).unwrap();
+    for name in ["b.png", "a.png"] {
+        image::RgbImage::from_fn(40, 40, |x, y| {
+            image::Rgb([(6 * x) as u8, (6 * y) as u8, 90])
+        })
+        .save(at("in").join(name))
+        .unwrap();
+    }
+    // What a Mac keeps beside a picture is none.
+    fs::write(at("in").join("._a.png"), b"Mac OS X").unwrap();
+    let output = allaprima()
+        .args(["image", "in", "-o", "out", "--json"])
+        .env("ALLAPRIMA_MODELS", "")
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let paintings = json(&output)["paintings"].clone();
+    assert_eq!(
+        paintings,
+        serde_json::json!([
+            {"input": "in/a.png", "output": "out/a.png"},
+            {"input": "in/b.png", "output": "out/b.png"},
+        ])
+    );
+    let output = run(&["image", "photos", "-o", "else"], &folder);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("photos does not exist"),
+        "{}",
+        stderr(&output)
+    );
+}

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use allaprima::{device::DeviceChoice, kernels::Precision, source::Sizing, stylize::Colors};
-use clap::ArgGroup;
+use clap::{
+    ArgGroup,
+    builder::{OsStringValueParser, TypedValueParser as _},
+};
 
 use crate::cli::settings::{self, QualityChoice};
 
@@ -131,6 +134,8 @@ pub struct ModelArgs {
     #[arg(
         long,
         env = "ALLAPRIMA_MODELS",
+        // Set but empty, it is as if it were not set.
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
         value_name = "DIR",
         help_heading = "Painting"
     )]
