@@ -43,12 +43,15 @@ pub fn paint(
         passes,
         status: Status::default(),
     };
-    let expected = source.info().expected_frames;
+    let (expected, time_base) = (source.info().expected_frames, source.info().time_base);
+    let mut first = None;
     let mut film = Passes::new(painter);
     let mut goes_on = true;
     while goes_on && !control.is_stopping() {
         match source.next()? {
             Packet::Frame(frame) => {
+                let since = frame.pts - *first.get_or_insert(frame.pts);
+                film.set_time(since as f64 * time_base.value())?;
                 goes_on = film.push(&frame.picture)?;
                 told.tell(1, film.len(), expected);
             }

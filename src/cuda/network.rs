@@ -1,8 +1,8 @@
 //! A feed-forward network as a list of launches, made once for a size of picture.
 //!
 //! Tensors are in half precision, with what a channel is in the mean taken off (`kernels/centre.rs`). The outputs of the
-//! normalised layers before the trunk are in single precision, where there is room for them: smooth parts of a picture are almost
-//! constant there, and the style enlarges their rounding errors.
+//! normalised layers before the trunk are in single precision, where there is room for them: smooth parts of a picture
+//! are almost constant there, and the style enlarges their rounding errors.
 
 mod plan;
 

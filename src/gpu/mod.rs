@@ -2,9 +2,9 @@
 //!
 //! [`Gpu`] is a GPU that was opened, [`TransformOnGpu`] paints with it: `shaders/convolution.wgsl` is one layer with the
 //! normalisation before it, `shaders/statistics.wgsl` what instance normalisation is made of, `shaders/picture.wgsl` the
-//! colours. Tensors are in half precision (before the trunk in single, where there is room), weights and all arithmetic in single
-//! precision, which every GPU has; so an integrated one paints as exactly as a large one. Motion and steadying are the processor's. NVIDIA's cards are used
-//! through `cuda` where the program has it: there the tensor cores paint.
+//! colours. Tensors are in half precision (before the trunk in single, where there is room), weights and all arithmetic in
+//! single precision, which every GPU has; so an integrated one paints as exactly as a large one. Motion and steadying are
+//! the processor's. NVIDIA's cards are used through `cuda` where the program has it: there the tensor cores paint.
 
 mod check;
 mod form;

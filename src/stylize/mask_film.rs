@@ -1,7 +1,7 @@
 //! A film of masks, read along with the film that is painted.
 //!
-//! Masks belong to times: a film of masks with a frame rate of its own, or beside a film without a constant one, has the mask
-//! ready that is nearest in time. Where nobody says the time there is one mask for each picture.
+//! Masks belong to times: a film of masks with a frame rate of its own, or beside a film without a constant one, has the
+//! mask ready that is nearest in time. Where nobody says the time there is one mask for each picture.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,9 @@ use crate::{
     frame::{Packet, Picture},
     source::{FrameSource, Sizing, SourceError, VideoFileSource, VideoSourceSettings},
 };
+
+/// A mask lasts so many seconds at least, where the file does not say how long its last one is shown.
+const SHORTEST: f64 = 0.04;
 
 /// A film of masks.
 pub struct MaskFilm {
@@ -66,7 +69,7 @@ impl MaskFilm {
                 self.next = self.read()?;
             }
             let Some(next) = &self.next else {
-                let late = |now: &Mask| seconds > now.begin + 2.0 * now.length;
+                let late = |now: &Mask| seconds > now.begin + 2.0 * now.length.max(SHORTEST);
                 self.over |= self.now.as_ref().is_none_or(late);
                 break;
             };

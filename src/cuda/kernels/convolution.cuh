@@ -129,8 +129,9 @@ struct Places {
   const Convolution& p;
   const Tile<SLICE, ROWS>& tile;
 
-  DEVICE int row(int row) const { return p.border == REFLECT ? mirrored(tile.top + row, p.height) : within(tile.top + row, p.height); }
-  DEVICE int column(int column) const { return p.border == REFLECT ? mirrored(tile.left + column, p.width) : within(tile.left + column, p.width); }
+  DEVICE int inside(int i, int size) const { return p.border == REFLECT ? mirrored(i, size) : within(i, size); }
+  DEVICE int row(int row) const { return inside(tile.top + row, p.height); }
+  DEVICE int column(int column) const { return inside(tile.left + column, p.width); }
   DEVICE int pixel(Spot spot) const { return row(spot.row) * p.width + column(spot.column); }
 };
 

@@ -1,7 +1,7 @@
 // One convolution of a feed-forward network, with what stands before and behind it.
 //
-// A tensor is [row][column][channel], four channels in half precision as two words (in single precision four). A group of ACROSS x DOWN threads makes a tile
-// of ACROSS PIXELS x DOWN outputs: pixels that are ACROSS apart belong to one thread, so neighbours read neighbours. It
+// A tensor is [row][column][channel], four channels in half precision as two words (in single precision four). A group of
+// ACROSS x DOWN threads makes a tile of ACROSS PIXELS x DOWN outputs: pixels that are ACROSS apart belong to one thread, so neighbours read neighbours. It
 // copies the patch that the tile sees into the group's memory, four channels at a time, and normalisation, ReLU, the sum of
 // a residual block and mirrored borders happen on the way. Each thread keeps PIXELS x QUADS sums of four outputs. They are
 // in single precision, as all arithmetic is.

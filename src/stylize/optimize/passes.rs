@@ -66,6 +66,14 @@ impl Passes {
         self.painter.reset();
     }
 
+    /// As [`Stylizer::set_time`], of the next picture that is pushed.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_time(&mut self, seconds: f64) -> Result<(), StylizeError> {
+        self.painter.set_time(seconds)
+    }
+
     /// Paints the next picture of the film for the first time. Returns false when the watch wants no more.
     ///
     /// # Errors
