@@ -182,3 +182,28 @@ fn smooth_pictures_lose_little_to_half_precision_and_more_where_there_is_no_room
     );
     assert!(paint(single / 2 - 1).is_err());
 }
+
+/// A style that lifts its channels far above zero: half precision keeps how they vary where their means are left out.
+#[test]
+fn channels_far_from_zero_lose_nothing() {
+    let (width, height) = (67, 45);
+    let shape = NetworkShape::STYLE_PACK;
+    let (weights, mut style) = random_network(shape, 12);
+    let last = shape.style_channels_of(shape.layers() - 1);
+    style.shift[..last.start]
+        .iter_mut()
+        .for_each(|shift| *shift += 20.0);
+    let picture = random_picture(7, width, height);
+    let expected = reference::paint(&weights, &style, &picture, width, height);
+    let mut network = TransformOnCard::new(&weights, EmulatedCard::new()).unwrap();
+    network.set_style(&style).unwrap();
+    let mut painted = vec![0; picture.len()];
+    network
+        .paint(&picture, width, height, &mut painted)
+        .unwrap();
+    let apart = expected.iter().zip(&painted);
+    let apart = apart.map(|(a, b)| (255.0 * a - f32::from(*b)).abs());
+    let mean = apart.sum::<f32>() / painted.len() as f32;
+    println!("far from zero: mean {mean}");
+    assert!(mean < 0.3, "{mean}");
+}
