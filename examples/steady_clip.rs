@@ -106,7 +106,7 @@ fn main() -> Result<()> {
         };
         let started = Instant::now();
         let picture = std::mem::replace(&mut painting.picture, Picture::black(0, 0));
-        let done = further.push(picture, luma, found, painting)?;
+        let done = further.push(picture, luma, found, steady_settings, painting)?;
         further_time += started.elapsed().as_secs_f64();
         write(&mut sink, done)?;
     }

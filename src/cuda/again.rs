@@ -48,6 +48,10 @@ impl<C: Card + Send> Pass for PassOnCard<C> {
         Ok(picture)
     }
 
+    fn set(&mut self, settings: SteadySettings) {
+        self.steady.set(settings);
+    }
+
     fn reset(&mut self) {
         self.steady.reset();
     }

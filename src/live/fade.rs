@@ -36,10 +36,15 @@ impl StyleFade {
         now.saturating_duration_since(self.started) < self.length
     }
 
+    /// How far it is on its way, 0..1.
+    pub fn progress(&self, now: Instant) -> f32 {
+        let passed = now.saturating_duration_since(self.started).as_secs_f32();
+        (passed / self.length.as_secs_f32().max(1e-6)).min(1.0)
+    }
+
     /// The style at a time.
     pub fn at(&self, now: Instant) -> StyleMix {
-        let passed = now.saturating_duration_since(self.started).as_secs_f32();
-        let t = (passed / self.length.as_secs_f32().max(1e-6)).min(1.0);
+        let t = self.progress(now);
         if t >= 1.0 {
             return self.to.clone();
         }

@@ -273,7 +273,8 @@ impl LivePainter {
         } else {
             wanted.steady
         };
-        let (along, luma) = match self.steadier(steady)? {
+        let change = self.fading.then(|| self.fade.progress(started));
+        let (along, luma) = match self.steadier(steady, change)? {
             Some(steadier) => steadier.look(original)?,
             None => (Along::nothing(), None),
         };
@@ -319,8 +320,12 @@ impl LivePainter {
         Ok(())
     }
 
-    /// The steadier with this strength, if one is wanted.
-    fn steadier(&mut self, strength: Option<f32>) -> Result<Option<&mut Steadier>, StylizeError> {
+    /// The steadier with this strength for a style that is so far on its way to another, if one is wanted.
+    fn steadier(
+        &mut self,
+        strength: Option<f32>,
+        change: Option<f32>,
+    ) -> Result<Option<&mut Steadier>, StylizeError> {
         let Some(strength) = strength else {
             if self.steadier.take().is_some() {
                 self.stylizer.steady(None)?;
@@ -328,15 +333,16 @@ impl LivePainter {
             return Ok(None);
         };
         let settings = SteadySettings::new(strength, self.threads)?;
+        let settings = change.map_or(settings, |change| settings.while_changing(change));
         match &mut self.steadier {
-            Some(steadier) if steadier.strength != strength => {
+            Some(steadier) if steadier.settings != settings => {
                 match &mut steadier.steady {
                     Some(steady) => steady.set(settings),
                     None => {
                         self.stylizer.steady(Some(settings))?;
                     }
                 }
-                steadier.strength = strength;
+                steadier.settings = settings;
             }
             Some(_) => {}
             none => {
@@ -353,7 +359,7 @@ impl LivePainter {
                     flow: motion_finder(&mut *self.stylizer, flow)?,
                     cuts: SceneCuts::default(),
                     steady,
-                    strength,
+                    settings,
                 });
             }
         }
@@ -408,7 +414,7 @@ struct Steadier {
     cuts: SceneCuts,
     /// Nothing where the stylizer steadies.
     steady: Option<Steady>,
-    strength: f32,
+    settings: SteadySettings,
 }
 
 impl Steadier {

@@ -332,8 +332,11 @@ fn paint(
                     if let Some(guide) = guide.as_mut() {
                         guide.keep(&frame.picture);
                     }
-                    let along = guide.as_ref().map_or(&nothing, |guide| &guide.along);
                     stylizer.set_time(since as f64 * time_base)?;
+                    if let Some(guide) = guide.as_mut() {
+                        guide.change = stylizer.change();
+                    }
+                    let along = guide.as_ref().map_or(&nothing, |guide| &guide.along);
                     let painted = stylizer.paint_along(&mut frame.picture, along)?;
                     match painted {
                         // No stage behind this one would wait for it.

@@ -72,6 +72,8 @@ pub(super) struct Guide {
     pub(super) along: Along,
     /// The same for further passes.
     found: Option<Found>,
+    /// How far the style is on its way to another.
+    pub(super) change: Option<f32>,
 }
 
 impl Guide {
@@ -131,6 +133,7 @@ impl Prepare {
             luma,
             along,
             found,
+            change: None,
         };
         Ok((guide, cut))
     }
@@ -189,6 +192,7 @@ pub(super) struct Steadier {
     /// Nothing where the stylizer steadies.
     steady: Option<Steady>,
     further: Option<FurtherPasses<Held>>,
+    settings: SteadySettings,
     finish: Finisher,
     /// Seconds of a time stamp's unit, and the film's first time stamp.
     time_base: f64,
@@ -226,6 +230,7 @@ impl Steadier {
         Ok(Self {
             steady,
             further: further.transpose()?,
+            settings,
             finish,
             time_base,
             first: None,
@@ -246,7 +251,10 @@ impl Steadier {
             luma,
             along,
             found,
+            change,
         } = guide;
+        let settings = self.settings;
+        let settings = change.map_or(settings, |change| settings.while_changing(change));
         // While the painting is still on its way.
         let needed = self.steady.is_some() || self.further.is_some();
         let luma = luma.or_else(|| needed.then(|| Luma::from_rgb(&original)));
@@ -273,7 +281,10 @@ impl Steadier {
         }
         let painting = std::mem::replace(&mut frame.picture, Picture::black(0, 0));
         let steadied = match (&mut self.steady, &luma) {
-            (Some(steady), Some(luma)) => steady.push(painting, luma, along.motion()),
+            (Some(steady), Some(luma)) => {
+                steady.set(settings);
+                steady.push(painting, luma, along.motion())
+            }
             _ => painting,
         };
         drop(along);
@@ -284,7 +295,7 @@ impl Steadier {
             tracks,
         };
         let done = match (&mut self.further, luma) {
-            (Some(further), Some(luma)) => further.push(steadied, luma, found, held)?,
+            (Some(further), Some(luma)) => further.push(steadied, luma, found, settings, held)?,
             _ => vec![(steadied, held)],
         };
         self.complete(done)

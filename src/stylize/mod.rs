@@ -116,6 +116,12 @@ pub trait Stylizer: Send {
         Ok(())
     }
 
+    /// How far the style of the next painting is on its way to another, 0..1; none where it rests. Who steadies paintings lets go of
+    /// the old strokes meanwhile ([`SteadySettings::while_changing`]).
+    fn change(&self) -> Option<f32> {
+        None
+    }
+
     /// Says how firmly paintings are held to the ones before (0: not at all, 1: as the stylizer was set up), to a stylizer
     /// that does so by itself. Others ignore it.
     fn set_steadiness(&mut self, _strength: f32) {}

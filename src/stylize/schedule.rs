@@ -19,6 +19,10 @@ pub struct Schedule {
     /// From which second on, in rising order.
     styles: Vec<(f64, StyleMix)>,
     current: Option<StyleMix>,
+    /// How far it is on its way to another.
+    change: Option<f32>,
+    /// Where `inner` steadies its paintings.
+    steadying: Option<SteadySettings>,
 }
 
 impl Schedule {
@@ -30,25 +34,28 @@ impl Schedule {
             inner,
             styles,
             current: None,
+            change: None,
+            steadying: None,
         }
     }
 
-    /// The style at a time.
-    fn at(&self, seconds: f64) -> Option<StyleMix> {
+    /// The style at a time, and how far it is on its way to another.
+    fn at(&self, seconds: f64) -> Option<(StyleMix, Option<f32>)> {
         let index = self.styles.partition_point(|(start, _)| *start <= seconds);
         let Some(before) = index.checked_sub(1) else {
-            return self.styles.first().map(|(_, style)| style.clone());
+            return self.styles.first().map(|(_, style)| (style.clone(), None));
         };
         let (start, style) = &self.styles[before];
         let Some((_, previous)) = before.checked_sub(1).map(|i| &self.styles[i]) else {
-            return Some(style.clone());
+            return Some((style.clone(), None));
         };
         let length = self
             .styles
             .get(index)
             .map_or(FADE_SECONDS, |(next, _)| (next - start).min(FADE_SECONDS));
         let t = ((seconds - start) / length.max(1e-6)).min(1.0) as f32;
-        Some(previous.towards(style, t * t * (3.0 - 2.0 * t)))
+        let mix = previous.towards(style, t * t * (3.0 - 2.0 * t));
+        Some((mix, (t < 1.0 && previous != style).then_some(t)))
     }
 }
 
@@ -66,7 +73,9 @@ impl Stylizer for Schedule {
     }
 
     fn steady(&mut self, settings: Option<SteadySettings>) -> Result<bool, StylizeError> {
-        self.inner.steady(settings)
+        let steadies = self.inner.steady(settings)?;
+        self.steadying = settings.filter(|_| steadies);
+        Ok(steadies)
     }
 
     fn motion_finder(
@@ -88,12 +97,24 @@ impl Stylizer for Schedule {
         self.inner.reset();
     }
 
+    fn change(&self) -> Option<f32> {
+        self.change
+    }
+
     fn set_finish(&mut self, finish: Finish) {
         self.inner.set_finish(finish);
     }
 
     fn set_time(&mut self, seconds: f64) -> Result<(), StylizeError> {
-        let style = self.at(seconds);
+        let (style, change) = self.at(seconds).unzip();
+        let change = change.flatten();
+        if let Some(settings) = self.steadying
+            && change != self.change
+        {
+            let settings = change.map_or(settings, |change| settings.while_changing(change));
+            self.inner.steady(Some(settings))?;
+        }
+        self.change = change;
         if let Some(style) = &style
             && self.current.as_ref() != Some(style)
         {
@@ -123,7 +144,7 @@ mod tests {
         let plan = vec![(10.0, style(1.0)), (2.0, style(0.0)), (10.5, style(3.0))];
         let schedule = Schedule::new(Box::new(Passthrough), plan);
         let at = |seconds: f64| {
-            let style = schedule.at(seconds).unwrap();
+            let (style, _) = schedule.at(seconds).unwrap();
             style.parameters(NetworkKind::Pack).unwrap().scale[0]
         };
         assert_eq!((at(0.0), at(2.0), at(9.9)), (0.0, 0.0, 0.0));
@@ -133,5 +154,10 @@ mod tests {
             "the second lasts half a second and fades that long"
         );
         assert_eq!((at(11.0), at(11.5), at(99.0)), (2.0, 3.0, 3.0));
+        let change = |seconds: f64| schedule.at(seconds).unwrap().1;
+        assert_eq!(
+            [1.0, 5.0, 10.25, 11.0, 11.5].map(change),
+            [None, None, Some(0.5), Some(0.5), None]
+        );
     }
 }

@@ -48,6 +48,7 @@ struct Waiting<T> {
     input: Luma,
     /// Motion from the picture before.
     found: Option<Found>,
+    settings: SteadySettings,
     /// What the run before made of it.
     earlier: Option<Picture>,
     rest: T,
@@ -67,6 +68,9 @@ pub trait Pass: Send {
         found: Option<&Found>,
         reversed: bool,
     ) -> Result<Picture, SteadyError>;
+
+    /// Changes how much the pictures that follow are steadied; the history stays.
+    fn set(&mut self, settings: SteadySettings);
 
     /// Forgets the pictures before.
     fn reset(&mut self);
@@ -105,6 +109,10 @@ impl Pass for PassOnProcessor {
             self.flow.recycle(motion);
         }
         Ok(picture)
+    }
+
+    fn set(&mut self, settings: SteadySettings) {
+        self.steady.set(settings);
     }
 
     fn reset(&mut self) {
@@ -146,8 +154,8 @@ impl<T> FurtherPasses<T> {
         })
     }
 
-    /// Takes the next steady picture of a scene with the luma of its input and, but for the first, the motion from the
-    /// picture before; gives out what is done: mostly nothing, then many pictures at once. Every call does an equal part of
+    /// Takes the next steady picture of a scene with the luma of its input, the settings it was steadied with and, but for the
+    /// first, the motion from the picture before; gives out what is done: mostly nothing, then many pictures at once. Every call does an equal part of
     /// the work.
     ///
     /// # Errors
@@ -157,6 +165,7 @@ impl<T> FurtherPasses<T> {
         steadied: Picture,
         input: Luma,
         found: Option<Found>,
+        settings: SteadySettings,
         rest: T,
     ) -> Result<Vec<(Picture, T)>, SteadyError> {
         let size = (input.width, input.height);
@@ -164,6 +173,7 @@ impl<T> FurtherPasses<T> {
             steadied,
             input,
             found,
+            settings,
             earlier: None,
             rest,
         });
@@ -226,6 +236,7 @@ impl<T> FurtherPasses<T> {
             } else {
                 waiting.steadied.clone()
             };
+            self.backwards.set(waiting.settings);
             let mut settled = self.backwards.push(steadied, &waiting.input, found, true)?;
             if let Some(earlier) = &waiting.earlier {
                 let share = (self.ahead + 1) as f32 / (self.shared + 1) as f32;
@@ -243,7 +254,10 @@ impl<T> FurtherPasses<T> {
         let taken = self.run.drain(..done).map(|waiting| {
             let picture = waiting.earlier.expect("the run has gone over it");
             let picture = match forwards {
-                Some(pass) => pass.push(picture, &waiting.input, waiting.found.as_ref(), false)?,
+                Some(pass) => {
+                    pass.set(waiting.settings);
+                    pass.push(picture, &waiting.input, waiting.found.as_ref(), false)?
+                }
                 None => picture,
             };
             Ok((picture, waiting.rest))
@@ -311,7 +325,7 @@ mod tests {
             match &mut further {
                 Some(further) => {
                     let size = (picture.width(), picture.height());
-                    let given = further.push(picture, input(t), found, t).unwrap();
+                    let given = further.push(picture, input(t), found, settings, t).unwrap();
                     // As many as the pipeline has places for.
                     assert!(given.is_empty() || given.len() == given_out(size));
                     pictures.extend(given);
@@ -387,7 +401,8 @@ mod tests {
             for t in 0..40 {
                 let motion = estimator.push(&input(t));
                 let found = motion.and_then(|_| estimator.found());
-                pictures.extend(further.push(painting(t), input(t), found, ()).unwrap());
+                let picture = further.push(painting(t), input(t), found, settings, ());
+                pictures.extend(picture.unwrap());
             }
             pictures.extend(further.finish().unwrap());
             pictures

@@ -77,6 +77,9 @@ const NO_TEXTURE: f32 = 1.0;
 /// whole cells stays below it, a colour that the network has changed its mind about does not lag behind for a second.
 const STALE: f32 = 25.0;
 
+/// How much of the strength is given up half way from one style to another.
+const LET_GO: f32 = 0.7;
+
 /// The smallest side that is steadied, in pixels; smaller pictures pass as they are.
 pub(crate) const MIN_SIDE: usize = 32;
 
@@ -118,6 +121,18 @@ impl SteadySettings {
             strength,
             threads: threads.max(1),
         })
+    }
+
+    /// The same for a painting whose style is `change` (0..1) of the way to another. Strokes of the style that goes must not stay
+    /// until their turn, and those of the one that comes need not be steady yet; least in the middle, for a film whose strokes
+    /// were all let go at once would be seen to jump.
+    #[must_use]
+    pub fn while_changing(self, change: f32) -> Self {
+        let held = 1.0 - 4.0 * LET_GO * change * (1.0 - change);
+        Self {
+            strength: self.strength * held,
+            ..self
+        }
     }
 
     /// The share of the history where it is fully trusted. Most of the flicker goes with the first half of the share, as

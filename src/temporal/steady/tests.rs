@@ -112,6 +112,33 @@ fn a_painting_that_does_not_flicker_is_left_alone() {
 }
 
 #[test]
+fn strokes_of_the_style_before_go_while_the_style_changes() {
+    let strokes = |seed| move |x: usize, y: usize| 60.0 + 130.0 * noise(x / 3, y / 3, seed);
+    let (before, after) = (strokes(1), strokes(2));
+    let still = motion(0.0, 0.0, |_, _| true);
+    let settings = SteadySettings::new(1.0, 2).unwrap();
+    let left = |lets_go: bool| {
+        let mut steady = Steady::new(settings).unwrap();
+        steady.push(picture(before), &grey(80.0), None);
+        let mut last = 0.0;
+        for t in 0..=25 {
+            let change = t as f32 / 25.0;
+            let painting = picture(|x, y| before(x, y) + change * (after(x, y) - before(x, y)));
+            if lets_go {
+                steady.set(settings.while_changing(change));
+            }
+            let picture = steady.push(painting.clone(), &grey(80.0), Some(&still));
+            last = mean_difference(&picture, &painting);
+        }
+        last
+    };
+    let (held, let_go) = (left(false), left(true));
+    assert!(let_go < 6.0 && held > 4.0 * let_go, "{held} {let_go}");
+    assert_eq!(settings.while_changing(0.0), settings);
+    assert_eq!(settings.while_changing(1.0), settings);
+}
+
+#[test]
 fn strokes_move_with_the_scene() {
     let mut steady = steady(1.0);
     let stroke = |t: usize| picture(move |x, y| 60.0 + 130.0 * noise((x + 2 * t) / 4, y / 4, 5));
