@@ -11,7 +11,11 @@ use std::{
 use allaprima::{picture_file::PictureFile, pipeline::Control, stylize::optimize::Step};
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::{apart::are_same, print::Status, tally::Tally};
+use super::{
+    apart::are_same,
+    print::{Status, warn},
+    tally::Tally,
+};
 
 /// Prints and logs each step's loss, writes unfinished paintings if wanted, and ends the picture on Ctrl-C.
 pub struct Follow {
@@ -52,14 +56,16 @@ impl Follow {
         if let Some(log) = &mut self.log
             && let Err(error) = log.write(&log_line(step, self.begun.elapsed()))
         {
-            tell!("note: the losses are no longer logged: {error}");
+            warn(format!("the losses are no longer logged: {error}"));
             self.log = None;
         }
         if let Some(save) = &mut self.save
             && let Err(error) = save.step(step)
         {
             // A picture in between is no reason to lose the last one.
-            tell!("note: {error:#}; no more unfinished paintings of this picture are written");
+            warn(format!(
+                "{error:#}; no more unfinished paintings of this picture are written"
+            ));
             save.given_up = true;
         }
         !self.control.is_stopping()

@@ -26,6 +26,7 @@ use super::{
     interrupt,
     optimize::Film,
     painter::{Painter, early_end},
+    print,
     summary::peak_rss_mib,
     tally::{Optimized, Tally},
     usage,
@@ -53,7 +54,7 @@ struct ImageSummary<'a> {
     /// Absent with `--engine fast`.
     #[serde(skip_serializing_if = "Option::is_none")]
     optimized: Option<Optimized>,
-    notes: &'a [String],
+    notes: Vec<String>,
     errors: &'a [String],
 }
 
@@ -77,9 +78,9 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     let folder = folder.map(|folder| MadeFolder::new(&folder)).transpose()?;
     for input in args.inputs.iter().filter(|input| input.is_dir()) {
         let count = left_out(input);
-        if count > 0 && !args.talk.quiet {
-            tell!(
-                "note: {count} in {} {} no picture and left out (folders in it are, too)",
+        if count > 0 {
+            note!(
+                "{count} in {} {} no picture and left out (folders in it are, too)",
                 input.display(),
                 if count == 1 { "is" } else { "are" }
             );
@@ -106,18 +107,13 @@ pub fn run(args: &ImageArgs) -> Result<()> {
             })?
     } else {
         let painter = painter.insert(Painter::for_pictures(&args.paint)?);
-        if !args.talk.quiet {
-            painter
-                .notes()
-                .iter()
-                .for_each(|note| tell!("note: {note}"));
-        }
+        painter.tell_notes();
         painter.stylizer()?
     };
     interrupt::install(control.clone(), Arc::default(), args.talk.quiet)?;
 
     let started = Instant::now();
-    let (mut paintings, mut notes, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut paintings, mut errors) = (Vec::new(), Vec::new());
     let mut times = Times::default();
     for job in &jobs {
         if control.is_stopping() {
@@ -131,21 +127,17 @@ pub fn run(args: &ImageArgs) -> Result<()> {
             args.overwrite,
             &mut times,
         ) {
-            Ok(note) => {
+            Ok(notes) => {
                 paintings.push(Painting {
                     input: job.input.to_string_lossy(),
                     output: job.output.to_string_lossy(),
                 });
                 if !args.talk.quiet {
                     tell!("{} → {}", job.input.display(), job.output.display());
-                    note.iter().for_each(|note| tell!("note: {note}"));
                 }
-                notes.extend(note);
+                notes.into_iter().for_each(print::note);
                 if let Some(note) = painter.as_ref().and_then(Painter::mask_note) {
-                    if !args.talk.quiet {
-                        tell!("note: {note}");
-                    }
-                    notes.push(format!("{}: {note}", job.input.display()));
+                    note!("{}: {note}", job.input.display());
                 }
             }
             Err(error) => {
@@ -174,7 +166,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
             stopped: control.is_stopping(),
             paintings,
             optimized: tally.result(),
-            notes: &notes,
+            notes: print::notes(),
             errors: &errors,
         };
         put!("{}", serde_json::to_string(&summary)?);
@@ -222,7 +214,7 @@ fn paint(
     size: Sizing,
     overwrite: bool,
     times: &mut Times,
-) -> Result<Option<String>> {
+) -> Result<Vec<String>> {
     check_format(job)?;
     check_place(&job.output, overwrite)?;
     let mut file = times
@@ -240,8 +232,7 @@ fn paint(
     let note = times
         .encode
         .time_frame(|| file.write(&job.output, overwrite))?;
-    let notes: Vec<String> = early_end(&job.input).into_iter().chain(note).collect();
-    Ok((!notes.is_empty()).then(|| notes.join("; ")))
+    Ok(early_end(&job.input).into_iter().chain(note).collect())
 }
 
 /// Which picture goes where, and the folder that this needs. A single picture goes to the file `output`, or into it if it

@@ -26,6 +26,7 @@ use super::{
     interrupt,
     live_summary::LiveSummary,
     painter::Painter,
+    print,
     settings::threads,
     tally::Tally,
     usage,
@@ -42,7 +43,7 @@ const OPTIMIZED_SIZE: (usize, usize) = (160, 90);
 
 pub fn run(args: LiveArgs) -> Result<()> {
     if args.list {
-        return list();
+        return list(args.talk.json);
     }
     args.optimize.check(&[])?;
     let quiet = args.talk.quiet;
@@ -160,11 +161,9 @@ pub fn run(args: LiveArgs) -> Result<()> {
     if !report.recordings.is_empty() && args.microphone.is_none() {
         report.notes.extend(lost_sound(&args));
     }
-    if !quiet {
-        for note in &report.notes {
-            tell!("note: {note}");
-        }
-    }
+    std::mem::take(&mut report.notes)
+        .into_iter()
+        .for_each(print::note);
     let summary = LiveSummary::new(&report, pack.as_deref(), tally.result());
     if args.talk.json {
         put!("{}", serde_json::to_string(&summary)?);
@@ -205,12 +204,7 @@ fn paint(args: &LiveArgs, control: &Arc<Control>) -> Result<Paint> {
         });
     }
     let painter = Painter::for_camera(&args.paint)?;
-    if !args.talk.quiet {
-        painter
-            .notes()
-            .iter()
-            .for_each(|note| tell!("note: {note}"));
-    }
+    painter.tell_notes();
     Ok(Paint {
         gallery: painter.gallery().clone(),
         choice: painter.choice().clone(),
@@ -313,15 +307,20 @@ fn screen(choice: WindowChoice) -> Result<Option<Box<dyn Screen>>> {
     Ok(Some(screen))
 }
 
-fn list() -> Result<()> {
+fn list(json: bool) -> Result<()> {
     let cameras = source::cameras()?;
+    let microphones = source::microphones();
+    if json {
+        let found = serde_json::json!({"cameras": cameras, "microphones": microphones});
+        put!("{found}");
+        return Ok(());
+    }
     if cameras.is_empty() {
         tell!("no cameras (--camera test and --camera FILE work without one)");
     }
     for camera in cameras {
         put!("{camera}");
     }
-    let microphones = source::microphones();
     if !microphones.is_empty() {
         put!("microphones (for --microphone):");
     }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use allaprima::pipeline::{StageSummary, live::LiveReport};
 use serde::Serialize;
 
-use super::{summary::peak_rss_mib, tally::Optimized};
+use super::{print, summary::peak_rss_mib, tally::Optimized};
 
 /// The JSON summary of a session. `frames` is `shown`, as every command has it.
 #[derive(Debug, Serialize)]
@@ -32,7 +32,7 @@ pub struct LiveSummary<'a> {
     /// Absent with `--engine fast`.
     #[serde(skip_serializing_if = "Option::is_none")]
     optimized: Option<Optimized>,
-    notes: &'a [String],
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -92,7 +92,7 @@ impl<'a> LiveSummary<'a> {
                 .iter()
                 .map(|path| path.to_string_lossy())
                 .collect(),
-            notes: &report.notes,
+            notes: print::notes(),
         }
     }
 

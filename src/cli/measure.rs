@@ -12,11 +12,13 @@ use allaprima::{
     },
 };
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
 use super::{
     apart::keep_apart,
     args::MeasureArgs,
     plot::{self, Curve, Plot},
+    print,
     settings::threads,
     sheet, usage,
 };
@@ -51,8 +53,8 @@ pub fn run(args: &MeasureArgs) -> Result<()> {
     if let Some(own) = own_size(&args.input, threads)
         && !is_same_shape((width, height), own)
     {
-        tell!(
-            "note: {} is {}x{} and {} is {width}x{height}, of another shape: the input is stretched to it, which is right \
+        note!(
+            "{} is {}x{} and {} is {width}x{height}, of another shape: the input is stretched to it, which is right \
              only if the video was painted so (`video --size`)",
             args.input.display(),
             own.0,
@@ -80,8 +82,8 @@ pub fn run(args: &MeasureArgs) -> Result<()> {
             (now, painted, unsteady) => {
                 if now.is_some() != painted.is_some() {
                     let longer = if now.is_some() { &input } else { &stylised };
-                    tell!(
-                        "note: {} goes on after {frames} frames, where the other video ends; a part that was painted with \
+                    note!(
+                        "{} goes on after {frames} frames, where the other video ends; a part that was painted with \
                          `video --start` is measured with the same --start",
                         longer.path.display()
                     );
@@ -91,12 +93,12 @@ pub fn run(args: &MeasureArgs) -> Result<()> {
                 {
                     let path = baseline.path.display();
                     match unsteady {
-                        Some(_) => tell!(
-                            "note: {path} goes on after {frames} frames, where the painting ends; the baseline is the same \
+                        Some(_) => note!(
+                            "{path} goes on after {frames} frames, where the painting ends; the baseline is the same \
                              part of the video, painted with `--steady off`"
                         ),
-                        None => tell!(
-                            "note: {path} ends after {frames} frames and the painting goes on: no more frames are compared; \
+                        None => note!(
+                            "{path} ends after {frames} frames and the painting goes on: no more frames are compared; \
                              the baseline is the same part of the video, painted with `--steady off`"
                         ),
                     }
@@ -123,7 +125,7 @@ pub fn run(args: &MeasureArgs) -> Result<()> {
     }
     for film in iter::once(&stylised).chain(&baseline) {
         if let Some(note) = film.rate_note(&input) {
-            tell!("note: {note}");
+            print::note(note);
         }
     }
     let measured = measure.finish().with_context(|| {
@@ -136,7 +138,11 @@ pub fn run(args: &MeasureArgs) -> Result<()> {
 
     // First, so that they are not lost with a picture that cannot be written.
     if args.json {
-        put!("{}", serde_json::to_string(&measured)?);
+        let told = Told {
+            measured: &measured,
+            notes: print::notes(),
+        };
+        put!("{}", serde_json::to_string(&told)?);
     } else {
         print(&measured);
     }
@@ -153,6 +159,14 @@ pub fn run(args: &MeasureArgs) -> Result<()> {
         sheet::save(compose(strip)?, path, args.overwrite)?;
     }
     Ok(())
+}
+
+/// What was measured, and what there is to say about it.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    measured: &'a Measured,
+    notes: Vec<String>,
 }
 
 /// Refuses outputs that could not be written before any work is done.

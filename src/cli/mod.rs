@@ -79,6 +79,7 @@ pub fn main() -> ExitCode {
     if args.command.is_quiet() {
         print::be_quiet();
     }
+    let json = args.command.is_json();
     let result = match args.command {
         Command::Video(args) => video::run(&args),
         Command::Live(args) => live::run(*args),
@@ -97,6 +98,14 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell!("error: {error:#}");
+            // A program that reads summaries is told, too.
+            if json && print::is_silent() {
+                let summary = serde_json::json!({
+                    "error": format!("{error:#}"),
+                    "notes": print::notes(),
+                });
+                put!("{summary}");
+            }
             if error.is::<Usage>() {
                 ExitCode::from(2)
             } else if error.chain().any(is_aborted) {

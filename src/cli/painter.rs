@@ -105,7 +105,7 @@ impl Styles {
 /// Tells of a style picture that is not all there.
 pub fn tell_of_an_early_end(picture: &Path) {
     if let Some(note) = early_end(picture) {
-        print::note(format_args!("{note}"));
+        print::note(note);
     }
 }
 
@@ -379,21 +379,31 @@ impl Painter {
         &self.gallery
     }
 
-    /// What a user should know about what was asked for.
-    pub fn notes(&self) -> Vec<String> {
-        let parts =
-            std::iter::once(&self.settings.style).chain(self.schedule.iter().map(|(_, mix)| mix));
-        let weakened = parts
+    /// The styles that are painted, at any time and place.
+    fn mixes(&self) -> impl Iterator<Item = &StyleMix> {
+        let film = std::iter::once(&self.settings.style);
+        film.chain(self.schedule.iter().map(|(_, mix)| mix))
             .chain(&self.background)
+    }
+
+    /// Where the styles of a pack that are painted come from: a quality or a file.
+    pub fn pack(&self) -> Option<&str> {
+        self.mixes()
+            .any(|mix| mix.share(NetworkKind::Pack) > 0.0)
+            .then(|| self.gallery.pack().origin())
+    }
+
+    /// Tells what a user should know about what was asked for.
+    pub fn tell_notes(&self) {
+        let weakened = self
+            .mixes()
             .any(|mix| mix.strength() < 1.0 && mix.share(NetworkKind::Pack) > 0.0);
-        let mut notes = self.notes.clone();
+        self.notes.iter().cloned().for_each(print::note);
         if weakened && self.gallery.pack().neutral().is_none() {
-            notes.push(
+            note!(
                 "this style pack has no neutral style, so --strength mixes the painting with the picture"
-                    .to_owned(),
             );
         }
-        notes
     }
 
     /// What a user should know about what was painted since this was asked: that there was nothing in the mask.

@@ -8,13 +8,19 @@ use std::{
     fmt::Arguments,
     io::{self, ErrorKind, IsTerminal, Write},
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
 static FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// What the user was told, for the summary.
+static NOTES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Whether there was anything on standard output.
+static PUT: AtomicBool = AtomicBool::new(false);
 
 /// Whether the user wants nothing but errors.
 static QUIET: AtomicBool = AtomicBool::new(false);
@@ -24,17 +30,40 @@ pub(super) fn be_quiet() {
     QUIET.store(true, Ordering::Relaxed);
 }
 
-/// Tells what a user should know, where that is wanted; for what is found deep inside.
-pub(super) fn note(words: Arguments<'_>) {
+/// Tells what a user should know, where that is wanted, and keeps it for the summary ([`notes`]).
+pub(super) fn note(words: String) {
     if !QUIET.load(Ordering::Relaxed) {
         tell(format_args!("note: {words}"), "\n");
     }
+    lock(&NOTES).push(words);
+}
+
+/// Tells of something that was asked for and will not be done, whatever is wanted, and keeps it for the summary.
+pub(super) fn warn(words: String) {
+    tell(format_args!("warning: {words}"), "\n");
+    lock(&NOTES).push(words);
+}
+
+/// All notes so far.
+pub(super) fn notes() -> Vec<String> {
+    lock(&NOTES).clone()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Prints a line to standard error, if it takes one.
 macro_rules! tell {
     ($($words:tt)*) => {
         $crate::cli::print::tell(format_args!($($words)*), "\n")
+    };
+}
+
+/// Tells what a user should know; a summary has it, too.
+macro_rules! note {
+    ($($words:tt)*) => {
+        $crate::cli::print::note(format!($($words)*))
     };
 }
 
@@ -97,9 +126,8 @@ fn is_terminal() -> bool {
 
 /// Writes a line to standard output, and remembers the first failure.
 pub(super) fn put(words: Arguments<'_>) {
-    let mut failure = FAILURE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    PUT.store(true, Ordering::Relaxed);
+    let mut failure = lock(&FAILURE);
     if failure.is_none()
         && let Err(error) = writeln!(io::stdout().lock(), "{words}")
     {
@@ -107,14 +135,16 @@ pub(super) fn put(words: Arguments<'_>) {
     }
 }
 
+/// Whether nothing was written to standard output.
+pub(super) fn is_silent() -> bool {
+    !PUT.load(Ordering::Relaxed)
+}
+
 /// Why standard output did not take everything, if that is a failure.
 pub(super) fn failure() -> Option<io::Error> {
     let mut output = io::stdout().lock();
     let flushed = output.flush().err();
-    let mut failure = FAILURE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    failure
+    lock(&FAILURE)
         .take()
         .or(flushed)
         .filter(|error| error.kind() != ErrorKind::BrokenPipe)

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 use allaprima::pipeline::{Report, StageSummary, Steadiness};
 use serde::Serialize;
 
-use super::tally::Optimized;
+use super::{print, tally::Optimized};
 
 /// The JSON summary of a run.
 #[derive(Debug, Serialize)]
@@ -21,14 +21,14 @@ pub struct Summary<'a> {
     steadiness: Option<Steadiness>,
     /// As text: a name that is none is written as near as can be.
     output: Cow<'a, str>,
-    /// The style pack, a quality or a file; absent with `--engine optimize`.
+    /// The style pack, a quality or a file; absent where none of its styles is painted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pack: Option<&'a str>,
     /// Absent with `--engine fast`.
     #[serde(skip_serializing_if = "Option::is_none")]
     optimized: Option<Optimized>,
     stopped: bool,
-    notes: &'a [String],
+    notes: Vec<String>,
 }
 
 impl<'a> Summary<'a> {
@@ -47,7 +47,7 @@ impl<'a> Summary<'a> {
             pack,
             optimized: None,
             stopped: report.stopped,
-            notes: &report.notes,
+            notes: print::notes(),
         }
     }
 

@@ -30,7 +30,7 @@ use super::{
     interrupt,
     optimize::Film,
     painter::Painter,
-    passes,
+    passes, print,
     progress::Progress,
     settings::{QualityChoice, threads},
     summary::Summary,
@@ -103,7 +103,6 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     let mut tally = Tally::default();
     let mut taken_up = Arc::default();
     let mut painter = None;
-    let mut told = Vec::new();
     let (plan, steadying) = if args.optimize.is_chosen() {
         if args.style_at.is_some() {
             return Err(usage(anyhow!(
@@ -149,11 +148,8 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             args.start,
             seconds,
         )?);
-        told = painter.notes();
-        if !quiet {
-            told.iter().for_each(|note| tell!("note: {note}"));
-        }
-        pack = Some(painter.gallery().pack().origin().to_owned());
+        painter.tell_notes();
+        pack = painter.pack().map(str::to_owned);
         let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow, passes)?;
         let measured = args.talk.json;
         let steadying = steadying.map(|rest| Steadying { measured, ..rest });
@@ -197,7 +193,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
 
     report.wall = started.elapsed();
 
-    let mut notes = report.notes.clone();
+    let mut notes = std::mem::take(&mut report.notes);
     let masked = painter.as_ref().and_then(Painter::mask_note);
     notes.extend(masked.map(str::to_owned));
     if args.optimize.is_chosen() {
@@ -208,12 +204,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         notes.extend(end_frames(args, &others, report.stopped)?);
     }
 
-    if !quiet {
-        for note in &notes {
-            tell!("note: {note}");
-        }
-    }
-    report.notes = [told, notes].concat();
+    notes.into_iter().for_each(print::note);
     let summary =
         Summary::new(&report, &args.output, pack.as_deref()).with_optimized(tally.result());
     if args.talk.json {

@@ -44,8 +44,18 @@ fn a_video_is_painted_and_summed_up() {
         assert!(stage["p50_ms"].as_f64().unwrap() <= stage["p95_ms"].as_f64().unwrap());
         assert!((0.0..=1.01).contains(&stage["busy"].as_f64().unwrap()));
     }
+    assert_eq!(summary["pack"], "reference");
     assert_eq!(count_frames(&folder.path().join("out.mp4")), 10);
     assert_eq!(files(&folder), ["in.mp4", "out.mp4"]);
+    // A picture is a style of no pack.
+    let style = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/coffee.jpg");
+    let args = "video in.mp4 -o o.mkv --duration 0.2 --json --style-image";
+    let args = args.split(' ').chain(style.to_str());
+    let summary = json(&run(&args.collect::<Vec<_>>(), &folder));
+    assert!(
+        summary["frames"] == 2 && summary.get("pack").is_none(),
+        "{summary}"
+    );
 }
 
 #[test]
@@ -218,7 +228,9 @@ fn bad_input_is_status_1_and_names_the_file() {
     .unwrap();
     fs::create_dir(folder.path().join("folder.mp4")).unwrap();
     for input in ["missing.mp4", "empty.mp4", "text.mp4", "folder.mp4"] {
-        let output = run(&["video", input, "-o", "out.mp4"], &folder);
+        let output = run(&["video", input, "-o", "out.mp4", "--json"], &folder);
+        let error = json(&output)["error"].to_string();
+        assert!(error.contains(input), "{error}");
         assert_eq!(
             output.status.code(),
             Some(1),

@@ -64,6 +64,20 @@ impl Command {
             _ => false,
         }
     }
+
+    /// Whether a program reads what is printed.
+    pub fn is_json(&self) -> bool {
+        match self {
+            Self::Video(args) => args.talk.json,
+            Self::Live(args) => args.talk.json,
+            Self::Image(args) => args.talk.json,
+            Self::Styles(args) => args.json,
+            Self::Bench(args) => args.json,
+            Self::Measure(args) => args.json,
+            Self::Doctor(args) => args.json,
+            Self::Train(_) | Self::Completions { .. } => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -137,10 +137,10 @@ impl Job<'_> {
         }
         if !self.args.quiet {
             for error in unread.iter().take(TOLD) {
-                tell!("note: left out: {error:#}");
+                note!("left out: {error:#}");
             }
             if let Some(more @ 1..) = unread.len().checked_sub(TOLD) {
-                tell!("note: left out: {more} more that cannot be read");
+                note!("left out: {more} more that cannot be read");
             }
         }
         found.retain(|photo| photo.width().min(photo.height()) >= crop.min(128));
