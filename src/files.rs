@@ -1,6 +1,10 @@
 //! Names of files: which are the same, and passing ones, so that there is never half a file under its own.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use tempfile::NamedTempFile;
 
@@ -30,7 +34,28 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// An empty file in the folder of `path`, which is removed unless it is given a name of its own.
+/// Files that have no name of their own yet, or had none when the last one was made.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes all files that this program writes and that have no name of their own yet, for a program that ends at once.
+pub fn remove_unfinished() {
+    for path in unfinished().drain(..) {
+        // It may have its name by now, and there is nobody left to tell if it has not.
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Keeps a file under its passing name: [`remove_unfinished`] leaves it.
+pub(crate) fn keep_unfinished(path: &Path) {
+    unfinished().retain(|unfinished| unfinished != path);
+}
+
+/// An empty file in the folder of `path`, which is removed unless it is given a name of its own, also when the program ends
+/// at once ([`remove_unfinished`]).
 ///
 /// # Errors
 /// When none can be made there.
@@ -47,7 +72,11 @@ pub(crate) fn temporary_beside(
         // As any new file has them: what the user's mask leaves of read and write for all.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder_of(path))
+    let file = builder.tempfile_in(folder_of(path))?;
+    let mut unfinished = unfinished();
+    unfinished.retain(|path| path.exists());
+    unfinished.push(file.path().to_owned());
+    Ok(file)
 }
 
 /// Whether a file can be made at `path`, found out before any work.
@@ -67,6 +96,23 @@ pub fn check_place(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_no_name_is_removed_and_what_has_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = || temporary_beside(&folder.path().join("x"), ".x", ".part").unwrap();
+        let [named, kept, unfinished] = [make(), make(), make()];
+        named.persist(folder.path().join("named")).unwrap();
+        let (_, kept) = kept.keep().unwrap();
+        keep_unfinished(&kept);
+        // Not by `remove_unfinished`, which would remove those of tests beside this one.
+        let listed = super::unfinished().clone();
+        assert!(listed.contains(&unfinished.path().to_owned()) && !listed.contains(&kept));
+        drop(unfinished);
+        make();
+        let here = |path: &&PathBuf| path.starts_with(folder.path());
+        assert_eq!(super::unfinished().iter().filter(here).count(), 1);
+    }
 
     #[test]
     fn links_and_pipes_are_told_apart_without_waiting() {

@@ -110,7 +110,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
         painter.tell_notes();
         painter.stylizer()?
     };
-    interrupt::install(control.clone(), Arc::default(), args.talk.quiet)?;
+    interrupt::install(control.clone(), args.talk.quiet)?;
 
     let started = Instant::now();
     let (mut paintings, mut errors) = (Vec::new(), Vec::new());

@@ -7,6 +7,7 @@ use std::{
 };
 
 use allaprima::{
+    files,
     live::{Desk, DeskSettings, LivePainter, SizeWish},
     picture_file::PictureFile,
     pipeline::{
@@ -118,8 +119,6 @@ pub fn run(args: LiveArgs) -> Result<()> {
         ..LiveConfig::default()
     };
     let (overwrite, saving) = (args.overwrite, Mutex::new(()));
-    let begun = begun(args.record.as_deref());
-    let temporary = begun.clone();
     let parts = LiveParts {
         camera,
         painter: live_painter,
@@ -128,7 +127,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
         virtual_camera,
         microphone,
         open_recording: Arc::new(move |path, info, track| {
-            sink::open_recording(path, &begun, info, track, overwrite, threads)
+            sink::open_recording(path, info, track, overwrite, threads)
         }),
         recording_name: names(args.record.clone()),
         save_screenshot: Arc::new(move |picture| {
@@ -147,7 +146,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
         on_stuck: Box::new(abandon),
     };
 
-    interrupt::install(control.clone(), Arc::new(temporary.into()), quiet)?;
+    interrupt::install(control.clone(), quiet)?;
     let mut report = live::run(parts, &config, &control, &mut |notice| {
         if quiet {
             return;
@@ -351,25 +350,11 @@ fn names(asked: Option<PathBuf>) -> Box<dyn FnMut() -> PathBuf> {
     })
 }
 
-/// Where a recording is begun, beside where it will be: under this name it holds no picture yet.
-fn begun(record: Option<&Path>) -> PathBuf {
-    let name = format!(
-        ".allaprima-{}-{}.part",
-        std::process::id(),
-        seconds_since_1970()
-    );
-    record.unwrap_or(Path::new("")).with_file_name(name)
-}
-
-fn seconds_since_1970() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs())
-}
-
 /// A name in the current folder that is not taken and is not `last`, by the seconds since 1970 (which sort as they come).
 fn stamped(extension: &str, last: &Path) -> PathBuf {
-    let seconds = seconds_since_1970();
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs());
     (0..)
         .map(|i| {
             let again = if i == 0 {
@@ -390,6 +375,7 @@ fn stamped(extension: &str, last: &Path) -> PathBuf {
 )]
 fn abandon(error: LiveError) {
     tell!("error: {:#}", anyhow::Error::from(error));
+    files::remove_unfinished();
     std::process::exit(1)
 }
 
@@ -407,16 +393,5 @@ mod tests {
         // No file of the first is there yet.
         let mut next = names(None);
         assert_ne!(next(), next());
-    }
-
-    #[test]
-    fn a_recording_is_begun_beside_its_place() {
-        let parent = |record: Option<&str>| {
-            let begun = begun(record.map(Path::new));
-            begun.parent().map(Path::to_owned)
-        };
-        assert_eq!(parent(Some("a/b.mkv")), Some("a".into()));
-        assert_eq!(parent(Some("b.mkv")), Some("".into()));
-        assert_eq!(parent(None), Some("".into()));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 
@@ -155,19 +155,14 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         let steadying = steadying.map(|rest| Steadying { measured, ..rest });
         (Plan::Painter(stylizer), steadying)
     };
-    let temporary = Arc::new(OnceLock::new());
-    interrupt::install(control.clone(), temporary.clone(), quiet)?;
-    let (sink, unfinished) = sink(args, numbers, &source, sink_settings).map_err(|error| {
+    interrupt::install(control.clone(), quiet)?;
+    let sink = sink(args, numbers, &source, sink_settings).map_err(|error| {
         if error.is_usage() {
             usage(error)
         } else {
             error.into()
         }
     })?;
-
-    if let Some(path) = unfinished {
-        temporary.get_or_init(|| path);
-    }
 
     let before = match args.optimize.is_chosen() {
         true => check_frames(args)?,
@@ -271,22 +266,21 @@ impl Numbers {
     }
 }
 
-/// Where the film is written, and the unfinished file of it.
+/// Where the film is written.
 fn sink(
     args: &VideoArgs,
     numbers: Option<Numbers>,
     source: &VideoFileSource,
     settings: VideoSinkSettings,
-) -> Result<(Box<dyn FrameSink>, Option<PathBuf>), SinkError> {
+) -> Result<Box<dyn FrameSink>, SinkError> {
     let (output, description) = (&args.output, source.description());
     if let Some(Numbers { names, first }) = numbers {
         let has_tracks = !description.tracks.is_empty();
         let sink = PicturesSink::create(output, names, first, args.overwrite, has_tracks)?;
-        return Ok((Box::new(sink), None));
+        return Ok(Box::new(sink));
     }
     let sink = VideoFileSink::create(output, source.info(), description, settings)?;
-    let temporary = sink.temporary_path().map(ToOwned::to_owned);
-    Ok((Box::new(sink), temporary))
+    Ok(Box::new(sink))
 }
 
 /// Passes over a film of paintings where none are asked for: who wants the cheapest network wants no second pass either, which

@@ -5,13 +5,7 @@
 //! gets its name with the first piece: a header without a picture is no video. The encoder looks at no later frame, so
 //! it never holds any back.
 
-use std::{
-    fs::{self, File},
-    io,
-    path::Path,
-};
-
-use tempfile::{NamedTempFile, TempPath};
+use std::{fs, path::Path};
 
 use super::{
     Codec, FrameSink, SinkError, VideoSinkSettings,
@@ -65,13 +59,12 @@ pub fn check_recording(path: &Path, overwrite: bool) -> Result<(), SinkError> {
 /// Starts a recording of pictures as `info` describes them, and of the sound of `microphone`, whose packets are those of
 /// track 0.
 ///
-/// It is called `begun`, in the same folder, as long as it holds no picture: a program that ends at once may remove that.
+/// It has a passing name, in the same folder, as long as it holds no picture.
 ///
 /// # Errors
 /// As [`check_recording`], or when an encoder refuses.
 pub fn open_recording(
     path: &Path,
-    begun: &Path,
     info: &StreamInfo,
     microphone: Option<&Track>,
     overwrite: bool,
@@ -85,7 +78,7 @@ pub fn open_recording(
         .is_ok_and(|about| !about.file_type().is_file());
     let mut begun = match is_place {
         true => None,
-        false => Some(Begun::create(path, begun, overwrite)?),
+        false => Some(Begun::create(path, overwrite)?),
     };
     let container = Container::of(path)?;
     let codec = container.codecs()[0];
@@ -171,6 +164,9 @@ impl FrameSink for Recording {
     }
 }
 
+/// How names of recordings without a picture begin and end.
+const BEGUN: (&str, &str) = (".allaprima-", ".part");
+
 /// A recording without a picture yet; it is removed when it is dropped.
 struct Begun {
     file: Temporary,
@@ -179,21 +175,14 @@ struct Begun {
 }
 
 impl Begun {
-    /// Makes the file under the name `begun`, or another if the recording before still has that.
+    /// Makes the file under a passing name.
     ///
     /// # Errors
     /// When it cannot be made.
-    fn create(target: &Path, begun: &Path, overwrite: bool) -> Result<Self, SinkError> {
-        let file = match File::create_new(begun) {
-            Ok(_) => TempPath::try_from_path(begun),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                temporary_beside(target, ".allaprima-", ".part").map(NamedTempFile::into_temp_path)
-            }
-            Err(error) => Err(error),
-        };
-        match file {
+    fn create(target: &Path, overwrite: bool) -> Result<Self, SinkError> {
+        match temporary_beside(target, BEGUN.0, BEGUN.1) {
             Ok(file) => Ok(Self {
-                file: Temporary::of_file(file, target, overwrite),
+                file: Temporary::of_file(file.into_temp_path(), target, overwrite),
                 header_bytes: 0,
             }),
             Err(source) => Err(SinkError::Folder {
@@ -251,14 +240,17 @@ mod tests {
     fn recording(name: &str) -> (tempfile::TempDir, PathBuf, Box<dyn FrameSink>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
-        let begun = folder.path().join(".begun");
-        let sink = open_recording(&path, &begun, &info(), None, false, 1).unwrap();
+        let sink = open_recording(&path, &info(), None, false, 1).unwrap();
         (folder, path, sink)
+    }
+
+    fn is_begun(name: &str) -> bool {
+        name.starts_with(BEGUN.0) && name.ends_with(BEGUN.1)
     }
 
     fn names(folder: &tempfile::TempDir) -> Vec<String> {
         let entries = fs::read_dir(folder.path()).unwrap();
-        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
         entries.map(|entry| name(entry).unwrap()).collect()
     }
 
@@ -268,7 +260,11 @@ mod tests {
             let (folder, path, mut sink) = recording(name);
             for pts in 0..5 {
                 sink.frame(frame(pts)).unwrap();
-                assert_eq!(names(&folder), [".begun"], "{name}: frame {pts}");
+                let names = names(&folder);
+                assert!(
+                    names.len() == 1 && is_begun(&names[0]),
+                    "{name}: frame {pts}: {names:?}"
+                );
             }
             if cfg!(unix) {
                 for pts in 5..25 {
@@ -303,8 +299,7 @@ mod tests {
         );
         fs::write(&real, "before").unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        let begun = folder.path().join(".begun");
-        let mut sink = open_recording(&link, &begun, &info(), None, true, 1).unwrap();
+        let mut sink = open_recording(&link, &info(), None, true, 1).unwrap();
         sink.frame(frame(0)).unwrap();
         sink.finish().unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -331,7 +326,10 @@ mod tests {
         // What was recorded is kept under another name.
         let mut names = names(&folder);
         names.sort_unstable();
-        assert_eq!(names, [".begun", "a.mkv"]);
+        assert!(
+            names.len() == 2 && is_begun(&names[0]) && names[1] == "a.mkv",
+            "{names:?}"
+        );
         assert_eq!(fs::read(&path).unwrap(), b"another");
     }
 }

@@ -8,10 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tempfile::{NamedTempFile, TempPath};
+use tempfile::TempPath;
 
 use super::SinkError;
-use crate::files::{folder_of, is_same_file, temporary_beside};
+use crate::files::{folder_of, is_same_file, keep_unfinished, temporary_beside};
 
 /// The unfinished output.
 pub(super) struct Temporary {
@@ -49,7 +49,7 @@ impl Temporary {
         let short: String = name.chars().take(40).collect();
         match temporary_beside(target, &format!(".{short}."), ".part") {
             Ok(file) => Ok(Self {
-                file: NamedTempFile::into_temp_path(file),
+                file: file.into_temp_path(),
                 target: path,
                 overwrite,
             }),
@@ -94,7 +94,10 @@ impl Temporary {
         result.map_err(|error| {
             if !overwrite && error.error.kind() == io::ErrorKind::AlreadyExists {
                 match error.path.keep() {
-                    Ok(kept) => SinkError::NameTaken { path: target, kept },
+                    Ok(kept) => {
+                        keep_unfinished(&kept);
+                        SinkError::NameTaken { path: target, kept }
+                    }
                     Err(error) => SinkError::Rename {
                         path: target,
                         source: error.error,

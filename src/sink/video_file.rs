@@ -106,7 +106,7 @@ impl VideoFileSink {
         })
     }
 
-    /// The unfinished file, which a program that must stop at once has to remove; `None` once the output is complete.
+    /// The unfinished file; `None` once the output is complete.
     pub fn temporary_path(&self) -> Option<&Path> {
         self.temporary.as_ref().map(Temporary::path)
     }

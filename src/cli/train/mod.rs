@@ -115,7 +115,7 @@ impl Job<'_> {
 
     /// Opens the log and listens for Ctrl-C.
     fn session(&self) -> Result<Session> {
-        interrupt::install(Arc::clone(&self.control), Arc::default(), self.args.quiet)?;
+        interrupt::install(Arc::clone(&self.control), self.args.quiet)?;
         Session::new(
             self.files.clone(),
             self.args.resume,
