@@ -57,6 +57,11 @@ pub(super) fn check_times(start: Option<f64>, duration: Option<f64>) -> Result<(
     Ok(())
 }
 
+/// Whether what lies at `path` can only be read once, as a pipe can: opened again it would go on in the middle.
+pub(super) fn is_read_once(path: &Path) -> bool {
+    path.metadata().is_ok_and(|about| !about.is_file())
+}
+
 /// Opens `path`, chooses its video stream and prepares the decoder.
 pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened, SourceError> {
     prepare();
@@ -89,6 +94,9 @@ pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened
     let mut input = edge::url_of(&address)
         .and_then(|url| {
             let options = picture_options(pictures)?;
+            if is_read_once(path) {
+                return edge::open_input(&url, &long_look()?);
+            }
             let input = edge::open_input(&url, &options)?;
             if !has_unknown_sound(&input) {
                 return Ok(input);

@@ -25,6 +25,9 @@ pub(super) struct PacketClock {
 /// A jump ahead of an absolute clock by more seconds than this is closed (FFmpeg's own threshold).
 const LONGEST_GAP_SECONDS: i64 = 10;
 
+/// By so many pictures a time of decoding that FFmpeg has guessed may fall back and be no jump.
+const REORDERED: i64 = 8;
+
 impl PacketClock {
     pub(super) fn new(unit: Rational, absolute: bool) -> Self {
         let second = (1.0 / f64::from(unit)).round() as i64;
@@ -44,24 +47,39 @@ impl PacketClock {
         if self.expected.len() <= stream {
             self.expected.resize(stream + 1, None);
         }
-        if let Some(stamp) = packet.dts().or(packet.pts()) {
+        // Times of presentation go back and forth where pictures are reordered: Matroska's first packets have no others.
+        if let Some(stamp) = packet.dts() {
             let mut at = stamp
                 .rescale(time_base, self.unit)
                 .saturating_add(self.offset);
+            let duration = packet.duration().max(0).rescale(time_base, self.unit);
             if let Some(expected) = self.expected[stream] {
-                let back = expected.saturating_sub(at) > self.second / 2;
+                let back =
+                    expected.saturating_sub(at) > (self.second / 2).max(REORDERED * duration);
                 let ahead = self.absolute
-                    && at.saturating_sub(expected) > LONGEST_GAP_SECONDS * self.second;
+                    && self.is_far_behind(expected, at)
+                    && !self.has_gone_on(stream, at);
                 if back || ahead {
                     self.offset = self.offset.saturating_add(expected.saturating_sub(at));
                     self.jumps += 1;
                     at = expected;
                 }
             }
-            let duration = packet.duration().max(0).rescale(time_base, self.unit);
             self.expected[stream] = Some(at.saturating_add(duration));
         }
         self.follow(packet, time_base);
+    }
+
+    fn is_far_behind(&self, expected: i64, at: i64) -> bool {
+        at.saturating_sub(expected) > LONGEST_GAP_SECONDS * self.second
+    }
+
+    /// Whether another stream than `stream` has come to `at` by itself: then that one has paused, as a picture that stays.
+    fn has_gone_on(&self, stream: usize, at: i64) -> bool {
+        let others = self.expected.iter().enumerate();
+        let mut others = others.filter(|(other, _)| *other != stream);
+        others
+            .any(|(_, expected)| expected.is_some_and(|at_there| !self.is_far_behind(at_there, at)))
     }
 
     /// Moves a packet of subtitles as sound and pictures are moved: their stamps come too seldom to tell a jump by.
@@ -104,6 +122,34 @@ mod tests {
         let mut words = packet(2, 2000, 10);
         clock.follow(&mut words, sound);
         assert_eq!((words.dts(), clock.jumps), (Some(11_040), 1));
+    }
+
+    #[test]
+    fn a_picture_that_stays_while_the_sound_goes_on_is_no_jump() {
+        let unit = Rational(1, 100);
+        let mut clock = PacketClock::new(unit, true);
+        clock.mend(&mut packet(0, 0, 4), unit);
+        for at in 0..15 {
+            clock.mend(&mut packet(1, 100 * at, 100), unit);
+        }
+        let mut late = packet(0, 1500, 4);
+        clock.mend(&mut late, unit);
+        assert_eq!((late.dts(), clock.jumps), (Some(1500), 0));
+    }
+
+    #[test]
+    fn pictures_in_another_order_tell_no_jump() {
+        let unit = Rational(1, 100);
+        let mut clock = PacketClock::new(unit, false);
+        // One picture a second, the second to come shown six seconds later.
+        for (dts, pts) in [(None, 0), (None, 600), (Some(300), 300), (Some(100), 100)] {
+            let mut packet = packet(0, 0, 100);
+            packet.set_pts(Some(pts));
+            packet.set_dts(dts);
+            clock.mend(&mut packet, unit);
+            assert_eq!((packet.pts(), packet.dts()), (Some(pts), dts));
+        }
+        assert_eq!(clock.jumps, 0);
     }
 
     #[test]

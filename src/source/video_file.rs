@@ -102,7 +102,7 @@ impl VideoFileSource {
     pub fn open(path: &Path, settings: VideoSourceSettings) -> Result<Self, SourceError> {
         open::check_times(settings.start, settings.duration)?;
         let mut source = Self::assemble(path, open::open(path, &settings)?, &settings);
-        if settings.start.is_some_and(|start| start > 0.0) {
+        if settings.start.is_some_and(|start| start > 0.0) && !open::is_read_once(path) {
             // A scout goes first: what it does to decoder and clock does not matter.
             let scout = Self::assemble(path, open::open(path, &settings)?, &settings);
             if scout.can_seek_to_start() {
