@@ -10,7 +10,7 @@ use allaprima::{
     numbered::Numbered,
     picture_file::is_picture_path,
     pipeline::{self, Control, Steadying},
-    sink::{FrameSink, PicturesSink, SinkError, VideoFileSink, VideoSinkSettings},
+    sink::{FrameSink, Numbering, PicturesSink, SinkError, VideoFileSink, VideoSinkSettings},
     source::{FrameSource, PICTURE_RATE, StreamInfo, VideoFileSource, VideoSourceSettings},
     style::PackQuality,
     stylize::{
@@ -215,6 +215,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
 struct Numbers {
     names: Numbered,
     first: u64,
+    numbering: Numbering,
 }
 
 impl Numbers {
@@ -262,7 +263,15 @@ impl Numbers {
         let skipped = args.start.unwrap_or(0.0) * args.fps.unwrap_or(PICTURE_RATE);
         let skipped = skipped.round() as u64;
         let first = numbers.first().map_or(1, |first| first + skipped);
-        Ok(Some(Self { names, first }))
+        let numbering = match numbers.is_empty() {
+            true => Numbering::Counted,
+            false => Numbering::ByTime,
+        };
+        Ok(Some(Self {
+            names,
+            first,
+            numbering,
+        }))
     }
 }
 
@@ -274,9 +283,20 @@ fn sink(
     settings: VideoSinkSettings,
 ) -> Result<Box<dyn FrameSink>, SinkError> {
     let (output, description) = (&args.output, source.description());
-    if let Some(Numbers { names, first }) = numbers {
+    if let Some(Numbers {
+        names,
+        first,
+        numbering,
+    }) = numbers
+    {
         let has_tracks = !description.tracks.is_empty();
-        let sink = PicturesSink::create(output, names, first, args.overwrite, has_tracks)?;
+        let sink = PicturesSink::create(
+            output,
+            names,
+            (first, numbering),
+            args.overwrite,
+            has_tracks,
+        )?;
         return Ok(Box::new(sink));
     }
     let sink = VideoFileSink::create(output, source.info(), description, settings)?;

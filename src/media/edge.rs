@@ -183,6 +183,12 @@ pub(crate) fn pixel_aspect(
         .then_some((ratio.num as u32, ratio.den as u32))
 }
 
+/// The pixel aspect ratio that a frame has written in it, if any.
+pub(crate) fn frame_aspect(decoded: &frame::Video) -> Option<(u32, u32)> {
+    let ratio = decoded.aspect_ratio();
+    (ratio.0 > 0 && ratio.1 > 0).then_some((ratio.0 as u32, ratio.1 as u32))
+}
+
 /// The 3x3 display matrix of a stream, or else of its first frame (16.16 fixed point).
 pub(crate) fn display_matrix(stream: &Stream<'_>, decoded: &frame::Video) -> Option<[i32; 9]> {
     let of_stream = stream

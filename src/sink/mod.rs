@@ -17,7 +17,7 @@ mod writer;
 pub use container::{Codec, UnknownCodec};
 pub use discard::Discard;
 pub use encode::available as available_codecs;
-pub use pictures::PicturesSink;
+pub use pictures::{Numbering, PicturesSink};
 pub use recording::{check_recording, open_recording};
 pub use screen::{Screen, VirtualCamera};
 pub use video_file::{VideoFileSink, VideoSinkSettings};

@@ -11,11 +11,21 @@ use crate::{
     picture_file::{PictureFile, writable_format},
 };
 
+/// Which number a picture gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// One more than the one before.
+    Counted,
+    /// That of the picture it was made of: time stamps count pictures.
+    ByTime,
+}
+
 /// Writes every frame into a picture of its own (PNG, JPEG or WebP).
 pub struct PicturesSink {
     names: Numbered,
-    next: u64,
+    numbering: Numbering,
     first: u64,
+    written: Vec<u64>,
     overwrite: bool,
     /// Numbers that were there before.
     existing: Vec<u64>,
@@ -23,7 +33,7 @@ pub struct PicturesSink {
 }
 
 impl PicturesSink {
-    /// Prepares numbered pictures at `path` (see [`Numbered`]), from the number `first` on. `has_tracks`: whether the film has
+    /// Prepares numbered pictures at `path` (see [`Numbered`]), from the number `first` on, by `numbering`. `has_tracks`: whether the film has
     /// sound or subtitles, which are left out.
     ///
     /// # Errors
@@ -31,7 +41,7 @@ impl PicturesSink {
     pub fn create(
         path: &Path,
         names: Numbered,
-        first: u64,
+        (first, numbering): (u64, Numbering),
         overwrite: bool,
         has_tracks: bool,
     ) -> Result<Self, SinkError> {
@@ -57,23 +67,29 @@ impl PicturesSink {
         check_place(&names.path(first)).map_err(refused)?;
         Ok(Self {
             names,
-            next: first,
+            numbering,
             first,
+            written: Vec::new(),
             overwrite,
             existing,
             has_tracks,
         })
     }
 
-    fn next(&mut self) -> PathBuf {
-        self.next += 1;
-        self.names.path(self.next - 1)
+    fn place(&mut self, pts: i64) -> PathBuf {
+        let next = self.written.last().map_or(self.first, |last| last + 1);
+        let number = match self.numbering {
+            Numbering::Counted => next,
+            Numbering::ByTime => next.max(self.first.saturating_add_signed(pts)),
+        };
+        self.written.push(number);
+        self.names.path(number)
     }
 }
 
 impl FrameSink for PicturesSink {
     fn frame(&mut self, frame: Frame) -> Result<(), SinkError> {
-        let path = self.next();
+        let path = self.place(frame.pts);
         PictureFile::new(frame.picture)
             .write(&path, self.overwrite)
             .map(drop)
@@ -93,11 +109,10 @@ impl FrameSink for PicturesSink {
         if self.has_tracks {
             notes.push("Numbered pictures have no sound and no subtitles.".to_owned());
         }
-        let written = self.first..self.next;
         if let Some(&number) = self
             .existing
             .iter()
-            .find(|number| !written.contains(number))
+            .find(|number| self.written.binary_search(number).is_err())
         {
             notes.push(format!(
                 "Pictures of before, such as {}, are still there beside the new ones.",

@@ -25,6 +25,8 @@ pub(super) struct Converter {
     orientation: Orientation,
     threads: usize,
     graph: Option<(Look, Graph)>,
+    /// Width to height of the first frame's pictures, as far as the frame tells.
+    shape: Option<f64>,
     /// Frames inside the graph: number, time stamp, duration.
     inside: VecDeque<(i64, i64, i64)>,
     pushed: i64,
@@ -45,6 +47,7 @@ impl Converter {
             orientation,
             threads,
             graph: None,
+            shape: None,
             inside: VecDeque::new(),
             pushed: 0,
             delivered: 0,
@@ -73,12 +76,14 @@ impl Converter {
             height: decoded.height(),
             format,
             colour: edge::colour_tags(decoded),
+            aspect: edge::frame_aspect(decoded).or(before.and_then(|look| look.aspect)),
             // Once interlaced frames were met, the deinterlacer stays: it passes whole frames through.
             interlaced: decoded.is_interlaced() || before.is_some_and(|look| look.interlaced),
         };
         if before != Some(look) {
             self.end(ready)?;
-            if before.is_some_and(|b| (b.width, b.height) != (look.width, look.height)) {
+            let shape = |look: &Look| (look.width, look.height, look.aspect);
+            if before.is_some_and(|before| shape(&before) != shape(&look)) {
                 seen.size_changes += 1;
                 ready.push_back(Packet::Reset(ResetReason::Discontinuity));
             }
@@ -114,7 +119,31 @@ impl Converter {
         Ok(())
     }
 
-    fn build(&self, look: &Look, seen: &mut Seen) -> Result<Graph, SourceError> {
+    /// The size that frames of this look have within the size of all pictures: all of it, unless their shape is another one
+    /// than the first frame's.
+    fn fitted(&mut self, look: &Look) -> (u32, u32) {
+        let (width, height) = (self.size.0 as u32, self.size.1 as u32);
+        let shape = look.shape();
+        let relative = shape / *self.shape.get_or_insert(shape);
+        let relative = match self.orientation.transpose {
+            true => 1.0 / relative,
+            false => relative,
+        };
+        if (0.98..1.02).contains(&relative) {
+            return (width, height);
+        }
+        let part = |side: u32, share: f64| {
+            // Bars are equal on both sides.
+            let bars = (f64::from(side) * (1.0 - share) / 2.0).round() as u32;
+            side.saturating_sub(2 * bars).max(2)
+        };
+        match relative > 1.0 {
+            true => (width, part(height, 1.0 / relative)),
+            false => (part(width, relative), height),
+        }
+    }
+
+    fn build(&mut self, look: &Look, seen: &mut Seen) -> Result<Graph, SourceError> {
         seen.interlaced |= look.interlaced;
         seen.wide_gamut = seen.wide_gamut.or(look.wide_gamut());
         if look.is_hdr() {
@@ -130,12 +159,18 @@ impl Converter {
                 });
             }
         }
-        let size = (self.size.0 as u32, self.size.1 as u32);
+        let (width, height) = self.size;
+        let fitted = self.fitted(look);
+        let mut filters = look.filters(self.orientation, fitted);
+        if fitted != (width as u32, height as u32) {
+            seen.bars = true;
+            filters += &format!(",pad=w={width}:h={height}:x=(ow-iw)/2:y=(oh-ih)/2");
+        }
         Graph::new(
             look.width,
             look.height,
             look.format.number,
-            &look.filters(self.orientation, size),
+            &filters,
             self.threads,
         )
         .map_err(|source| failed(&self.path, "preparing the conversion to RGB", source))

@@ -71,6 +71,8 @@ pub(super) struct Look {
     pub(super) format: PixelFormat,
     /// Colour tags.
     pub(super) colour: ColourTags,
+    /// Width to height of a pixel, where the frame says so.
+    pub(super) aspect: Option<(u32, u32)>,
     /// Two half pictures are woven together.
     pub(super) interlaced: bool,
 }
@@ -93,6 +95,12 @@ impl Look {
     /// High dynamic range: needs tone mapping to be shown on an ordinary screen.
     pub(super) fn is_hdr(&self) -> bool {
         matches!(self.colour.transfer, TRANSFER_PQ | TRANSFER_HLG)
+    }
+
+    /// Width to height of the picture, not turned; pixels are square where the frame does not say what they are.
+    pub(super) fn shape(&self) -> f64 {
+        let (num, den) = self.aspect.unwrap_or((1, 1));
+        f64::from(self.width) * f64::from(num) / (f64::from(self.height) * f64::from(den))
     }
 
     /// The name of the transfer function of HDR.
@@ -277,6 +285,11 @@ impl Look {
                 filters += ",format=gbrap,premultiply=inplace=1";
             }
             filters += ",format=rgb24";
+            // libswscale takes every grey for full range.
+            if self.format.grey && !self.format.alpha && self.colour.range == 1 {
+                let stretch = "clip((val-16)*255/219\\,0\\,255)";
+                filters += &format!(",lutrgb=r={stretch}:g={stretch}:b={stretch}");
+            }
         }
         filters + &orientation.filters()
     }

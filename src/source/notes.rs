@@ -11,6 +11,8 @@ pub(super) struct Seen {
     pub(super) damaged_frames: u64,
     pub(super) read_error: Option<Error>,
     pub(super) size_changes: u64,
+    /// Pictures of another shape than the first have bars beside them.
+    pub(super) bars: bool,
     pub(super) interlaced: bool,
     pub(super) alpha: bool,
     pub(super) hdr: Option<&'static str>,
@@ -53,16 +55,20 @@ impl Seen {
             );
         }
         if self.size_changes > 0 {
+            let bars = match self.bars {
+                true => ", with black bars where their shape is another",
+                false => "",
+            };
             notes.push(format!(
-                "The picture size of the input changes {} in mid-stream; all was scaled to the first size.",
+                "The picture size of the input changes {} in mid-stream; all pictures were scaled to the first size{bars}.",
                 times(self.size_changes)
             ));
         }
         if self.broken_packets > 0 {
-            notes.push(format!(
-                "{} broken video packets could not be decoded and were skipped.",
-                self.broken_packets
-            ));
+            notes.push(match self.broken_packets {
+                1 => "One broken picture could not be decoded and was skipped.".to_owned(),
+                count => format!("{count} broken pictures could not be decoded and were skipped."),
+            });
         }
         if self.damaged_frames > 0 {
             notes.push(format!(

@@ -4,7 +4,7 @@ use std::{
     ffi::{CString, NulError},
     fs::{self, File},
     io::{ErrorKind, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use ffmpeg_next::{
@@ -84,6 +84,15 @@ pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened
                 i32::MAX
             ),
         });
+    }
+    if let Some(names) = &pictures {
+        // FFmpeg would take it for the end of the film.
+        let run = numbers.windows(2).take_while(|two| two[0] + 1 == two[1]);
+        let read = numbers.first().into_iter().chain(run.map(|two| &two[1]));
+        let is_empty = |path: &PathBuf| path.metadata().is_ok_and(|about| about.len() == 0);
+        if let Some(path) = read.map(|&number| names.path(number)).find(is_empty) {
+            return Err(SourceError::Empty { path });
+        }
     }
     let pictures = numbers
         .first()

@@ -1,8 +1,8 @@
 //! A video file as a source: demux, decode, convert, one frame at a time.
 //!
 //! The file is read packet by packet. Packets of sound and subtitles are handed on as they come; packets of the painted
-//! video go through the decoder and a filter graph (see `look`) and come out as upright RGB pictures of one size. Only
-//! one decoded frame is in hand at any time: memory does not grow with the length of the clip.
+//! video go through the decoder and a filter graph (see `look`) and come out as upright RGB pictures of one size. A few
+//! frames are in hand at any time: memory does not grow with the length of the clip.
 
 use std::{
     collections::VecDeque,
@@ -23,13 +23,16 @@ use super::{
     timeline::Timeline,
 };
 use crate::{
-    frame::Packet,
+    frame::{Frame, Packet},
     media::{SourceDescription, TrackKind, TrackPacket, edge},
     stylize::MIN_SIDE,
 };
 
 /// So many packets of other tracks are kept while the first picture is looked for: more than half an hour of sound.
 const MOST_PACKETS_AHEAD: usize = 100_000;
+
+/// A part begins with the picture that is on the screen already where its first one comes later than this, in seconds.
+const LONGEST_WITHOUT: f64 = 0.1;
 
 /// The largest side, in pixels: what the encoders take.
 const MAX_SIDE: usize = 16384;
@@ -50,7 +53,13 @@ pub struct VideoFileSource {
     cut: Cut,
     converter: Converter,
     decoded: frame::Video,
+    /// The last frame before the wanted part, which may still be on the screen where the part begins.
+    before: Option<Placed>,
+    /// The frame behind it.
+    behind: Option<Placed>,
     ready: VecDeque<Packet>,
+    /// The last frame, until it is known how long it is shown.
+    last: Option<Frame>,
     stage: Stage,
     /// Where the header says that the video ends, in seconds on the file's clock.
     promised_end: Option<f64>,
@@ -82,6 +91,13 @@ enum Stage {
     Flushing,
     /// Nothing follows.
     Done,
+}
+
+/// A frame that was decoded, its time stamp and how long it is shown.
+struct Placed {
+    frame: frame::Video,
+    pts: i64,
+    duration: i64,
 }
 
 /// One step of the decoder.
@@ -153,6 +169,9 @@ impl VideoFileSource {
             cut,
             converter: Converter::new(path, (0, 0), Orientation::default(), settings.threads),
             decoded: frame::Video::empty(),
+            before: None,
+            behind: None,
+            last: None,
             ready: VecDeque::new(),
             stage: Stage::Reading,
             promised_end: opened.promised_end,
@@ -282,12 +301,22 @@ impl VideoFileSource {
 
     /// Takes one frame from the decoder, or gives it one packet.
     fn step(&mut self) -> Step {
+        if let Some(behind) = self.behind.take() {
+            self.decoded = behind.frame;
+            return Step::Frame(behind.pts, behind.duration);
+        }
         if matches!(self.stage, Stage::Reading | Stage::Draining) {
             match self.decoder.receive_frame(&mut self.decoded) {
                 Ok(()) => return self.placed(),
                 Err(Error::Eof) => {
                     self.stage = Stage::Flushing;
-                    return Step::End;
+                    // The film's last frame may be the only one of the part.
+                    let before = self.before.take();
+                    let shown = before.filter(|before| before.pts + before.duration > 0);
+                    return shown.map_or(Step::End, |before| {
+                        let end = before.pts + before.duration;
+                        self.shown_from_start(before, end)
+                    });
                 }
                 Err(Error::Other { errno: EAGAIN }) => {}
                 Err(_) => self.seen.broken_packets += 1,
@@ -308,21 +337,30 @@ impl VideoFileSource {
         let reported = self.decoded.timestamp().or(self.decoded.pts());
         let duration = edge::duration(&self.decoded);
         let pts = self.timeline.place(reported);
-        if self.cut.from_zero && pts < 0 {
-            self.seen.last_end = pts;
-            return Step::Again;
-        }
-        if self.cut.end.is_some_and(|end| pts >= end) {
-            self.seen.beyond_end = true;
-            self.stage = Stage::TracksOnly;
-            self.skip_passed_tracks();
-            return Step::Again;
-        }
         let shown = if duration > 0 {
             duration
         } else {
             self.timeline.step()
         };
+        if self.cut.from_zero && pts < 0 {
+            self.seen.last_end = pts;
+            let frame = std::mem::replace(&mut self.decoded, frame::Video::empty());
+            self.before = Some(Placed {
+                frame,
+                pts,
+                duration: shown,
+            });
+            return Step::Again;
+        }
+        let before = self.before.take();
+        let second = 1.0 / f64::from(self.time_base);
+        let before = before.filter(|_| pts as f64 > LONGEST_WITHOUT * second);
+        if self.cut.end.is_some_and(|end| pts >= end) {
+            self.seen.beyond_end = true;
+            self.stage = Stage::TracksOnly;
+            self.skip_passed_tracks();
+            return before.map_or(Step::Again, |before| self.shown_from_start(before, pts));
+        }
         self.seen.last_end = pts + shown;
         let damaged = self.decoded.is_corrupt() || self.decoded.has_decode_errors();
         self.seen.damaged_frames += u64::from(damaged);
@@ -330,7 +368,24 @@ impl VideoFileSource {
             Some(end) => shown.min(end - pts),
             None => shown,
         };
-        Step::Frame(pts, duration)
+        let Some(before) = before else {
+            return Step::Frame(pts, duration);
+        };
+        let frame = std::mem::replace(&mut self.decoded, frame::Video::empty());
+        self.behind = Some(Placed {
+            frame,
+            pts,
+            duration,
+        });
+        self.shown_from_start(before, pts)
+    }
+
+    /// A frame from before the wanted part that is on the screen from its start until `end`.
+    fn shown_from_start(&mut self, before: Placed, end: i64) -> Step {
+        self.decoded = before.frame;
+        let end = self.cut.end.map_or(end, |cut| cut.min(end));
+        self.seen.last_end = self.seen.last_end.max(end);
+        Step::Frame(0, end)
     }
 
     /// Reads one packet and gives it to the decoder or to the track it belongs to.
@@ -430,6 +485,15 @@ impl VideoFileSource {
         )
     }
 
+    /// The part's last frame: what a decoder says of its duration is a guess, but it stays until the part ends where another one
+    /// follows in the film.
+    fn until_the_end(&self, mut frame: Frame) -> Frame {
+        if let Some(end) = self.cut.end.filter(|_| self.seen.beyond_end) {
+            frame.duration = end - frame.pts;
+        }
+        frame
+    }
+
     /// Ends the reading once pictures and sound have passed the end of the wanted part. Subtitles are not waited for:
     /// their next packet may be minutes away.
     fn skip_passed_tracks(&mut self) {
@@ -452,11 +516,26 @@ impl FrameSource for VideoFileSource {
 
     fn next(&mut self) -> Result<Packet, SourceError> {
         loop {
-            if let Some(packet) = self.ready.pop_front() {
-                return Ok(packet);
+            match self.ready.pop_front() {
+                Some(Packet::Frame(frame)) => match self.last.replace(frame) {
+                    Some(last) => return Ok(Packet::Frame(last)),
+                    None => continue,
+                },
+                Some(packet @ Packet::Track(_)) => return Ok(packet),
+                Some(packet) => {
+                    let Some(last) = self.last.take() else {
+                        return Ok(packet);
+                    };
+                    self.ready.push_front(packet);
+                    return Ok(Packet::Frame(last));
+                }
+                None => {}
             }
             if self.stage == Stage::Done {
-                return Ok(Packet::End);
+                return Ok(match self.last.take() {
+                    Some(last) => Packet::Frame(self.until_the_end(last)),
+                    None => Packet::End,
+                });
             }
             match self.step() {
                 Step::Frame(pts, duration) => self.convert(pts, duration)?,

@@ -292,6 +292,21 @@ fn numbered_pictures_go_in_and_come_out() {
     let picture = image::open(at("out/p-0010.png")).unwrap().to_rgb8();
     assert_eq!(picture.dimensions(), (65, 48));
 
+    // A picture that cannot be read leaves its number free.
+    let second = fs::read(at("in/009.png")).unwrap();
+    fs::write(at("in/009.png"), "junk").unwrap();
+    let output = run(&[&args[..], &["--overwrite"]].concat(), &folder);
+    assert_eq!(json(&output)["frames"], 4, "{}", stderr(&output));
+    fs::remove_file(at("out/p-0009.png")).unwrap();
+    let output = run(&[&args[..], &["--overwrite"]].concat(), &folder);
+    assert!(output.status.success() && !at("out/p-0009.png").exists());
+    assert!(at("out/p-0012.png").exists());
+    fs::write(at("in/009.png"), "").unwrap();
+    let output = run(&[&args[..], &["--overwrite"]].concat(), &folder);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("009.png"), "{}", stderr(&output));
+    fs::write(at("in/009.png"), second).unwrap();
+
     let refused = |args: &[&str], status: i32, says: &str| {
         let output = run(args, &folder);
         assert_eq!(output.status.code(), Some(status), "{args:?}");

@@ -189,7 +189,7 @@ fn broken_packets_are_counted_and_skipped() {
     let broken = folder.path("broken.avi");
     std::fs::write(&broken, bytes).unwrap();
     let read = read_all(&broken);
-    assert!(read.notes_say("broken video packets"), "{:?}", read.notes);
+    assert!(read.notes_say("broken pictures"), "{:?}", read.notes);
     assert!(
         (70..100).contains(&read.frames.len()),
         "{}",

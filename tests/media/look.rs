@@ -150,6 +150,15 @@ fn ten_bits_and_rgb_and_grey_are_read() {
         "-f lavfi -i color=c=0x808080:size=64x64:rate=5:duration=1 -pix_fmt gray -c:v ffv1",
     );
     assert_colour(read_all(&grey).colour(0, (0, 1), (0, 1)), [128.0; 3], 2.0);
+    let limited = folder.make(
+        "limited.mkv",
+        "-f lavfi -i color=c=white:size=64x64:rate=5:duration=1 -vf scale=out_range=tv,format=gray -color_range tv -c:v ffv1",
+    );
+    assert_colour(
+        read_all(&limited).colour(0, (0, 1), (0, 1)),
+        [255.0; 3],
+        2.0,
+    );
 }
 
 #[test]

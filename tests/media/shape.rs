@@ -139,7 +139,33 @@ fn a_new_picture_size_in_mid_stream_is_scaled_to_the_first() {
     assert!(read.notes_say("changes 2 times"), "{:?}", read.notes);
     assert!(read.colour(2, (0, 1), (0, 1))[0] > 200.0);
     assert!(read.colour(15, (0, 1), (0, 1))[2] > 200.0);
-    assert!(read.colour(25, (0, 1), (0, 1))[1] > 200.0);
+    // The third has another shape: it stands between bars.
+    assert!(read.colour(25, (0, 8), (0, 1))[1] < 30.0);
+    assert!(read.colour(25, (4, 8), (0, 1))[1] > 200.0);
+    assert!(read.notes_say("black bars"), "{:?}", read.notes);
+}
+
+#[test]
+fn pixels_of_another_shape_in_mid_stream_bend_nothing() {
+    let folder = Folder::new();
+    let mut glued = Vec::new();
+    for (name, aspect) in [("wide.ts", "64/45"), ("narrow.ts", "16/15")] {
+        let part = folder.make(
+            name,
+            &format!(
+                "-f lavfi -i color=white:size=96x80:rate=25:duration=0.4 -vf setsar={aspect} -c:v libx264 -qp 2"
+            ),
+        );
+        glued.extend(std::fs::read(part).unwrap());
+    }
+    let input = folder.path("in.ts");
+    std::fs::write(&input, glued).unwrap();
+    let read = read_all(&input);
+    assert_eq!((read.info.width, read.info.height), (136, 80));
+    assert!(read.colour(5, (0, 8), (0, 1))[0] > 240.0);
+    // Three quarters as wide.
+    assert!(read.colour(15, (0, 10), (0, 1))[0] < 20.0);
+    assert!(read.colour(15, (4, 8), (0, 1))[0] > 240.0);
 }
 
 #[test]

@@ -281,6 +281,52 @@ fn a_part_of_a_file_in_which_one_cannot_seek() {
 }
 
 #[test]
+fn a_part_shows_what_is_on_the_screen_from_its_start_to_its_end() {
+    let folder = Folder::new();
+    // A picture that stays from 0.96 s until the next one at 9 s.
+    let input = folder.make(
+        "still.mp4",
+        "-f lavfi -i testsrc2=size=96x64:rate=25:duration=10 -f lavfi -i sine=duration=10 -vf select=lt(t\\,1)+gte(t\\,9) \
+         -vsync vfr -c:v libx264 -preset ultrafast -bf 2 -c:a aac",
+    );
+    let whole = read_all(&input);
+    let last = whole.seconds().iter().position(|&at| at > 0.95).unwrap();
+    let part = |start, duration| {
+        let settings = VideoSourceSettings {
+            start: Some(start),
+            duration: Some(duration),
+            ..VideoSourceSettings::default()
+        };
+        let part = read(&input, settings).unwrap();
+        let end = part
+            .frames
+            .last()
+            .map(|frame| frame.pts + frame.duration)
+            .unwrap();
+        let end = end as f64 * part.info.time_base.value();
+        assert!((end - duration).abs() < 0.001, "{start}: {end}");
+        part
+    };
+    for (start, duration, seconds) in [
+        (3.0, 4.0, &[0.0][..]),
+        (8.5, 0.58, &[0.0, 0.5, 0.54]),
+        (0.92, 4.0, &[0.0, 0.04]),
+    ] {
+        let part = part(start, duration);
+        assert_times(&part.seconds(), seconds, 0.000_1);
+        let shown = &part.frames[usize::from(start < 1.0)].picture;
+        assert!(*shown == whole.frames[last].picture);
+    }
+    // The last picture is there until it ends, and nothing is behind that.
+    let settings = |start| VideoSourceSettings {
+        start: Some(start),
+        ..VideoSourceSettings::default()
+    };
+    assert_eq!(read(&input, settings(9.97)).unwrap().frames.len(), 1);
+    assert!(read(&input, settings(10.1)).is_err());
+}
+
+#[test]
 fn a_part_is_cut_at_the_same_place_in_pictures_and_sound() {
     let folder = Folder::new();
     // Key frames two seconds apart: the cut lies far from one.
