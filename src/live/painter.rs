@@ -19,7 +19,7 @@ use crate::{
         motion_finder, upscale,
     },
     temporal::{
-        flow::{FlowPreset, FlowScale, FlowSettings, Luma},
+        flow::{FlowPreset, FlowScale, FlowSettings},
         scene_cut::SceneCuts,
         steady::{Steady, SteadySettings},
     },
@@ -134,6 +134,7 @@ impl Painting {
 pub struct LivePainter {
     stylizer: Box<dyn Stylizer>,
     steadier: Option<Steadier>,
+    cuts: SceneCuts,
     threads: usize,
     style: Arc<StyleMix>,
     fade: StyleFade,
@@ -172,6 +173,7 @@ impl LivePainter {
             finisher: Finisher::default(),
             stylizer,
             steadier: None,
+            cuts: SceneCuts::default(),
             threads,
             style: wanted.style.clone(),
             fade: StyleFade::new((*wanted.style).clone(), FADE, Instant::now()),
@@ -248,8 +250,8 @@ impl LivePainter {
         let camera = (picture.width(), picture.height());
         let size = self.size(camera, wanted.size);
         if !continues || self.mirror != wanted.mirror || self.last_size != Some(size) {
-            self.stylizer.reset();
-            self.finisher.reset();
+            self.begin_scene();
+            self.cuts.reset();
             if let Some(steadier) = &mut self.steadier {
                 steadier.reset();
             }
@@ -274,10 +276,16 @@ impl LivePainter {
             wanted.steady
         };
         let change = self.fading.then(|| self.fade.progress(started));
-        let (along, luma) = match self.steadier(steady, change)? {
-            Some(steadier) => steadier.look(original)?,
+        let (mut along, luma) = match self.steadier(steady, change)? {
+            Some(steadier) => steadier.flow.find(original)?,
             None => (Along::nothing(), None),
         };
+        // One that steadies by itself sees where scenes end.
+        if !self.steady_by_itself && self.cuts.push(original, along.consistency()) {
+            // Without motion history begins anew.
+            along.begin_scene();
+            self.begin_scene();
+        }
         let mut painted = original.clone();
         if let Some(pending) = self.stylizer.paint_along(&mut painted, &along)? {
             pending(&mut painted)?;
@@ -298,6 +306,12 @@ impl LivePainter {
             quality.observe(painting.work, Instant::now());
         }
         Ok(painting)
+    }
+
+    /// What was known of the scene before is of no use any more.
+    fn begin_scene(&mut self) {
+        self.stylizer.reset();
+        self.finisher.reset();
     }
 
     /// Brings style and finish to what is wanted.
@@ -357,7 +371,6 @@ impl LivePainter {
                 };
                 *none = Some(Steadier {
                     flow: motion_finder(&mut *self.stylizer, flow)?,
-                    cuts: SceneCuts::default(),
                     steady,
                     settings,
                 });
@@ -411,7 +424,6 @@ impl LivePainter {
 /// What keeps paintings steady.
 struct Steadier {
     flow: Box<dyn MotionFinder>,
-    cuts: SceneCuts,
     /// Nothing where the stylizer steadies.
     steady: Option<Steady>,
     settings: SteadySettings,
@@ -420,20 +432,9 @@ struct Steadier {
 impl Steadier {
     fn reset(&mut self) {
         self.flow.reset();
-        self.cuts.reset();
         if let Some(steady) = &mut self.steady {
             steady.reset();
         }
-    }
-
-    /// Finds the motion to this picture from the one before, before painting.
-    fn look(&mut self, picture: &Picture) -> Result<(Along, Option<Luma>), StylizeError> {
-        let (mut along, luma) = self.flow.find(picture)?;
-        if self.cuts.push(picture, along.consistency()) {
-            // Without motion history begins anew.
-            along.begin_scene();
-        }
-        Ok((along, luma))
     }
 }
 

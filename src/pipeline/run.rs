@@ -17,7 +17,10 @@ use crate::{
     sink::{FrameSink, SinkError},
     source::{FrameSource, SourceError},
     stylize::{Along, StylizeError, Stylizer},
-    temporal::steady::{SteadyError, given_out},
+    temporal::{
+        scene_cut::SceneCuts,
+        steady::{SteadyError, given_out},
+    },
 };
 
 /// Packets that wait between two stages at most. Enough to even out an encoder that takes frames in bursts, few enough
@@ -317,6 +320,7 @@ fn paint(
     let mut stats = StageStats::default();
     let (mut frames, mut stopped) = (0_u64, false);
     let (nothing, mut first) = (Along::nothing(), None);
+    let mut cuts = SceneCuts::default();
     for mut guided in &previous {
         let Guided {
             packet,
@@ -329,6 +333,10 @@ fn paint(
             Packet::Frame(frame) => {
                 let since = frame.pts - *first.get_or_insert(frame.pts);
                 let painted = stats.time_frame(|| {
+                    // Nobody before has looked for them.
+                    if guide.is_none() && cuts.push(&frame.picture, None) {
+                        stylizer.reset();
+                    }
                     if let Some(guide) = guide.as_mut() {
                         guide.keep(&frame.picture);
                     }
@@ -359,7 +367,10 @@ fn paint(
                     Err(error) => return Outcome::Failed(error.into()),
                 }
             }
-            Packet::Reset(_) => stylizer.reset(),
+            Packet::Reset(_) => {
+                cuts.reset();
+                stylizer.reset();
+            }
             Packet::Track(_) | Packet::End => {}
         }
         let end = matches!(guided.packet, Packet::End);

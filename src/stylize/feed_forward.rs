@@ -217,22 +217,29 @@ impl FeedForward {
                 &brought
             }
         };
-        let whole = size.0.min(size.1) >= MIN_SIDE
-            && self.inside(picture).is_none()
-            && painted_share(picture.rgb()) >= 1.0;
+        let part = self.inside(picture);
+        let whole =
+            size.0.min(size.1) >= MIN_SIDE && part.is_none() && painted_share(picture.rgb()) >= 1.0;
         let only = self.only_network().filter(|_| whole);
         if let Some(kind) = only
             && let Some(style) = self.style_of(kind, picture)?
             && let Some(Network::Cuda(network)) = &mut self.networks[kind as usize]
         {
+            (self.content, self.palette) = (None, None);
             network.set_style(&style)?;
             let painted = network.paint_steady(frame, steadier)?;
             return Ok(Some(Box::new(move |picture: &mut Picture| {
                 Ok(painted.take(picture.rgb_mut())?)
             })));
         }
-        self.paint(picture)?;
+        let around = part.map(|part| (part, picture.clone()));
+        self.paint_part(picture, part)?;
         steadier.push_painting(frame, picture.rgb_mut())?;
+        if let Some((part, around)) = around {
+            let steady = part.cut(picture);
+            *picture = around;
+            part.put(&steady, picture);
+        }
         Ok(None)
     }
 
@@ -243,12 +250,39 @@ impl FeedForward {
             .flatten()
     }
 
+    /// Paints what lies within the bars around a picture, if there are any.
+    fn paint_part(
+        &mut self,
+        picture: &mut Picture,
+        part: Option<Part>,
+    ) -> Result<(), StylizeError> {
+        let Some(part) = part else {
+            return self.paint_all(picture);
+        };
+        let mut inside = part.cut(picture);
+        self.paint_all(&mut inside)?;
+        part.put(&inside, picture);
+        Ok(())
+    }
+
+    /// Forgets what is known of the scene and this painting does not need: it would be out of date when the next one does.
+    fn forget_unused(&mut self) {
+        let style = &self.settings.style;
+        if style.strength() >= 1.0 || style.parameters(NetworkKind::AnyPicture).is_none() {
+            self.content = None;
+        }
+        if !self.settings.match_colors {
+            self.palette = None;
+        }
+    }
+
     /// Paints all of a picture.
     fn paint_all(&mut self, picture: &mut Picture) -> Result<(), StylizeError> {
         let (width, height) = (picture.width(), picture.height());
         if width.min(height) < MIN_SIDE {
             return Err(StylizeError::TooSmall { width, height });
         }
+        self.forget_unused();
         let shown = painted_share(picture.rgb());
         if shown <= 0.0 || self.settings.style.strength() <= 0.0 {
             return Ok(());
@@ -337,13 +371,8 @@ impl FeedForward {
 
 impl Stylizer for FeedForward {
     fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError> {
-        let Some(part) = self.inside(picture) else {
-            return self.paint_all(picture);
-        };
-        let mut inside = part.cut(picture);
-        self.paint_all(&mut inside)?;
-        part.put(&inside, picture);
-        Ok(())
+        let part = self.inside(picture);
+        self.paint_part(picture, part)
     }
 
     #[cfg(any(test, feature = "cuda"))]
@@ -413,6 +442,8 @@ impl Stylizer for FeedForward {
 
     fn set_style(&mut self, style: &StyleMix) -> Result<(), StylizeError> {
         self.settings.style = style.clone();
+        // Of the paintings in the style before.
+        self.palette = None;
         self.set_up()
     }
 

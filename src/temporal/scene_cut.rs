@@ -28,8 +28,12 @@ const RECOLOURED: [f32; 2] = [0.12, 0.3];
 /// 0.57, a flash that flow did not survive 0.94.
 const ALIKE: f32 = 0.8;
 
-/// Deviation of the luma of a layout's cells under which a picture is even, of 255.
-const EVEN: f32 = 1.0;
+/// The same where there is no motion to ask.
+const ALIKE_ALONE: f32 = 0.5;
+
+/// Deviation of the luma of a layout's cells, and of the pixels of each colour, under which a picture is even, of 255: a fine
+/// pattern has cells that are all alike.
+const EVEN: [f32; 2] = [1.0, 8.0];
 
 /// Cells of a layout, across and down.
 const CELLS: [usize; 2] = [32, 18];
@@ -40,8 +44,8 @@ const NEWEST: f32 = 0.4;
 /// What two pictures of one scene and two of different scenes looked like.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cues {
-    /// Share of the pixels whose motion is consistent, 0..1.
-    pub consistency: f32,
+    /// Share of the pixels whose motion is consistent, 0..1, where there is a motion.
+    pub consistency: Option<f32>,
     /// Share of the pixels that changed to another bin of the colour histogram, 0..1.
     pub recoloured: f32,
     /// What that share was of late.
@@ -56,31 +60,46 @@ impl Cues {
     /// Whether a scene ends between the two pictures.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        let jump = (2.0 * self.usual).clamp(RECOLOURED[0], RECOLOURED[1]);
+        let (jump, alike) = match self.consistency {
+            Some(_) => {
+                let jump = (2.0 * self.usual).clamp(RECOLOURED[0], RECOLOURED[1]);
+                (jump, ALIKE)
+            }
+            // Colours and layout alone.
+            None => (RECOLOURED[1], ALIKE_ALONE),
+        };
         match self.even {
             [true, false] => return self.recoloured > RECOLOURED[1],
             [false, true] => return true,
             _ => {}
         }
-        self.consistency < CONSISTENT && self.recoloured > jump && self.alike < ALIKE
+        self.consistency.unwrap_or(0.0) < CONSISTENT && self.recoloured > jump && self.alike < alike
     }
 }
 
 /// Finds cuts, one picture after the other.
 #[derive(Debug, Default)]
 pub struct SceneCuts {
-    before: Option<(Histogram, Layout)>,
+    before: Option<Seen>,
     usual: f32,
 }
 
 type Histogram = Box<[f32; BINS * BINS * BINS]>;
+
+/// What is kept of a picture.
+#[derive(Debug)]
+struct Seen {
+    histogram: Histogram,
+    layout: Layout,
+    is_even: bool,
+}
 
 /// Luma of each cell, less the mean of all.
 type Layout = [f32; CELLS[0] * CELLS[1]];
 
 impl SceneCuts {
     /// Whether `picture` starts another scene; `consistency` is the share of its pixels, 0..1, whose motion from the picture of
-    /// the call before is consistent, if there is a motion.
+    /// the call before is consistent, if there is a motion; without one fewer cuts are found, those between scenes of other colours.
     pub fn push(&mut self, picture: &Picture, consistency: Option<f32>) -> bool {
         self.cues(picture, consistency)
             .is_some_and(|cues| cues.is_cut())
@@ -88,20 +107,29 @@ impl SceneCuts {
 
     /// What [`SceneCuts::push`] decides by; `None` for a first picture.
     pub fn cues(&mut self, picture: &Picture, consistency: Option<f32>) -> Option<Cues> {
-        let (before, layout_before) = self.before.replace((histogram(picture), layout(picture)))?;
-        let (now, layout_now) = self.before.as_ref()?;
+        let (histogram, is_varied) = histogram(picture);
+        let layout = layout(picture);
+        let is_even = !is_varied && is_even(&layout);
+        let seen = Seen {
+            histogram,
+            layout,
+            is_even,
+        };
+        let before = self.before.replace(seen)?;
+        let now = self.before.as_ref()?;
         let recoloured = 0.5
             * before
+                .histogram
                 .iter()
-                .zip(now.iter())
+                .zip(now.histogram.iter())
                 .map(|(a, b)| (a - b).abs())
                 .sum::<f32>();
         let cues = Cues {
-            consistency: consistency?,
+            consistency,
             recoloured,
             usual: self.usual,
-            alike: correlation(&layout_before, layout_now),
-            even: [is_even(&layout_before), is_even(layout_now)],
+            alike: correlation(&before.layout, &now.layout),
+            even: [before.is_even, now.is_even],
         };
         self.usual = if cues.is_cut() {
             0.0
@@ -123,14 +151,20 @@ fn step(picture: &Picture) -> usize {
 }
 
 /// Shares of the colours of a picture, smoothed over neighbouring bins so that a small change of light moves a colour
-/// only partly to the next one.
-fn histogram(picture: &Picture) -> Histogram {
+/// only partly to the next one; and whether the pixels of any colour differ by more than those of an even picture.
+fn histogram(picture: &Picture) -> (Histogram, bool) {
+    let (mut sums, mut squares) = ([0.0_f64; 3], [0.0_f64; 3]);
     let mut counts = Box::new([0.0_f32; BINS * BINS * BINS]);
     let row = picture.width() * 3;
     let mut pixels = 0.0;
     let step = step(picture);
     for line in picture.rgb().chunks_exact(row).step_by(step) {
         for rgb in line.chunks_exact(3).step_by(step) {
+            for (channel, &value) in rgb.iter().enumerate() {
+                let value = f64::from(value);
+                sums[channel] += value;
+                squares[channel] += value * value;
+            }
             // Each channel is shared between the two bins whose centres surround it.
             let split = |value: u8| {
                 let position = (f32::from(value) / 32.0 - 0.5).clamp(0.0, (BINS - 1) as f32);
@@ -151,7 +185,12 @@ fn histogram(picture: &Picture) -> Histogram {
     for count in counts.iter_mut() {
         *count /= pixels;
     }
-    counts
+    let pixels = f64::from(pixels.max(1.0));
+    let varied = sums.iter().zip(squares).any(|(sum, squares)| {
+        let mean = sum / pixels;
+        squares / pixels - mean * mean > f64::from(EVEN[1] * EVEN[1])
+    });
+    (counts, varied)
 }
 
 /// Mean luma of the cells of a picture, less the mean of all; a cell that no counted pixel falls into is 0.
@@ -191,7 +230,7 @@ fn correlation(a: &Layout, b: &Layout) -> f32 {
 fn is_even(layout: &Layout) -> bool {
     let squares = layout.iter().map(|light| light * light).sum::<f32>();
     // Luma counts four times in a layout.
-    (squares / layout.len() as f32).sqrt() < 4.0 * EVEN
+    (squares / layout.len() as f32).sqrt() < 4.0 * EVEN[0]
 }
 
 #[cfg(test)]
@@ -273,6 +312,39 @@ mod tests {
             assert!(cues.is_none_or(|cues| !cues.is_cut()), "{t}: {cues:?}");
             assert!(t != 1 || cues.is_some_and(|cues| cues.recoloured > 0.3));
         }
+    }
+
+    #[test]
+    fn a_fine_pattern_is_no_leader() {
+        // Whose light tilts a little, now more, now less.
+        let pattern = |tilt: f32| {
+            let pixels = (0..SIZE.0 * SIZE.1).flat_map(|i| {
+                let (x, y) = (i % SIZE.0, i / SIZE.0);
+                let wave = if (x + y) % 6 < 3 { 50.0 } else { -50.0 };
+                [(128.0 + wave + tilt * x as f32 / SIZE.0 as f32) as u8; 3]
+            });
+            Picture::new(SIZE.0, SIZE.1, pixels.collect()).unwrap()
+        };
+        let mut cuts = SceneCuts::default();
+        for t in 0..20 {
+            let tilt = if t % 2 == 0 { 6.0 } else { 1.0 };
+            assert!(!cuts.push(&pattern(tilt), Some(0.9)), "{t}");
+        }
+    }
+
+    #[test]
+    fn without_motion_other_colours_are_another_scene_and_no_pan_is() {
+        let (frames, cuts) = film();
+        let mut found = SceneCuts::default();
+        let seen = frames.iter().enumerate();
+        let seen: Vec<usize> = seen
+            .filter(|(_, picture)| found.push(picture, None))
+            .map(|(t, _)| t)
+            .collect();
+        assert!(cuts.iter().all(|t| seen.contains(t)), "{seen:?}");
+        // But for a flash in a pan of a tenth of the picture a frame.
+        let others = seen.iter().filter(|t| !cuts.contains(t));
+        assert!(others.clone().all(|t| [25, 26].contains(t)), "{seen:?}");
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Part {
         others as f32 <= UNEVEN * counts.iter().sum::<usize>() as f32
     }
 
-    /// Whether the bars reach as far as they did.
+    /// Whether the bars reach as far as they did, but for what is written across the edge of one of them.
     fn is_bordered(&self, picture: &Picture) -> bool {
         let (width, height) = (picture.width(), picture.height());
         let black = |x, y, width, height| {
@@ -114,12 +114,21 @@ impl Part {
             })
         };
         let behind = RIM[0] + RIM[1];
-        if self.width == width {
+        let rows = RIM[1];
+        // Of both bars the rows next to the picture, and those at the edge of the frame.
+        let (near, far) = if self.width == width {
             let below = self.y + self.height + RIM[0];
-            black(0, self.y - behind, width, RIM[1]) && black(0, below, width, RIM[1])
+            let near = [self.y - behind, below].map(|y| black(0, y, width, rows));
+            (near, [0, height - rows].map(|y| black(0, y, width, rows)))
         } else {
             let beside = self.x + self.width + RIM[0];
-            black(self.x - behind, 0, RIM[1], height) && black(beside, 0, RIM[1], height)
+            let near = [self.x - behind, beside].map(|x| black(x, 0, rows, height));
+            (near, [0, width - rows].map(|x| black(x, 0, rows, height)))
+        };
+        match near {
+            [true, true] => true,
+            [false, false] => false,
+            _ => far == [true, true],
         }
     }
 }
@@ -332,6 +341,12 @@ mod tests {
         for _ in 0..LASTING {
             assert_eq!(bars.see(&written(FILM)), part);
         }
+        // Letters across the edge of the picture.
+        let mut across = barred(FILM);
+        for y in 96..108 {
+            across.rgb_mut()[(y * 160 + 60) * 3..][..90].fill(255);
+        }
+        assert_eq!(bars.see(&across), part);
         bars.reset();
         assert_eq!(bars.see(&written(FILM)), part);
         assert_eq!(bars.see(&Picture::black(160, 120)), part);
