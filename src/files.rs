@@ -41,11 +41,16 @@ fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A folder that was made for what is to come, which [`remove_unfinished`] removes while it is empty.
+pub fn unfinished_folder(path: &Path) {
+    unfinished().push(path.to_owned());
+}
+
 /// Removes all files that this program writes and that have no name of their own yet, for a program that ends at once.
 pub fn remove_unfinished() {
     for path in unfinished().drain(..) {
         // It may have its name by now, and there is nobody left to tell if it has not.
-        let _ = fs::remove_file(path);
+        let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, BufWriter, Write},
+    io::{self, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -75,6 +75,17 @@ pub enum PictureError {
         /// A longest side that fits.
         suggestion: usize,
     },
+    /// It was to be painted with too many pixels.
+    #[error(
+        "pictures of {width}x{height} are more than is painted at once ({} megapixels): use a smaller --size",
+        MAX_PIXELS / 1_000_000
+    )]
+    SizeTooLarge {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+    },
     /// It has too few pixels.
     #[error(
         "{} would be painted at {width}x{height} pixels, and both sides need {MIN_SIDE} or more: use --size",
@@ -128,14 +139,15 @@ impl PictureFile {
     /// Reads `path`, turned upright by its EXIF orientation, brought to `size`, 16 bits brought to 8.
     ///
     /// # Errors
-    /// When it cannot be read, or is too large or too small to be painted.
+    /// When it cannot be read, takes more than two gigabytes of memory, or is too large or too small to be painted.
     pub fn read(path: &Path, size: Sizing) -> Result<Self, PictureError> {
         let decode = |source| PictureError::Decode {
             path: path.to_owned(),
             source,
         };
         // The picture is let in whatever its size: the decoder's own limit would name no option.
-        let mut decoder = Self::decoder(path, 4 << 30)?;
+        let mut decoder = Self::decoder(path, MOST_BYTES)?;
+        check_bytes(path, &decoder, MOST_BYTES)?;
         let orientation = decoder.orientation().map_err(decode)?;
         let profile = decoder.icc_profile().map_err(decode)?;
         let profile = profile.filter(|profile| is_of_rgb(profile));
@@ -160,12 +172,8 @@ impl PictureFile {
             path: path.to_owned(),
             source,
         };
-        const MOST_BYTES: u64 = 1 << 30;
-        let mut decoder = Self::decoder(path, MOST_BYTES)?;
-        if decoder.total_bytes() > MOST_BYTES {
-            let limit = LimitError::from_kind(LimitErrorKind::InsufficientMemory);
-            return Err(decode(ImageError::Limits(limit)));
-        }
+        let mut decoder = Self::decoder(path, MOST_BYTES / 2)?;
+        check_bytes(path, &decoder, MOST_BYTES / 2)?;
         let orientation = decoder.orientation().map_err(decode)?;
         let mut image = DynamicImage::from_decoder(decoder).map_err(decode)?;
         image.apply_orientation(orientation);
@@ -208,7 +216,7 @@ impl PictureFile {
     /// # Errors
     /// When it cannot be opened or is none.
     pub fn check_readable(path: &Path) -> Result<(), PictureError> {
-        Self::decoder(path, 4 << 30).map(|_| ())
+        Self::decoder(path, MOST_BYTES).map(|_| ())
     }
 
     fn decoder(path: &Path, most_bytes: u64) -> Result<impl ImageDecoder, PictureError> {
@@ -316,7 +324,10 @@ impl PictureFile {
             .map(|alpha| {
                 let pixels = self.picture.rgb().chunks_exact(3).zip(alpha);
                 pixels
-                    .flat_map(|(rgb, &a)| [rgb[0], rgb[1], rgb[2], a])
+                    .flat_map(|(rgb, &a)| {
+                        let [r, g, b] = without_white([rgb[0], rgb[1], rgb[2]], a);
+                        [r, g, b, a]
+                    })
                     .collect::<Vec<u8>>()
             });
         let (pixels, color): (&[u8], _) = match &with_alpha {
@@ -364,12 +375,35 @@ fn is_of_rgb(profile: &[u8]) -> bool {
     profile.get(36..40) == Some(b"acsp") && profile.get(16..20) == Some(b"RGB ")
 }
 
+/// Bytes that a decoded picture may take; twice as many are needed where it is turned.
+const MOST_BYTES: u64 = 2 << 30;
+
 /// Whether a path looks like that of a picture.
 pub fn is_picture_path(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
-    ["png", "jpg", "jpeg", "webp"]
+    ["png", "jpg", "jpeg", "jfif", "webp"]
         .iter()
         .any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// Whether a file holds an animation (WebP, PNG), of which only the first picture is read.
+pub fn is_animated(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(1 << 16).read_to_end(&mut start));
+    if read.is_err() {
+        return false;
+    }
+    let has = |what: &[u8]| start.windows(what.len()).position(|at| at == what);
+    if start.starts_with(b"RIFF") {
+        // WebP's container (RFC 9649): a flag of the extended header.
+        return start.get(8..16) == Some(b"WEBPVP8X") && start.get(20).is_some_and(|f| f & 2 != 0);
+    }
+    // A chunk before the first picture's.
+    start.starts_with(b"\x89PNG")
+        && match (has(b"acTL"), has(b"IDAT")) {
+            (Some(animation), Some(picture)) => animation < picture,
+            (animation, _) => animation.is_some(),
+        }
 }
 
 /// Whether a file is a JPEG that ends before its picture does. Decoders read it all the same, and what is missing is
@@ -435,9 +469,34 @@ pub fn writable_format(path: &Path) -> Result<ImageFormat, PictureError> {
         .ok_or_else(|| PictureError::Extension(path.to_owned()))
 }
 
+/// Refuses a picture that memory may not hold.
+fn check_bytes(
+    path: &Path,
+    decoder: &impl ImageDecoder,
+    most_bytes: u64,
+) -> Result<(), PictureError> {
+    let (width, height) = decoder.dimensions();
+    // In three channels of bytes at least, in the end.
+    let rgb = 3 * u64::from(width) * u64::from(height);
+    if decoder.total_bytes().max(rgb) <= most_bytes {
+        return Ok(());
+    }
+    let limit = LimitError::from_kind(LimitErrorKind::InsufficientMemory);
+    Err(PictureError::Decode {
+        path: path.to_owned(),
+        source: ImageError::Limits(limit),
+    })
+}
+
 fn check_size(path: &Path, size: Sizing, width: usize, height: usize) -> Result<(), PictureError> {
     let (painted_width, painted_height) = size.apply(width, height);
     if painted_width * painted_height > MAX_PIXELS {
+        if matches!(size, Sizing::Exact { .. }) {
+            return Err(PictureError::SizeTooLarge {
+                width: painted_width,
+                height: painted_height,
+            });
+        }
         let shrink = (MAX_PIXELS as f64 / (painted_width * painted_height) as f64).sqrt();
         let suggestion = (painted_width.max(painted_height) as f64 * shrink) as usize / 64 * 64;
         return Err(PictureError::TooLarge {
@@ -455,6 +514,15 @@ fn check_size(path: &Path, size: Sizing, width: usize, height: usize) -> Result<
         });
     }
     Ok(())
+}
+
+/// What gives `rgb` over white: the nearest colour that does where none does exactly.
+fn without_white(rgb: [u8; 3], alpha: u8) -> [u8; 3] {
+    if alpha == 0 {
+        return rgb;
+    }
+    let (white, alpha) = (255 * i32::from(255 - alpha), i32::from(alpha));
+    rgb.map(|value| ((255 * i32::from(value) - white + alpha / 2) / alpha).clamp(0, 255) as u8)
 }
 
 fn over_white(rgb: [u8; 3], alpha: u8) -> [u8; 3] {

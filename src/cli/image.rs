@@ -11,7 +11,9 @@ use std::{
 
 use allaprima::{
     files,
-    picture_file::{PictureError, PictureFile, is_picture_path, pictures_in, writable_format},
+    picture_file::{
+        PictureError, PictureFile, is_animated, is_picture_path, pictures_in, writable_format,
+    },
     pipeline::{Control, StageStats, StageSummary},
     source::Sizing,
     stylize::{Stylizer, optimize::Step},
@@ -77,12 +79,14 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     }
     let folder = folder.map(|folder| MadeFolder::new(&folder)).transpose()?;
     for input in args.inputs.iter().filter(|input| input.is_dir()) {
-        let count = left_out(input);
-        if count > 0 {
+        let left_out = left_out(input);
+        let count = left_out.len();
+        if let Some(first) = left_out.iter().min() {
             note!(
-                "{count} in {} {} no picture and left out (folders in it are, too)",
+                "{count} in {} {} no picture and left out, such as {} (folders in it are, too)",
                 input.display(),
-                if count == 1 { "is" } else { "are" }
+                if count == 1 { "is" } else { "are" },
+                first.file_name().unwrap_or_default().display()
             );
         }
     }
@@ -232,7 +236,14 @@ fn paint(
     let note = times
         .encode
         .time_frame(|| file.write(&job.output, overwrite))?;
-    Ok(early_end(&job.input).into_iter().chain(note).collect())
+    let animated = is_animated(&job.input).then(|| {
+        format!(
+            "{} is animated: only its first picture was painted",
+            job.input.display()
+        )
+    });
+    let notes = early_end(&job.input).into_iter().chain(animated);
+    Ok(notes.chain(note).collect())
 }
 
 /// Which picture goes where, and the folder that this needs. A single picture goes to the file `output`, or into it if it
@@ -299,6 +310,9 @@ impl MadeFolder {
         let made = missing.map(Path::to_owned).collect();
         fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let made: Vec<PathBuf> = made;
+        made.iter()
+            .for_each(|folder| files::unfinished_folder(folder));
         Ok(Self { made })
     }
 }
@@ -362,7 +376,7 @@ fn is_film(path: &Path) -> bool {
 }
 
 /// What else lies in a folder of pictures.
-fn left_out(folder: &Path) -> usize {
+fn left_out(folder: &Path) -> Vec<PathBuf> {
     let names = fs::read_dir(folder).into_iter().flatten().flatten();
     names
         .map(|entry| entry.path())
@@ -372,7 +386,7 @@ fn left_out(folder: &Path) -> usize {
                 .file_name()
                 .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
         })
-        .count()
+        .collect()
 }
 
 fn names_a_folder(path: &Path) -> bool {

@@ -120,7 +120,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         let (painter, finish) = args.optimize.unfinished(&args.paint, film)?;
         let painter = painter.keeping(frames_folder(args)).watched(watch);
         taken_up = painter.taken_up().unwrap_or_default();
-        let plan = if passes > 1 {
+        let plan = if passes > 1 && painter.changes_pictures() {
             Plan::Passes(Box::new(painter))
         } else {
             Plan::Painter(Box::new(painter))
@@ -315,6 +315,11 @@ pub(super) fn usual_passes(quality: QualityChoice) -> usize {
 /// How often the film is gone through.
 fn passes(args: &VideoArgs) -> Result<usize> {
     let wanted = args.passes.map(usize::from);
+    if wanted > Some(1) && args.steady.steady.0.is_none_or(|strength| strength <= 0.0) {
+        return Err(usage(anyhow!(
+            "further --passes hold paintings to those before and behind: they do nothing with --steady off"
+        )));
+    }
     if args.optimize.is_chosen() {
         return Ok(wanted.unwrap_or(1));
     }
@@ -322,11 +327,6 @@ fn passes(args: &VideoArgs) -> Result<usize> {
     if passes > MOST_PASSES {
         return Err(usage(anyhow!(
             "--passes takes 1 to {MOST_PASSES} with --engine fast: more of them make no film steadier"
-        )));
-    }
-    if wanted > Some(1) && args.steady.steady.0.is_none() {
-        return Err(usage(anyhow!(
-            "with --engine fast further --passes steady the film: they do nothing with --steady off"
         )));
     }
     Ok(passes)

@@ -308,14 +308,18 @@ impl Desk {
             Some(partner) if self.share > 0.0 => StyleChoice::blend(self.base, partner, self.share),
             _ => StyleChoice::single(self.base),
         };
-        self.awaited = None;
+        self.take_up(now);
+        self.show_title(now);
+    }
+
+    /// Takes up the style, once its pictures have been looked at; one look at a time, however fast styles are changed.
+    fn take_up(&mut self, now: Instant) {
         if self.gallery.is_ready(&self.style) {
             let mix = self.gallery.mix(&self.style);
             self.arrive(mix, now);
-        } else {
+        } else if self.awaited.is_none() {
             self.look(now);
         }
-        self.show_title(now);
     }
 
     /// Has the pictures of the style looked at on another thread: it takes too long for a key.
@@ -346,8 +350,10 @@ impl Desk {
                 return self.say("the style picture could not be looked at", now);
             }
         };
-        if self.awaited.take().is_some_and(|a| a.choice == self.style) {
-            self.arrive(mix, now);
+        match self.awaited.take() {
+            Some(awaited) if awaited.choice == self.style => self.arrive(mix, now),
+            _ if self.gallery.is_ready(&self.style) => {}
+            _ => self.take_up(now),
         }
     }
 

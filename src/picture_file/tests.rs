@@ -24,6 +24,52 @@ fn transparency_survives_png_and_webp_and_is_flattened_for_jpeg() {
 }
 
 #[test]
+fn what_is_half_transparent_keeps_its_colours() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, again) = (folder.path().join("a.png"), folder.path().join("b.png"));
+    // Black, red and grey, from hardly to hardly not seen.
+    let pixels = (0..32 * 48).flat_map(|i| {
+        let [r, g, b] = [[0, 0, 0], [200, 10, 30], [128; 3]][i % 3];
+        [r, g, b, (40 + i % 216) as u8]
+    });
+    let image = image::RgbaImage::from_raw(32, 48, pixels.collect()).unwrap();
+    image.save(&path).unwrap();
+    let file = PictureFile::read(&path, Sizing::Native).unwrap();
+    file.write(&again, false).unwrap();
+    let back = image::open(&again).unwrap().to_rgba8();
+    for (pixel, before) in back.pixels().zip(image.pixels()) {
+        // What rounding over white leaves of it.
+        let most = 1 + 128 / before[3];
+        let differs = |i: usize| pixel[i].abs_diff(before[i]) > most;
+        assert!(
+            pixel[3] == before[3] && ![0, 1, 2].map(differs).contains(&true),
+            "{before:?} {pixel:?}"
+        );
+    }
+}
+
+#[test]
+fn animations_are_told_from_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, options, animated) in [
+        ("a.webp", "-c:v libwebp_anim -loop 0", true),
+        ("a.png", "-c:v apng -f apng", true),
+        ("b.webp", "-frames:v 1 -c:v libwebp", false),
+        ("b.png", "-frames:v 1", false),
+    ] {
+        let path = folder.path().join(name);
+        let made = std::process::Command::new("ffmpeg")
+            .args("-v error -f lavfi -i testsrc2=s=64x48:r=5:d=1".split(' '))
+            .args(options.split(' '))
+            .arg(&path)
+            .status()
+            .unwrap();
+        assert!(made.success(), "{name}");
+        assert_eq!(is_animated(&path), animated, "{name}");
+    }
+}
+
+#[test]
 fn an_existing_file_is_kept_unless_told_otherwise() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.png");
@@ -56,6 +102,9 @@ fn sizes_out_of_bounds_name_the_option() {
     let large = check_size(path, Sizing::Native, 11_000, 9_000).unwrap_err();
     assert!(large.to_string().contains("--max-size 6336"), "{large}");
     assert!(check_size(path, Sizing::MaxSide(6336), 11_000, 9_000).is_ok());
+    let (width, height) = (9000, 9000);
+    let large = check_size(path, Sizing::Exact { width, height }, 60, 40).unwrap_err();
+    assert!(large.to_string().contains("smaller --size"), "{large}");
     assert!(
         check_size(path, Sizing::Native, 31, 100)
             .unwrap_err()

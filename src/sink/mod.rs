@@ -172,7 +172,7 @@ pub enum SinkError {
         what: String,
     },
     /// The disk is full, gone or read-only.
-    #[error("{path}: writing failed; look for free space on the disk", path = path.display())]
+    #[error("{path}: writing failed{hint}", path = path.display(), hint = hint_of(source))]
     Write {
         /// The output.
         path: PathBuf,
@@ -229,5 +229,15 @@ impl SinkError {
                 | Self::BadPreset { .. }
                 | Self::Picture(PictureError::Extension(_))
         )
+    }
+}
+
+/// What to look at where writing failed.
+fn hint_of(source: &ffmpeg_next::Error) -> &'static str {
+    use ffmpeg_next::error::{EFBIG, ENOSPC};
+    match source {
+        ffmpeg_next::Error::Other { errno: ENOSPC } => "; look for free space on the disk",
+        ffmpeg_next::Error::Other { errno: EFBIG } => "; a file may not be larger there",
+        _ => "",
     }
 }

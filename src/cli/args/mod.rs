@@ -61,6 +61,7 @@ impl Command {
             Self::Video(args) => args.talk.quiet,
             Self::Live(args) => args.talk.quiet,
             Self::Image(args) => args.talk.quiet,
+            Self::Train(args) => args.quiet,
             _ => false,
         }
     }

@@ -46,7 +46,7 @@ pub struct BenchArgs {
         value_parser = settings::parse_size)]
     pub sizes: Vec<Sizing>,
 
-    /// Frames at each size, at least 3
+    /// Frames at each size, at least 3; the whole pipeline runs over all of a clip
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(3..=100_000))]
     pub frames: u64,
 

@@ -91,7 +91,7 @@ pub struct TrainArgs {
         long,
         value_name = "N",
         default_value_t = 9,
-        conflicts_with = "from",
+        conflicts_with_all = ["style", "from"],
         help_heading = "Network"
     )]
     pub refine: usize,

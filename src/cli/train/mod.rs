@@ -82,6 +82,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         let needless = [
             ("--name", !args.name.is_empty()),
             ("--keep-styles", args.keep_styles),
+            ("--brush", args.brush != 1.0),
         ];
         if let Some((option, _)) = needless.iter().find(|(_, given)| *given) {
             return Err(usage(anyhow!(

@@ -441,6 +441,8 @@ impl Present<'_> {
         }
         if let Some(listen) = self.listen.take_if(|listen| listen.has_ended()) {
             self.shared.tee().sound = None;
+            // Recordings from now on have none.
+            self.track = None;
             failed.extend(ended(LISTEN, listen.wait(now)));
         }
         for error in failed {

@@ -130,17 +130,7 @@ pub(super) fn capture(
         }
         let error = match opener.open() {
             Ok(mut camera) => {
-                if told.take().is_some() {
-                    shared.tell(Notice::Recovered(format!(
-                        "camera {} is back",
-                        opener.name()
-                    )));
-                }
-                shared.tell(Notice::Info(format!(
-                    "camera {}: {}",
-                    opener.name(),
-                    camera.mode()
-                )));
+                let mut mode = Some(camera.mode().to_owned());
                 shared.camera_open.store(true, Ordering::Relaxed);
                 let error = loop {
                     if shared.is_stopping() {
@@ -148,6 +138,15 @@ pub(super) fn capture(
                     }
                     match camera.next() {
                         Ok(Some(captured)) => {
+                            // Some open and give nothing.
+                            if let Some(mode) = mode.take() {
+                                let name = opener.name();
+                                if told.take().is_some() {
+                                    shared
+                                        .tell(Notice::Recovered(format!("camera {name} is back")));
+                                }
+                                shared.tell(Notice::Info(format!("camera {name}: {mode}")));
+                            }
                             stats.frame(captured.at.elapsed());
                             let index = shared.captured.fetch_add(1, Ordering::Relaxed);
                             if to_paint.put(Numbered { captured, index }).is_err() {

@@ -385,6 +385,14 @@ impl Optimize {
     }
 }
 
+impl Optimize {
+    /// Whether anything is wanted of the style: else pictures stay as they are.
+    #[must_use]
+    pub fn changes_pictures(&self) -> bool {
+        self.strength * self.settings.losses.style > 0.0
+    }
+}
+
 impl Stylizer for Optimize {
     fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError> {
         let (width, height) = (picture.width(), picture.height());
@@ -392,7 +400,7 @@ impl Stylizer for Optimize {
             return Err(StylizeError::TooSmall { width, height });
         }
         // Nothing is wanted of the style.
-        if self.strength * self.settings.losses.style <= 0.0 {
+        if !self.changes_pictures() {
             self.film.reset();
             return Ok(());
         }

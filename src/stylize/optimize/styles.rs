@@ -67,8 +67,15 @@ impl Styles {
                 (layers, layers),
                 &[None],
             )?;
-            if self.known.len() >= KEPT {
-                self.known.remove(0);
+            // Not one of those that are drawn to now.
+            let is_free = |known: &(Arc<Picture>, f64, Grams)| {
+                let is_it = |(picture, _): &(Arc<Picture>, _)| Arc::ptr_eq(picture, &known.0);
+                known.1 != pixels || !self.pictures.iter().any(is_it)
+            };
+            if self.known.len() >= KEPT
+                && let Some(oldest) = self.known.iter().position(is_free)
+            {
+                self.known.remove(oldest);
             }
             if let Some(grams) = grams.pop() {
                 self.known.push((picture.clone(), pixels, grams));
