@@ -146,6 +146,12 @@ pub fn run(args: LiveArgs) -> Result<()> {
         on_stuck: Box::new(abandon),
     };
 
+    let seen = parts.screen.is_some() || parts.virtual_camera.is_some() || args.record.is_some();
+    if !seen && !args.talk.json {
+        note!(
+            "what is painted is seen nowhere: --window off is for --record, --virtual-camera and measuring"
+        );
+    }
     interrupt::install(control.clone(), quiet)?;
     let mut report = live::run(parts, &config, &control, &mut |notice| {
         if quiet {

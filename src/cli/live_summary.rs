@@ -110,8 +110,9 @@ impl<'a> LiveSummary<'a> {
             .map(|size| format!("{}x{}", size.width, size.height))
             .collect();
         format!(
-            "{} frames in {:.1} s ({:.1} frames/s, {} dropped), latency {:.0} ms (95 % under {:.0} ms), painted at {}",
+            "{} frame{} in {:.1} s ({:.1} frames/s, {} dropped), latency {:.0} ms (95 % under {:.0} ms), painted at {}",
             self.shown,
+            if self.shown == 1 { "" } else { "s" },
             self.seconds,
             self.fps,
             self.dropped,

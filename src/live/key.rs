@@ -30,6 +30,8 @@ pub enum Command {
     Screenshot,
     /// Full screen on or off.
     FullScreen,
+    /// Leave full screen, or else the session.
+    Leave,
 }
 
 /// Every key and what it does, in the order of the overlay.
@@ -40,7 +42,7 @@ pub const HELP: [(&str, &str); 18] = [
     ("[ ]", "less, more of it"),
     ("Up Down", "strength of the style"),
     ("L O", "opacity: less, more"),
-    (", .", "steadiness"),
+    (", .", "steadiness: less, more"),
     ("C", "colours: painted, kept, matched"),
     ("V", "split view: original | painted"),
     ("- =", "painting size down, up"),

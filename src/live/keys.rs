@@ -188,7 +188,8 @@ impl Desk {
     pub fn press(&mut self, key: Key, now: Instant) -> Option<Command> {
         let digit = self.digit.take();
         match key {
-            Key::Escape | Key::Char('q') => return Some(Command::Quit),
+            Key::Char('q') => return Some(Command::Quit),
+            Key::Escape => return Some(Command::Leave),
             Key::F11 | Key::Char('f') => return Some(Command::FullScreen),
             Key::Char('r') => return Some(Command::Record),
             Key::Char('p') => return Some(Command::Screenshot),
@@ -231,9 +232,11 @@ impl Desk {
             Key::Char('l') => self.fade_in(-0.1, now),
             Key::Char('v') => {
                 self.split = !self.split;
-                if self.split {
-                    self.say("original | painted", now);
-                }
+                let text = match self.split {
+                    true => "original | painted",
+                    false => "split view off",
+                };
+                self.say(text, now);
             }
             Key::Char('-') => self.resize(-1, now),
             Key::Char('=' | '+') => self.resize(1, now),

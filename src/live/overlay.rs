@@ -37,7 +37,12 @@ pub fn draw(
     // Letters grow with the window, within what can be read and what fits.
     let unit = (canvas.height() / 22).clamp(11, 34);
     if let Some((name, opacity)) = desk.title(now) {
-        let height = unit * 2;
+        // Names of files have no spaces.
+        let name = name.replace('_', " ");
+        let mut height = unit * 2;
+        while height > 11 && lettering.width(&name, height) > canvas.width() * 19 / 20 {
+            height -= 1;
+        }
         let width = lettering.width(&name, height);
         let left = (canvas.width() as i64 - width as i64) / 2;
         let top = canvas.height() as i64 - height as i64 * 3 / 2;
@@ -50,6 +55,8 @@ pub fn draw(
         banner(canvas, lettering, trouble, unit, RED);
     } else if let Some((text, opacity)) = desk.message(now) {
         line(canvas, lettering, text, unit, opacity);
+    } else if desk.wanted().frozen {
+        line(canvas, lettering, "frozen", unit, 255);
     }
     if let Some(length) = readout.recording {
         let seconds = length.as_secs();
@@ -59,6 +66,9 @@ pub fn draw(
         let width = lettering.width(&text, unit);
         let left = canvas.width().saturating_sub(width + 2 * unit);
         let top = unit / 2;
+        let box_left = left.saturating_sub(unit);
+        let box_width = canvas.width().saturating_sub(box_left + unit / 2);
+        canvas.shade(area(box_left, top - unit / 5, box_width, unit * 7 / 5), 170);
         fill(
             canvas,
             left.saturating_sub(unit / 2),

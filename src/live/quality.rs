@@ -19,6 +19,9 @@ const LONGEST_PATIENCE: Duration = Duration::from_secs(120);
 /// A step up that is taken back within this time was a mistake.
 const REGRET: Duration = Duration::from_secs(8);
 
+/// Painting after which the size is judged, however few the pictures are.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
 /// Sides in pixels.
 pub type Size = (usize, usize);
 
@@ -65,12 +68,14 @@ impl Quality {
     /// Learns that the last frame took `time` to paint. Returns whether [`Quality::size`] changed.
     pub fn observe(&mut self, time: Duration, now: Instant) -> bool {
         self.times.push(time);
-        if self.times.len() < WINDOW {
+        // Where each picture takes a second nobody should wait for twelve of them.
+        let waited = self.times.iter().sum::<Duration>();
+        if self.times.len() < WINDOW && (self.times.len() < 2 || waited < LONGEST_WAIT) {
             return false;
         }
         self.times.sort_unstable();
         // Two thirds of the frames: one hiccup of the machine is no reason, every third frame late is.
-        let typical = self.times[WINDOW * 2 / 3].as_secs_f64();
+        let typical = self.times[self.times.len() * 2 / 3].as_secs_f64();
         self.times.clear();
         let period = self.period.as_secs_f64();
         if typical > FULL * period {
@@ -189,6 +194,15 @@ mod tests {
             changes += u32::from(quality.observe(time, *now));
         }
         changes
+    }
+
+    #[test]
+    fn two_very_slow_pictures_are_enough() {
+        let mut quality = Quality::new(ladder((640, 360), usize::MAX, None), (640, 360), PERIOD);
+        let now = Instant::now();
+        assert!(!quality.observe(Duration::from_millis(1100), now));
+        assert!(quality.observe(Duration::from_millis(1100), now));
+        assert!(quality.size().0 <= 256, "{:?}", quality.size());
     }
 
     #[test]

@@ -107,6 +107,8 @@ pub struct LiveConfig {
     pub present_limit: Duration,
     /// How long stages have at the end; one that takes longer is left behind.
     pub shut_down: Duration,
+    /// The same for recordings, whose encoder may have much left to do on a busy machine.
+    pub finish: Duration,
 }
 
 impl Default for LiveConfig {
@@ -121,6 +123,7 @@ impl Default for LiveConfig {
             paint_limit: Duration::from_secs(10),
             present_limit: Duration::from_millis(1900),
             shut_down: Duration::from_millis(1500),
+            finish: Duration::from_secs(20),
         }
     }
 }

@@ -57,7 +57,7 @@ pub trait FrameSink: Send {
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// The extension names no container that is written here.
-    #[error("{path}: the container is chosen by the extension, which must be .mp4, .mkv, .mov or .webm (numbered pictures are written as NAME-%05d.png)", path = path.display())]
+    #[error("{path}: the container is chosen by the extension, which must be .mp4, .mkv, .mov or .webm (`video` writes numbered pictures, as NAME-%05d.png)", path = path.display())]
     UnknownContainer {
         /// The output.
         path: PathBuf,

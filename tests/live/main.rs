@@ -470,6 +470,7 @@ fn run_here(session: Session) -> Ended {
         paint_silence: Duration::from_millis(300),
         paint_limit: session.paint_limit.unwrap_or(Duration::from_secs(10)),
         present_limit: Duration::from_millis(500),
+        finish: Duration::from_millis(1500),
         ..LiveConfig::default()
     };
     let mut notices = Vec::new();

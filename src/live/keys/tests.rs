@@ -85,5 +85,6 @@ fn switches() {
     press(&mut desk, ",,,,", now);
     assert_eq!(desk.wanted().steady, None);
     assert_eq!(desk.press(Key::Char('r'), now), Some(Command::Record));
-    assert_eq!(desk.press(Key::Escape, now), Some(Command::Quit));
+    assert_eq!(desk.press(Key::Char('q'), now), Some(Command::Quit));
+    assert_eq!(desk.press(Key::Escape, now), Some(Command::Leave));
 }

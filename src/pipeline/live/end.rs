@@ -45,12 +45,13 @@ impl Present<'_> {
             (not_recorded, unheard)
         };
         // What painting took is not theirs.
-        let deadline = Instant::now() + self.config.shut_down;
+        let finished = Instant::now() + self.config.finish;
         let recordings: Vec<_> = std::mem::take(&mut self.recordings)
             .into_iter()
             .chain(self.recording.take().map(|recording| recording.stage))
-            .map(|stage| stage.wait(deadline))
+            .map(|stage| stage.wait(finished))
             .collect();
+        let deadline = Instant::now() + self.config.shut_down;
         for screenshot in std::mem::take(&mut self.screenshots) {
             self.saved(screenshot, deadline, tell);
         }
@@ -137,8 +138,8 @@ impl Present<'_> {
                 Some(outcome) => report.failures.extend(ended(RECORD, Some(outcome))),
                 None => report.failures.push(LiveError::Stalled {
                     stage: RECORD,
-                    seconds: self.config.shut_down.as_secs_f64(),
-                    hint: "the disk does not keep up; the file holds what was written until then",
+                    seconds: self.config.finish.as_secs_f64(),
+                    hint: "the disk or the processor does not keep up; the file, if there is one, holds what was written until then",
                 }),
             }
         }

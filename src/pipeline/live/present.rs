@@ -232,6 +232,7 @@ impl Present<'_> {
         for key in keys {
             match self.desk.press(key, now) {
                 Some(Command::Quit) => return Ok(false),
+                Some(Command::Leave) if !self.full_screen => return Ok(false),
                 Some(command) => self.carry_out(command, tell),
                 None => {}
             }
@@ -245,6 +246,7 @@ impl Present<'_> {
     fn carry_out(&mut self, command: Command, tell: &mut dyn FnMut(&Notice)) {
         match command {
             Command::Quit => {}
+            Command::Leave => self.carry_out(Command::FullScreen, tell),
             Command::Record if self.recording.is_some() => self.stop_recording(tell),
             Command::Record => {
                 if let Err(error) = self.start_recording(tell) {
