@@ -59,6 +59,15 @@ pub(crate) fn keep_unfinished(path: &Path) {
     unfinished().retain(|unfinished| unfinished != path);
 }
 
+/// The file that is written where `path` is: a link stays one, and what it leads to is written.
+pub(crate) fn behind_links(path: &Path) -> PathBuf {
+    let is_link = path
+        .symlink_metadata()
+        .is_ok_and(|about| about.is_symlink());
+    let real = is_link.then(|| path.canonicalize().ok()).flatten();
+    real.unwrap_or_else(|| path.to_owned())
+}
+
 /// An empty file in the folder of `path`, which is removed unless it is given a name of its own, also when the program ends
 /// at once ([`remove_unfinished`]).
 ///

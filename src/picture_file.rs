@@ -19,7 +19,7 @@ use image::{
 };
 
 use crate::{
-    files::temporary_beside,
+    files::{behind_links, temporary_beside},
     frame::Picture,
     source::Sizing,
     stylize::{MAX_PIXELS, MIN_SIDE},
@@ -286,6 +286,7 @@ impl PictureFile {
             path: path.to_owned(),
             source,
         };
+        let path = &behind_links(path);
         let mut temporary = temporary_beside(path, ".allaprima-", "").map_err(io_error)?;
         let mut out = BufWriter::new(temporary.as_file_mut());
         self.encode(format, &mut out).map_err(|error| match error {

@@ -81,7 +81,7 @@ pub fn draw(
             &text,
             unit,
             ((left + unit / 2) as i64, top as i64),
-            RED,
+            WHITE,
             255,
         );
     }

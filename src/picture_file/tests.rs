@@ -69,6 +69,26 @@ fn animations_are_told_from_pictures() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_stays_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let [real, link] = ["real.png", "link.png"].map(|name| folder.path().join(name));
+    std::fs::write(&real, "before").unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let file = PictureFile::new(Picture::black(32, 32));
+    assert!(matches!(
+        file.write(&link, false),
+        Err(PictureError::Exists(_))
+    ));
+    file.write(&link, true).unwrap();
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+    assert_eq!(
+        PictureFile::read(&real, Sizing::Native).unwrap().picture,
+        file.picture
+    );
+}
+
 #[test]
 fn an_existing_file_is_kept_unless_told_otherwise() {
     let folder = tempfile::tempdir().unwrap();

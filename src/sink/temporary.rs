@@ -11,7 +11,7 @@ use std::{
 use tempfile::TempPath;
 
 use super::SinkError;
-use crate::files::{folder_of, is_same_file, keep_unfinished, temporary_beside};
+use crate::files::{behind_links, folder_of, is_same_file, keep_unfinished, temporary_beside};
 
 /// The unfinished output.
 pub(super) struct Temporary {
@@ -40,6 +40,7 @@ impl Temporary {
         if !overwrite && target.symlink_metadata().is_ok() {
             return Err(SinkError::Exists { path });
         }
+        let target = &behind_links(target);
         let folder = folder_of(target).to_owned();
         if !folder.is_dir() {
             return Err(SinkError::NoFolder { path, folder });
@@ -50,7 +51,7 @@ impl Temporary {
         match temporary_beside(target, &format!(".{short}."), ".part") {
             Ok(file) => Ok(Self {
                 file: file.into_temp_path(),
-                target: path,
+                target: target.clone(),
                 overwrite,
             }),
             Err(source) => Err(SinkError::Folder {

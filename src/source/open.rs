@@ -121,6 +121,17 @@ pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened
     }
     let (video, mut notes) = choose_video(&input, path)?;
     let (mut description, track_of, dropped) = describe(&input, path, video, settings.keep_tracks);
+    if settings.start.is_some_and(|start| start > 0.0) {
+        // That of the film's first picture, which is not the part's.
+        let tracks = description
+            .tracks
+            .iter_mut()
+            .map(|track| &mut track.metadata);
+        let tags = [&mut description.metadata, &mut description.video_metadata];
+        tracks
+            .chain(tags)
+            .for_each(|tags| tags.retain(|(key, _)| key != "timecode"));
+    }
     notes.extend(dropped);
     notes.extend(gap(&numbers));
     for index in 0..input.nb_streams() as usize {

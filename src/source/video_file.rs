@@ -34,6 +34,9 @@ const MOST_PACKETS_AHEAD: usize = 100_000;
 /// A part begins with the picture that is on the screen already where its first one comes later than this, in seconds.
 const LONGEST_WITHOUT: f64 = 0.1;
 
+/// How long words stay on the screen at most, in seconds, as is usual.
+const LONGEST_WORDS: f64 = 8.0;
+
 /// The largest side, in pixels: what the encoders take.
 const MAX_SIDE: usize = 16384;
 
@@ -277,10 +280,16 @@ impl VideoFileSource {
         }
     }
 
-    /// Goes to the last key frame half a second or more before the start of the wanted part.
+    /// Goes to the last key frame half a second or more before the start of the wanted part; as far as words may stay on the
+    /// screen where there are subtitles.
     fn seek_to_start(&mut self) -> Result<(), Error> {
-        let second = (1.0 / f64::from(self.time_base)) as i64;
-        edge::seek_before(&mut self.input, self.video, self.cut.zero - second / 2)
+        let mut tracks = self.description.tracks.iter();
+        let before = match tracks.any(|track| track.kind == TrackKind::Subtitle) {
+            true => LONGEST_WORDS,
+            false => 0.5,
+        };
+        let before = (before / f64::from(self.time_base)) as i64;
+        edge::seek_before(&mut self.input, self.video, self.cut.zero - before)
     }
 
     /// Tries whether seeking leads to a frame at or before the start: in a file with a wrong index, or none, or without

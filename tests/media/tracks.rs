@@ -262,6 +262,30 @@ fn words_on_the_screen_where_a_part_begins_are_kept() {
 }
 
 #[test]
+fn words_that_have_been_on_the_screen_for_long_are_kept() {
+    let folder = Folder::new();
+    std::fs::write(
+        folder.path("words.srt"),
+        "1\n00:00:00,500 --> 00:00:07,000\nstill there\n",
+    )
+    .unwrap();
+    // A key frame every half second.
+    let input = folder.make(
+        "in.mkv",
+        "-f lavfi -i testsrc2=size=96x64:rate=10:duration=9 -i @words.srt -map 0 -map 1 -c:v libx264 -g 5 -c:s subrip",
+    );
+    let part = VideoSourceSettings {
+        start: Some(5.0),
+        ..VideoSourceSettings::default()
+    };
+    let passed = pass_with(&input, &folder.path("out.mkv"), part, quick()).unwrap();
+    assert_eq!(passed.frames, 40);
+    let back = folder.make("back.srt", "-i @out.mkv -map 0:s");
+    let back = std::fs::read_to_string(back).unwrap();
+    assert!(back.contains("00:00:00,000 --> 00:00:02,000"), "{back}");
+}
+
+#[test]
 fn streams_that_are_left_out_are_told_and_no_others() {
     let folder = Folder::new();
     std::fs::write(
