@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{self, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -24,6 +24,11 @@ use crate::{
     source::Sizing,
     stylize::{MAX_PIXELS, MIN_SIDE},
 };
+
+mod bytes;
+
+use bytes::is_of_rgb;
+pub use bytes::{ends_early, is_animated};
 
 /// JPEG quality, 1..100: at 92 the brush strokes show no blocks.
 const JPEG_QUALITY: u8 = 92;
@@ -370,12 +375,6 @@ impl PictureFile {
     }
 }
 
-/// Whether a colour profile is one of RGB (ICC.1:2022, section 7.2: signature at byte 36, colour space at 16), as those of grey
-/// pictures and of CMYK are not: these are read as RGB, which their profiles say nothing about.
-fn is_of_rgb(profile: &[u8]) -> bool {
-    profile.get(36..40) == Some(b"acsp") && profile.get(16..20) == Some(b"RGB ")
-}
-
 /// Bytes that a decoded picture may take; twice as many are needed where it is turned.
 const MOST_BYTES: u64 = 2 << 30;
 
@@ -385,55 +384,6 @@ pub fn is_picture_path(path: &Path) -> bool {
     ["png", "jpg", "jpeg", "jfif", "webp"]
         .iter()
         .any(|known| extension.eq_ignore_ascii_case(known))
-}
-
-/// Whether a file holds an animation (WebP, PNG), of which only the first picture is read.
-pub fn is_animated(path: &Path) -> bool {
-    let mut start = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(1 << 16).read_to_end(&mut start));
-    if read.is_err() {
-        return false;
-    }
-    let has = |what: &[u8]| start.windows(what.len()).position(|at| at == what);
-    if start.starts_with(b"RIFF") {
-        // WebP's container (RFC 9649): a flag of the extended header.
-        return start.get(8..16) == Some(b"WEBPVP8X") && start.get(20).is_some_and(|f| f & 2 != 0);
-    }
-    // A chunk before the first picture's.
-    start.starts_with(b"\x89PNG")
-        && match (has(b"acTL"), has(b"IDAT")) {
-            (Some(animation), Some(picture)) => animation < picture,
-            (animation, _) => animation.is_some(),
-        }
-}
-
-/// Whether a file is a JPEG that ends before its picture does. Decoders read it all the same, and what is missing is
-/// grey, or coarse where the picture was stored from coarse to fine.
-pub fn ends_early(path: &Path) -> bool {
-    const START_OF_SCAN: u8 = 0xda;
-    let Ok(bytes) = fs::read(path) else {
-        return false;
-    };
-    if !bytes.starts_with(&[0xff, 0xd8]) {
-        return false;
-    }
-    // Segments say how long they are up to the first scan; what is coded there has no end marker but the picture's own.
-    let mut at = 2;
-    loop {
-        match bytes.get(at..).and_then(<[u8]>::first_chunk::<4>) {
-            None => return true,
-            Some(&[0xff, marker @ 1..=0xfe, high, low]) => {
-                at += 2 + usize::from(u16::from_be_bytes([high, low]));
-                if marker == START_OF_SCAN {
-                    break;
-                }
-            }
-            // Padding.
-            Some(_) => at += 1,
-        }
-    }
-    let coded = bytes.get(at..).unwrap_or_default();
-    !coded.windows(2).any(|two| two == [0xff, 0xd9])
 }
 
 /// The pictures in a folder, by name; not those of folders in it, nor what a Mac keeps beside pictures (`._photo.jpg`).
