@@ -48,9 +48,14 @@ pub fn unfinished_folder(path: &Path) {
 
 /// Removes all files that this program writes and that have no name of their own yet, for a program that ends at once.
 pub fn remove_unfinished() {
-    for path in unfinished().drain(..) {
-        // It may have its name by now, and there is nobody left to tell if it has not.
-        let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
+    let unfinished: Vec<_> = unfinished().drain(..).collect();
+    // It may have its name by now, and there is nobody left to tell if it has not.
+    for path in &unfinished {
+        let _ = fs::remove_file(path);
+    }
+    // What has been made around them, the innermost first.
+    for path in &unfinished {
+        let _ = fs::remove_dir(path);
     }
 }
 
@@ -59,13 +64,15 @@ pub(crate) fn keep_unfinished(path: &Path) {
     unfinished().retain(|unfinished| unfinished != path);
 }
 
-/// The file that is written where `path` is: a link stays one, and what it leads to is written.
+/// The file that is written where `path` is: a link to a file stays one, and what it leads to is written.
 pub(crate) fn behind_links(path: &Path) -> PathBuf {
     let is_link = path
         .symlink_metadata()
         .is_ok_and(|about| about.is_symlink());
     let real = is_link.then(|| path.canonicalize().ok()).flatten();
-    real.unwrap_or_else(|| path.to_owned())
+    // A pipe or a device is not for a file to take the place of.
+    real.filter(|real| real.is_file())
+        .unwrap_or_else(|| path.to_owned())
 }
 
 /// An empty file in the folder of `path`, which is removed unless it is given a name of its own, also when the program ends

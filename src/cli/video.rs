@@ -1,6 +1,7 @@
 //! `allaprima video`: a video with sound becomes a painted one.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::Instant,
@@ -251,8 +252,16 @@ impl Numbers {
         let pictures = input
             .iter()
             .flat_map(|input| numbers.iter().map(|&n| input.path(n)));
-        let mut read = read.iter().cloned().chain(pictures);
-        if let Some(read) = read.find(|read| names.holds(read)) {
+        let read: Vec<_> = read.iter().cloned().chain(pictures).collect();
+        // By their names, and through links, which are written through.
+        let real = |path: &PathBuf| path.canonicalize().ok();
+        let there = names.existing().unwrap_or_default();
+        let there = there.into_iter().map(|number| names.path(number));
+        let there: HashSet<_> = there.filter_map(|path| real(&path)).collect();
+        let is_written = |read: &&PathBuf| {
+            names.holds(read) || real(read).is_some_and(|read| there.contains(&read))
+        };
+        if let Some(read) = read.iter().find(is_written) {
             return Err(usage(anyhow!(
                 "-o {} would replace {}, which is read: give it another name",
                 args.output.display(),

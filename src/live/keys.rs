@@ -349,13 +349,17 @@ impl Desk {
             Ok(mix) => mix,
             Err(TryRecvError::Empty) => return,
             Err(TryRecvError::Disconnected) => {
+                let gave_up = awaited.choice.clone();
                 self.awaited = None;
+                if gave_up != self.style {
+                    self.take_up(now);
+                }
                 return self.say("the style picture could not be looked at", now);
             }
         };
         match self.awaited.take() {
             Some(awaited) if awaited.choice == self.style => self.arrive(mix, now),
-            _ if self.gallery.is_ready(&self.style) => {}
+            // Another was chosen meanwhile.
             _ => self.take_up(now),
         }
     }

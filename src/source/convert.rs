@@ -76,7 +76,9 @@ impl Converter {
             height: decoded.height(),
             format,
             colour: edge::colour_tags(decoded),
-            aspect: edge::frame_aspect(decoded).or(before.and_then(|look| look.aspect)),
+            aspect: edge::frame_aspect(decoded)
+                .or(before.map(|look| look.aspect))
+                .unwrap_or((1, 1)),
             // Once interlaced frames were met, the deinterlacer stays: it passes whole frames through.
             interlaced: decoded.is_interlaced() || before.is_some_and(|look| look.interlaced),
         };

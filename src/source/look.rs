@@ -71,8 +71,8 @@ pub(super) struct Look {
     pub(super) format: PixelFormat,
     /// Colour tags.
     pub(super) colour: ColourTags,
-    /// Width to height of a pixel, where the frame says so.
-    pub(super) aspect: Option<(u32, u32)>,
+    /// Width to height of a pixel; 1 to 1 as long as no frame says.
+    pub(super) aspect: (u32, u32),
     /// Two half pictures are woven together.
     pub(super) interlaced: bool,
 }
@@ -97,9 +97,9 @@ impl Look {
         matches!(self.colour.transfer, TRANSFER_PQ | TRANSFER_HLG)
     }
 
-    /// Width to height of the picture, not turned; pixels are square where the frame does not say what they are.
+    /// Width to height of the picture, not turned.
     pub(super) fn shape(&self) -> f64 {
-        let (num, den) = self.aspect.unwrap_or((1, 1));
+        let (num, den) = self.aspect;
         f64::from(self.width) * f64::from(num) / (f64::from(self.height) * f64::from(den))
     }
 

@@ -60,7 +60,7 @@ impl Seen {
                 false => "",
             };
             notes.push(format!(
-                "The picture size of the input changes {} in mid-stream; all pictures were scaled to the first size{bars}.",
+                "The size or shape of the input's pictures changes {} in mid-stream; all pictures were scaled to the first size{bars}.",
                 times(self.size_changes)
             ));
         }

@@ -54,8 +54,13 @@ impl PacketClock {
                 .saturating_add(self.offset);
             let duration = packet.duration().max(0).rescale(time_base, self.unit);
             if let Some(expected) = self.expected[stream] {
-                let back =
-                    expected.saturating_sub(at) > (self.second / 2).max(REORDERED * duration);
+                // Of an absolute clock every packet has a stamp of its own.
+                let reordered = if self.absolute {
+                    0
+                } else {
+                    REORDERED * duration
+                };
+                let back = expected.saturating_sub(at) > (self.second / 2).max(reordered);
                 let ahead = self.absolute
                     && self.is_far_behind(expected, at)
                     && !self.has_gone_on(stream, at);

@@ -240,8 +240,6 @@ impl VideoFileSource {
             return Step::Again;
         }
         let before = self.before.take();
-        let second = 1.0 / f64::from(self.time_base);
-        let before = before.filter(|_| pts as f64 > LONGEST_WITHOUT * second);
         if self.cut.end.is_some_and(|end| pts >= end) {
             self.seen.beyond_end = true;
             self.stage = Stage::TracksOnly;
@@ -255,7 +253,8 @@ impl VideoFileSource {
             Some(end) => shown.min(end - pts),
             None => shown,
         };
-        let Some(before) = before else {
+        let longest = LONGEST_WITHOUT / f64::from(self.time_base);
+        let Some(before) = before.filter(|_| pts as f64 > longest) else {
             return Step::Frame(pts, duration);
         };
         let frame = std::mem::replace(&mut self.decoded, frame::Video::empty());

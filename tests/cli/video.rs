@@ -338,6 +338,20 @@ fn numbered_pictures_go_in_and_come_out() {
         2,
         "which is read",
     );
+    // Nor through links.
+    #[cfg(unix)]
+    {
+        fs::create_dir(at("links")).unwrap();
+        std::os::unix::fs::symlink(at("in/010.png"), at("links/010.png")).unwrap();
+        let args = [
+            "video",
+            "in/%03d.png",
+            "-o",
+            "links/%03d.png",
+            "--overwrite",
+        ];
+        refused(&args, 2, "010.png, which is read");
+    }
     refused(
         &["video", "in/%03d.png", "-o", "no/%03d.png"],
         1,

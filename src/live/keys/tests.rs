@@ -7,7 +7,11 @@ use crate::models::ModelStore;
 
 fn desk() -> Desk {
     let gallery = Gallery::new(ModelStore::embedded().unwrap(), Device::Cpu).unwrap();
-    let settings = DeskSettings {
+    Desk::new(Arc::new(gallery), settings()).unwrap()
+}
+
+fn settings() -> DeskSettings {
+    DeskSettings {
         style: StyleChoice::single(0),
         strength: 1.0,
         opacity: 1.0,
@@ -16,8 +20,7 @@ fn desk() -> Desk {
         steady: None,
         size: SizeWish::Auto,
         mirror: true,
-    };
-    Desk::new(Arc::new(gallery), settings).unwrap()
+    }
 }
 
 fn press(desk: &mut Desk, keys: &str, now: Instant) {
@@ -87,4 +90,45 @@ fn switches() {
     assert_eq!(desk.press(Key::Char('r'), now), Some(Command::Record));
     assert_eq!(desk.press(Key::Char('q'), now), Some(Command::Quit));
     assert_eq!(desk.press(Key::Escape, now), Some(Command::Leave));
+}
+
+/// Looks after the desk until nothing is on its way.
+fn wait(desk: &mut Desk) {
+    let started = Instant::now();
+    while desk.awaited.is_some() {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "it never arrives"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+        desk.follow_up(Instant::now());
+    }
+}
+
+#[test]
+fn a_style_that_is_chosen_while_another_is_looked_at_arrives() {
+    let mut gallery = Gallery::new(ModelStore::embedded().unwrap(), Device::Cpu).unwrap();
+    let folder = format!("{}/samples/paintings", env!("CARGO_MANIFEST_DIR"));
+    let first = gallery
+        .add_folder(std::path::Path::new(&folder))
+        .unwrap()
+        .start;
+    let settings = DeskSettings {
+        style: StyleChoice::single(first),
+        ..settings()
+    };
+    let mut desk = Desk::new(Arc::new(gallery), settings).unwrap();
+    let now = Instant::now();
+    // The same two pictures, other shares.
+    press(&mut desk, "]]]", now);
+    wait(&mut desk);
+    let wanted = desk.gallery.mix(&desk.style).unwrap();
+    assert_eq!(desk.mix, wanted);
+    // Others, faster than they can be looked at.
+    for _ in 0..4 {
+        desk.press(Key::Right, now);
+    }
+    wait(&mut desk);
+    let wanted = desk.gallery.mix(&desk.style).unwrap();
+    assert_eq!(desk.mix, wanted);
 }
