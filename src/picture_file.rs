@@ -14,7 +14,6 @@ use image::{
         png::{CompressionType, FilterType as PngFilter, PngEncoder},
         webp::WebPEncoder,
     },
-    error::{LimitError, LimitErrorKind},
     imageops::FilterType,
 };
 
@@ -79,6 +78,21 @@ pub enum PictureError {
         height: usize,
         /// A longest side that fits.
         suggestion: usize,
+    },
+    /// Decoded it would take too much memory.
+    #[error(
+        "{} has {width}x{height} pixels, which take more than {most_mib} MiB of memory: make it smaller with another program first",
+        path.display()
+    )]
+    Memory {
+        /// The file.
+        path: PathBuf,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// What it may take, in MiB.
+        most_mib: u64,
     },
     /// It was to be painted with too many pixels.
     #[error(
@@ -150,7 +164,6 @@ impl PictureFile {
             path: path.to_owned(),
             source,
         };
-        // The picture is let in whatever its size: the decoder's own limit would name no option.
         let mut decoder = Self::decoder(path, MOST_BYTES)?;
         check_bytes(path, &decoder, MOST_BYTES)?;
         let orientation = decoder.orientation().map_err(decode)?;
@@ -432,10 +445,11 @@ fn check_bytes(
     if decoder.total_bytes().max(rgb) <= most_bytes {
         return Ok(());
     }
-    let limit = LimitError::from_kind(LimitErrorKind::InsufficientMemory);
-    Err(PictureError::Decode {
+    Err(PictureError::Memory {
         path: path.to_owned(),
-        source: ImageError::Limits(limit),
+        width,
+        height,
+        most_mib: most_bytes >> 20,
     })
 }
 

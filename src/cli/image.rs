@@ -307,10 +307,9 @@ struct MadeFolder {
 impl MadeFolder {
     fn new(folder: &Path) -> Result<Self> {
         let missing = folder.ancestors().take_while(|path| !path.exists());
-        let made = missing.map(Path::to_owned).collect();
+        let made: Vec<_> = missing.map(Path::to_owned).collect();
         fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let made: Vec<PathBuf> = made;
         made.iter()
             .for_each(|folder| files::unfinished_folder(folder));
         Ok(Self { made })

@@ -48,6 +48,47 @@ fn what_is_half_transparent_keeps_its_colours() {
     }
 }
 
+/// A PNG of grey that says it is this large and ends there.
+fn enormous_png(side: u32) -> Vec<u8> {
+    let chunk = |kind: &[u8; 4], data: &[u8]| {
+        let body = [&kind[..], data].concat();
+        let crc = !body.iter().fold(u32::MAX, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| match crc & 1 {
+                1 => crc >> 1 ^ 0xedb8_8320,
+                _ => crc >> 1,
+            })
+        });
+        [
+            &(data.len() as u32).to_be_bytes()[..],
+            &body,
+            &crc.to_be_bytes(),
+        ]
+        .concat()
+    };
+    let size = side.to_be_bytes();
+    let header = [&size[..], &size, &[8, 0, 0, 0, 0]].concat();
+    let chunks = [chunk(b"IHDR", &header), chunk(b"IDAT", &[0x78, 0x9c])];
+    [&b"\x89PNG\r\n\x1a\n"[..], &chunks.concat()].concat()
+}
+
+#[test]
+fn what_memory_may_not_hold_is_refused_before_it_is_decoded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.png");
+    std::fs::write(&path, enormous_png(40_000)).unwrap();
+    for error in [
+        PictureFile::read(&path, Sizing::MaxSide(512)).unwrap_err(),
+        PictureFile::read_style(&path).unwrap_err(),
+    ] {
+        let told = matches!(error, PictureError::Memory { width: 40_000, .. });
+        assert!(told, "{error}");
+    }
+    // One that is large, and broken.
+    std::fs::write(&path, enormous_png(4_000)).unwrap();
+    let error = PictureFile::read(&path, Sizing::MaxSide(512)).unwrap_err();
+    assert!(matches!(error, PictureError::Decode { .. }), "{error}");
+}
+
 #[test]
 fn animations_are_told_from_pictures() {
     let folder = tempfile::tempdir().unwrap();

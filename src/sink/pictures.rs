@@ -33,8 +33,8 @@ pub struct PicturesSink {
 }
 
 impl PicturesSink {
-    /// Prepares numbered pictures at `path` (see [`Numbered`]), from the number `first` on, by `numbering`. `has_tracks`: whether the film has
-    /// sound or subtitles, which are left out.
+    /// Prepares numbered pictures at `path` (see [`Numbered`]), from the number `first` on, by `numbering`. `has_tracks`:
+    /// whether the film has sound or subtitles, which are left out.
     ///
     /// # Errors
     /// When there are such pictures and `overwrite` is not set, or the folder takes none.

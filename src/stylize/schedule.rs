@@ -160,4 +160,38 @@ mod tests {
             [None, None, Some(0.5), Some(0.5), None]
         );
     }
+
+    /// Steadies by itself, and notes how.
+    struct Card(std::sync::Arc<std::sync::Mutex<Vec<SteadySettings>>>);
+
+    impl Stylizer for Card {
+        fn paint(&mut self, _: &mut Picture) -> Result<(), StylizeError> {
+            Ok(())
+        }
+
+        fn steady(&mut self, settings: Option<SteadySettings>) -> Result<bool, StylizeError> {
+            self.0.lock().unwrap().extend(settings);
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn who_steadies_by_itself_holds_a_style_that_changes_less() {
+        let style = |value: f32| {
+            let (scale, shift) = (vec![value], vec![value]);
+            StyleMix::new(NetworkKind::Pack, StyleParameters { scale, shift })
+        };
+        let asked = std::sync::Arc::default();
+        let card = Box::new(Card(std::sync::Arc::clone(&asked)));
+        let mut schedule = Schedule::new(card, vec![(0.0, style(0.0)), (2.0, style(1.0))]);
+        let settings = SteadySettings::new(1.0, 1).unwrap();
+        assert!(schedule.steady(Some(settings)).unwrap());
+        let mut at = |seconds: f64| {
+            schedule.set_time(seconds).unwrap();
+            *asked.lock().unwrap().last().unwrap()
+        };
+        assert_eq!(at(1.0), settings);
+        assert_eq!(at(2.5), settings.while_changing(0.5));
+        assert_eq!(at(3.5), settings);
+    }
 }

@@ -71,6 +71,8 @@ impl FrameSource for Film {
 /// Paints strokes that flicker, and says whether it steadies them.
 struct Flickering {
     by_itself: bool,
+    /// How far its style is on its way to another.
+    change: Option<f32>,
     /// Whether there was a motion, for each frame.
     told: Arc<Mutex<Vec<bool>>>,
     painted: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -106,6 +108,10 @@ impl Stylizer for Flickering {
         assert!(settings.is_some());
         Ok(self.by_itself)
     }
+
+    fn change(&self) -> Option<f32> {
+        self.change
+    }
 }
 
 struct Keep(Arc<Mutex<Vec<Vec<u8>>>>);
@@ -135,6 +141,7 @@ fn who_steadies_by_itself_is_told_the_motion_and_is_not_steadied_again() {
         let (told, painted, kept) = (Arc::default(), Arc::default(), Arc::default());
         let stylizer = Flickering {
             by_itself,
+            change: None,
             told: Arc::clone(&told),
             painted: Arc::clone(&painted),
         };
@@ -170,6 +177,7 @@ fn a_painting_on_its_way_arrives_without_steadying_too() {
     let (told, painted, kept) = (Arc::default(), Arc::default(), Arc::default());
     let stylizer = Flickering {
         by_itself: true,
+        change: None,
         told,
         painted: Arc::clone(&painted),
     };
@@ -177,4 +185,95 @@ fn a_painting_on_its_way_arrives_without_steadying_too() {
     let sink = Keep(Arc::clone(&kept));
     pipeline::run(film, Box::new(stylizer), sink, &Control::default()).unwrap();
     assert_eq!(*painted.lock().unwrap(), *kept.lock().unwrap());
+}
+
+#[test]
+fn paintings_whose_style_changes_are_held_less_in_every_pass() {
+    // Mean difference of what comes out from what was painted.
+    let held = |change: Option<f32>, passes: usize| {
+        let (painted, kept) = (Arc::default(), Arc::default());
+        let stylizer = Flickering {
+            by_itself: false,
+            change,
+            told: Arc::default(),
+            painted: Arc::clone(&painted),
+        };
+        let steadying = Steadying {
+            settings: SteadySettings::new(1.0, 1).unwrap(),
+            flow: FlowSettings::default(),
+            passes,
+            finish: Finisher::default(),
+            measured: false,
+        };
+        let sink = Keep(Arc::clone(&kept));
+        let steadying = Some(steadying);
+        let control = Control::default();
+        pipeline::run_steady(Film::new(), Box::new(stylizer), steadying, sink, &control).unwrap();
+        let (painted, kept) = (
+            painted.lock().unwrap().concat(),
+            kept.lock().unwrap().concat(),
+        );
+        let differences = painted
+            .iter()
+            .zip(&kept)
+            .map(|(a, b)| u64::from(a.abs_diff(*b)));
+        differences.sum::<u64>() as f64 / painted.len() as f64
+    };
+    for passes in [1, 2] {
+        let (rests, changes) = (held(None, passes), held(Some(0.5), passes));
+        assert!(
+            rests > 0.5 && changes < 0.8 * rests,
+            "{passes}: {rests} {changes}"
+        );
+    }
+}
+
+/// Counts how often a scene begins.
+struct Scenes(Arc<AtomicU64>);
+
+impl Stylizer for Scenes {
+    fn paint(&mut self, _: &mut Picture) -> Result<(), StylizeError> {
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Two scenes of four pictures.
+struct Shots(Film);
+
+impl FrameSource for Shots {
+    fn info(&self) -> &StreamInfo {
+        self.0.info()
+    }
+
+    fn next(&mut self) -> Result<Packet, SourceError> {
+        self.0.jumped = true;
+        let second = self.0.next >= FILM.2 / 2;
+        let mut packet = self.0.next()?;
+        if let Packet::Frame(frame) = &mut packet {
+            for (i, rgb) in frame.picture.rgb_mut().chunks_exact_mut(3).enumerate() {
+                let left = i % FILM.0 < FILM.0 / 2;
+                let (bright, colour) = if second { (!left, 0) } else { (left, 2) };
+                rgb.fill(20);
+                rgb[colour] = if bright { 230 } else { 60 };
+            }
+        }
+        Ok(packet)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn who_paints_is_told_of_cuts_without_steadying_too() {
+    let count = Arc::new(AtomicU64::new(0));
+    let (film, sink) = (Shots(Film::new()), Keep(Arc::default()));
+    let painter = Box::new(Scenes(Arc::clone(&count)));
+    pipeline::run(film, painter, sink, &Control::default()).unwrap();
+    assert_eq!(count.load(Ordering::SeqCst), 1);
 }

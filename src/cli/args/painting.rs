@@ -78,7 +78,8 @@ pub struct PaintArgs {
     #[arg(long)]
     pub paint_bars: bool,
 
-    /// Size to paint at, which is that of the output (of `live` the window and recordings keep the camera's), such as 640x360: pictures are stretched to it
+    /// Size to paint at, which is that of the output (of `live` the window and recordings keep the camera's), such as
+    /// 640x360: pictures are stretched to it
     #[arg(long, value_name = "WxH", value_parser = settings::parse_size)]
     pub size: Option<Sizing>,
 

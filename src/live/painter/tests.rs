@@ -1,7 +1,10 @@
 //! The painter of a session: mirrored and frozen pictures, opacity, sizes, styles that change.
 
 use super::*;
-use crate::{kernels::StyleParameters, style::NetworkKind, stylize::Passthrough};
+use crate::{
+    kernels::StyleParameters, style::NetworkKind, stylize::Passthrough,
+    temporal::steady::tests::noise,
+};
 
 fn wanted() -> Wanted {
     Wanted {
@@ -108,4 +111,74 @@ fn a_fixed_size_is_painted_and_brought_back() {
         (painting.full().width(), painting.full().height()),
         (64, 36)
     );
+}
+
+/// Counts how often a scene begins.
+struct Scenes(Arc<std::sync::atomic::AtomicU64>);
+
+impl Stylizer for Scenes {
+    fn paint(&mut self, _: &mut Picture) -> Result<(), StylizeError> {
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn another_scene_begins_for_the_stylizer_with_and_without_steadying() {
+    let shot = |first: bool| {
+        // Nothing in the one moves to anything in the other.
+        let rgb = (0..192 * 108).flat_map(|i| {
+            let (x, y) = (i % 192, i / 192);
+            let light = if (x < 96) == first { 100.0 } else { 0.0 };
+            let value = (light + 120.0 * noise(x / 4, y / 4, u64::from(first))) as u8;
+            if first {
+                [20, 20, value]
+            } else {
+                [value, 20, 20]
+            }
+        });
+        Captured {
+            picture: Picture::new(192, 108, rgb.collect()).unwrap(),
+            at: Instant::now(),
+        }
+    };
+    for steady in [None, Some(1.0)] {
+        let wanted = Wanted {
+            steady,
+            size: SizeWish::Fixed((192, 108)),
+            ..wanted()
+        };
+        let count = Arc::default();
+        let scenes = Scenes(Arc::clone(&count));
+        let mut painter = LivePainter::new(Box::new(scenes), &wanted, 30.0, 1);
+        let begun = [true, true, false, false].map(|first| {
+            painter.paint(shot(first), 0, true, &wanted).unwrap();
+            count.load(std::sync::atomic::Ordering::SeqCst)
+        });
+        // The first picture of all begins one as well.
+        assert_eq!(begun, [1, 1, 2, 2], "{steady:?}");
+    }
+}
+
+#[test]
+fn a_style_that_changes_is_held_less() {
+    let mut wanted = Wanted {
+        steady: Some(1.0),
+        ..wanted()
+    };
+    let mut painter = LivePainter::new(Box::new(Passthrough), &wanted, 30.0, 1);
+    let mut settings = |wanted: &Wanted| {
+        painter.paint(captured(1), 0, true, wanted).unwrap();
+        painter.steadier.as_ref().unwrap().settings
+    };
+    let rests = settings(&wanted);
+    wanted.style = Arc::new((*wanted.style).clone());
+    settings(&wanted);
+    std::thread::sleep(FADE / 2);
+    assert_ne!(settings(&wanted), rests);
+    std::thread::sleep(FADE);
+    assert_eq!(settings(&wanted), rests);
 }

@@ -383,9 +383,7 @@ impl Optimize {
         }
         Ok((canvas.resized(Size::of(height, width)), complete))
     }
-}
 
-impl Optimize {
     /// Whether anything is wanted of the style: else pictures stay as they are.
     #[must_use]
     pub fn changes_pictures(&self) -> bool {

@@ -155,8 +155,8 @@ impl<T> FurtherPasses<T> {
     }
 
     /// Takes the next steady picture of a scene with the luma of its input, the settings it was steadied with and, but for the
-    /// first, the motion from the picture before; gives out what is done: mostly nothing, then many pictures at once. Every call does an equal part of
-    /// the work.
+    /// first, the motion from the picture before; gives out what is done: mostly nothing, then many pictures at once. Every
+    /// call does an equal part of the work.
     ///
     /// # Errors
     /// When a pass fails.
