@@ -32,7 +32,7 @@ use super::{
     settings::{SteadyChoice, threads},
     summary::peak_rss_mib,
     usage,
-    video::{check_pixels, file_flow, usual_passes},
+    video::{check_pixels, file_flow, usual_passes, usually_left_out},
 };
 
 /// Frames kept in memory to paint and encode from; longer runs go round.
@@ -334,6 +334,7 @@ impl Bench<'_> {
             settings: SteadySettings::new(strength, threads).map_err(usage)?,
             flow: file_flow(width, height, threads),
             passes: usual_passes(self.args.style.quality),
+            left_out: usually_left_out(self.args.style.quality, self.args.steady.steady),
             finish: Finisher::default(),
             measured: false,
         }))

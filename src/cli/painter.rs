@@ -452,6 +452,7 @@ impl Painter {
             settings: SteadySettings::new(strength, self.settings.threads).map_err(usage)?,
             flow,
             passes,
+            left_out: 0,
             finish: self.finisher()?,
             measured: false,
         };

@@ -33,7 +33,7 @@ use super::{
     painter::Painter,
     passes, print,
     progress::Progress,
-    settings::{QualityChoice, threads},
+    settings::{QualityChoice, SteadyChoice, threads},
     summary::Summary,
     tally::Tally,
     usage,
@@ -98,6 +98,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
     check_pixels(source.info().width, source.info().height)?;
     let flow = file_flow(source.info().width, source.info().height, threads);
     let passes = passes(args)?;
+    let left_out = left_out(args)?;
     let mut pack = None;
     // What is done to paintings that nothing steadies.
     let mut unsteady = None;
@@ -136,6 +137,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
                 settings: SteadySettings::new(strength, threads).map_err(usage)?,
                 flow,
                 passes: usual_passes(args.paint.style.quality),
+                left_out,
                 finish,
                 measured: args.talk.json,
             }),
@@ -152,8 +154,11 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         painter.tell_notes();
         pack = painter.pack().map(str::to_owned);
         let (stylizer, steadying) = painter.steady_stylizer(args.steady.steady, flow, passes)?;
-        let measured = args.talk.json;
-        let steadying = steadying.map(|rest| Steadying { measured, ..rest });
+        let steadying = steadying.map(|rest| Steadying {
+            measured: args.talk.json,
+            left_out,
+            ..rest
+        });
         (Plan::Painter(stylizer), steadying)
     };
     interrupt::install(control.clone(), quiet)?;
@@ -198,6 +203,14 @@ pub fn run(args: &VideoArgs) -> Result<()> {
             _ => Vec::new(),
         };
         notes.extend(end_frames(args, &others, report.stopped)?);
+    }
+
+    if left_out > 0 && args.paint_every.is_some() {
+        notes.push(format!(
+            "Of {} pictures {} were painted; the others have the strokes of those before and behind.",
+            report.frames,
+            report.frames - report.between
+        ));
     }
 
     notes.into_iter().for_each(print::note);
@@ -319,6 +332,37 @@ pub(super) fn usual_passes(quality: QualityChoice) -> usize {
         QualityChoice::Pack(PackQuality::Swift) => 1,
         _ => 2,
     }
+}
+
+/// Pictures between two paintings that need not be painted where nothing is asked for: as for [`usual_passes`], the cheapest network
+/// paints a third of a film.
+pub(super) fn usually_left_out(quality: QualityChoice, steady: SteadyChoice) -> usize {
+    let held = steady.0.is_some_and(|strength| strength >= 0.5);
+    match quality {
+        QualityChoice::Pack(PackQuality::Swift) if held => 2,
+        _ => 0,
+    }
+}
+
+/// Pictures between two paintings that need not be painted.
+fn left_out(args: &VideoArgs) -> Result<usize> {
+    let steady = args.steady.steady;
+    let wanted = match args.paint_every {
+        Some(every) => usize::from(every) - 1,
+        None if args.optimize.is_chosen() => 0,
+        None => usually_left_out(args.paint.style.quality, steady),
+    };
+    if wanted > 0 && args.optimize.is_chosen() {
+        return Err(usage(anyhow!(
+            "--paint-every belongs to --engine fast: --engine optimize paints every picture"
+        )));
+    }
+    if wanted > 0 && steady.0.is_none_or(|strength| strength <= 0.0) {
+        return Err(usage(anyhow!(
+            "--paint-every carries strokes along the motion: it does nothing with --steady off"
+        )));
+    }
+    Ok(wanted)
 }
 
 /// How often the film is gone through.

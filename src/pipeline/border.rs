@@ -7,7 +7,7 @@
 use crate::frame::Picture;
 
 /// Rows and columns that were not painted, with what is in them.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Border {
     size: (usize, usize),
     /// Rows above and below what was painted.
@@ -54,6 +54,13 @@ impl Border {
         let pixels: Vec<_> = border.parts().map(|part| &painting.rgb()[part]).collect();
         border.pixels = pixels.concat();
         Some(border)
+    }
+
+    /// Copies what is there in another `original` into its painting.
+    pub(super) fn copy(&self, original: &Picture, painting: &mut Picture) {
+        for part in self.parts() {
+            painting.rgb_mut()[part.clone()].copy_from_slice(&original.rgb()[part]);
+        }
     }
 
     /// Puts it back.

@@ -22,6 +22,7 @@ mod border;
 mod control;
 mod latest;
 pub mod live;
+mod painting;
 mod run;
 mod stage;
 mod stats;

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{
     Control, Outcome, StageStats, StageSummary,
+    painting::{LeftOut, paint},
     stage::{self},
     steadying::{Guided, Prepare, Steadier, Steadiness, Steadying, prepare, steady},
 };
@@ -16,11 +17,8 @@ use crate::{
     frame::Packet,
     sink::{FrameSink, SinkError},
     source::{FrameSource, SourceError},
-    stylize::{Along, StylizeError, Stylizer},
-    temporal::{
-        scene_cut::SceneCuts,
-        steady::{SteadyError, given_out},
-    },
+    stylize::{StylizeError, Stylizer},
+    temporal::steady::{SteadyError, given_out},
 };
 
 /// Packets that wait between two stages at most. Enough to even out an encoder that takes frames in bursts, few enough
@@ -86,6 +84,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Whether the run was stopped before the source's end.
     pub stopped: bool,
+    /// Frames that were not painted, but have the strokes of those before and behind.
+    pub between: u64,
     /// How steady the result is, when it was steadied and that was measured.
     pub steadiness: Option<Steadiness>,
 }
@@ -141,13 +141,16 @@ where
     };
     let fits = GIVEN_OUT_BYTES / (3 * source.info().width * source.info().height).max(1);
     let (to_encode, from_paint) = bounded(LINK_CAPACITY.max(given_out.min(fits)));
-    let (mut before_paint, mut behind_paint) = (None, None);
+    let (mut before_paint, mut behind_paint, mut left_out) = (None, None, None);
     let (mut from_prepare, mut to_steady) = (from_decode, to_encode);
     if let Some(steadying) = steadying {
         let (sender, receiver) = bounded(GUIDED_LINK_CAPACITY);
         let from_decode = std::mem::replace(&mut from_prepare, receiver);
         let (settings, stylizer) = (steadying.flow, &mut *stylizer);
-        let again = steadying.passes > 1;
+        let again = steadying.passes > 1 || steadying.left_out > 0;
+        if steadying.left_out > 0 {
+            left_out = Some(LeftOut::new(steadying.left_out, settings.threads)?);
+        }
         let steadier = Steadier::new(steadying, stylizer, time_base)?;
         let core = Prepare::new(settings, again, stylizer)?;
         before_paint = Some((from_decode, core, sender));
@@ -162,7 +165,14 @@ where
             stage::spawn(scope, PREPARE, move || prepare(previous, core, next))
         });
         let paint = stage::spawn(scope, PAINT, move || {
-            paint(from_prepare, stylizer, time_base, to_steady, control)
+            paint(
+                from_prepare,
+                stylizer,
+                left_out,
+                time_base,
+                to_steady,
+                control,
+            )
         });
         let steady = behind_paint.map(|(previous, core, next)| {
             stage::spawn(scope, STEADY, move || steady(previous, core, next))
@@ -214,6 +224,7 @@ where
         stages,
         notes: [decoded.notes, encoded.notes].concat(),
         stopped: decoded.stopped || painted.stopped,
+        between: painted.between,
         steadiness: steadied.and_then(|(_, steadiness)| steadiness),
     })
 }
@@ -303,88 +314,6 @@ fn decode<S: FrameSource>(
             });
         }
     }
-}
-
-struct Painted {
-    stats: StageStats,
-    stopped: bool,
-}
-
-fn paint(
-    previous: Receiver<Guided>,
-    mut stylizer: Box<dyn Stylizer>,
-    time_base: f64,
-    next: Sender<Guided>,
-    control: &Control,
-) -> Outcome<Painted, PipelineError> {
-    let mut stats = StageStats::default();
-    let (mut frames, mut stopped) = (0_u64, false);
-    let (nothing, mut first) = (Along::nothing(), None);
-    let mut cuts = SceneCuts::default();
-    for mut guided in &previous {
-        let Guided {
-            packet,
-            guide,
-            pending,
-        } = &mut guided;
-        match packet {
-            // The film ends in front of the picture that was broken off.
-            packet if stopped && !matches!(packet, Packet::End) => continue,
-            Packet::Frame(frame) => {
-                let since = frame.pts - *first.get_or_insert(frame.pts);
-                let painted = stats.time_frame(|| {
-                    // Nobody before has looked for them.
-                    if guide.is_none() && cuts.push(&frame.picture, None) {
-                        stylizer.reset();
-                    }
-                    if let Some(guide) = guide.as_mut() {
-                        guide.keep(&frame.picture);
-                    }
-                    stylizer.set_time(since as f64 * time_base)?;
-                    if let Some(guide) = guide.as_mut() {
-                        guide.change = stylizer.change();
-                    }
-                    let along = guide.as_ref().map_or(&nothing, |guide| &guide.along);
-                    let painted = stylizer.paint_along(&mut frame.picture, along)?;
-                    match painted {
-                        // No stage behind this one would wait for it.
-                        Some(pending) if guide.is_none() => {
-                            pending(&mut frame.picture).map(|()| None)
-                        }
-                        painted => Ok(painted),
-                    }
-                });
-                match painted {
-                    Ok(painted) => {
-                        *pending = painted;
-                        frames += 1;
-                        control.count_painted();
-                    }
-                    Err(StylizeError::Stopped) => {
-                        stopped = true;
-                        continue;
-                    }
-                    Err(error) => return Outcome::Failed(error.into()),
-                }
-            }
-            Packet::Reset(_) => {
-                cuts.reset();
-                stylizer.reset();
-            }
-            Packet::Track(_) | Packet::End => {}
-        }
-        let end = matches!(guided.packet, Packet::End);
-        if end && frames == 0 && (stopped || control.is_stopping()) {
-            return Outcome::Failed(PipelineError::NothingPainted);
-        }
-        if next.send(guided).is_err() {
-            return Outcome::Disconnected;
-        }
-        if end {
-            return Outcome::Finished(Painted { stats, stopped });
-        }
-    }
-    Outcome::Disconnected
 }
 
 struct Encoded {

@@ -16,7 +16,9 @@ use crate::{
         flow::{FlowSettings, Found, Luma},
         measure::{Running, Tracks},
         scene_cut::SceneCuts,
-        steady::{FurtherPasses, Pass, PassOnProcessor, Steady, SteadySettings},
+        steady::{
+            Between, FurtherPasses, Pass, PassOnProcessor, Steady, SteadySettings, Unpainted,
+        },
     },
 };
 
@@ -29,6 +31,9 @@ pub struct Steadying {
     pub flow: FlowSettings,
     /// How often the film is gone through, 1 to [`MOST_PASSES`](crate::temporal::steady::MOST_PASSES).
     pub passes: usize,
+    /// Pictures between two paintings that are not painted, at most ([`Between`](crate::temporal::steady::Between)); not
+    /// where paintings lie on a card.
+    pub left_out: usize,
     /// What is done to the steady painting; the stylizer leaves it undone.
     pub finish: Finisher,
     /// Whether the run says how steady it was, which takes some 2 % of its time.
@@ -67,13 +72,15 @@ impl From<Packet> for Guided {
 /// What a frame was before it was painted.
 pub(super) struct Guide {
     original: Picture,
-    luma: Option<Luma>,
+    pub(super) luma: Option<Luma>,
     /// The motion from the frame before to this one; none where another scene begins.
     pub(super) along: Along,
-    /// The same for further passes.
-    found: Option<Found>,
+    /// The same for who needs it once more.
+    pub(super) found: Option<Found>,
     /// How far the style is on its way to another.
     pub(super) change: Option<f32>,
+    /// Whether its picture was not painted.
+    pub(super) left_out: bool,
 }
 
 impl Guide {
@@ -134,6 +141,7 @@ impl Prepare {
             along,
             found,
             change: None,
+            left_out: false,
         };
         Ok((guide, cut))
     }
@@ -185,6 +193,24 @@ struct Held {
     original: Option<Picture>,
     border: Option<Border>,
     tracks: Option<Tracks>,
+    /// Pictures before it that were not painted.
+    between: Option<Box<Unmade>>,
+}
+
+/// Pictures without a painting that wait for the one behind them.
+struct Unmade {
+    waiting: Vec<Waiting>,
+    /// Luma of the painting's picture, and the motion between the last one that waits and that.
+    luma: Luma,
+    found: Option<Found>,
+}
+
+/// A picture without a painting.
+struct Waiting {
+    held: Held,
+    luma: Luma,
+    /// Motion between the picture before and this one.
+    found: Found,
 }
 
 /// What the stage `steady` works with.
@@ -192,6 +218,13 @@ pub(super) struct Steadier {
     /// Nothing where the stylizer steadies.
     steady: Option<Steady>,
     further: Option<FurtherPasses<Held>>,
+    /// Where pictures are left out.
+    between: Option<Between>,
+    /// Those left out since the last painting.
+    waiting: Vec<Waiting>,
+    /// Whether something was left alone around the last painting that came, and what was around the last that was given out.
+    bordered: bool,
+    border: Option<Border>,
     settings: SteadySettings,
     finish: Finisher,
     /// Seconds of a time stamp's unit, and the film's first time stamp.
@@ -213,6 +246,7 @@ impl Steadier {
             settings,
             flow,
             passes,
+            left_out,
             finish,
             measured,
         } = steadying;
@@ -227,9 +261,14 @@ impl Steadier {
             })
         };
         let further = (passes > 1).then(|| FurtherPasses::new(passes, &mut pass));
+        let between = (left_out > 0).then(|| Between::new(flow));
         Ok(Self {
             steady,
             further: further.transpose()?,
+            between: between.transpose()?,
+            waiting: Vec::new(),
+            bordered: false,
+            border: None,
             settings,
             finish,
             time_base,
@@ -252,19 +291,25 @@ impl Steadier {
             along,
             found,
             change,
+            left_out,
         } = guide;
         let settings = self.settings;
         let settings = change.map_or(settings, |change| settings.while_changing(change));
+        let settings = settings.over(1 + self.waiting.len());
         // While the painting is still on its way.
         let needed = self.steady.is_some() || self.further.is_some();
         let luma = luma.or_else(|| needed.then(|| Luma::from_rgb(&original)));
         let tracks = self.measured.as_ref().and_then(|_| along.tracks());
-        let wanted = self.finish.needs_original();
         // A painting that is on its way still is one that has no bars around it.
         let border = match &pending {
-            None => Border::of(&original, &frame.picture),
-            Some(_) => None,
+            None if !left_out => Border::of(&original, &frame.picture),
+            _ => None,
         };
+        if !left_out {
+            self.bordered = border.is_some();
+        }
+        // What was left alone around a painting is left alone around the pictures that follow on it.
+        let wanted = self.finish.needs_original() || left_out && self.bordered;
         let original = match &mut self.measured {
             Some([input, _]) if wanted => {
                 input.push(&original, tracks.as_ref());
@@ -279,26 +324,55 @@ impl Steadier {
         if let Some(pending) = pending {
             pending(&mut frame.picture)?;
         }
-        let painting = std::mem::replace(&mut frame.picture, Picture::black(0, 0));
-        let steadied = match (&mut self.steady, &luma) {
-            (Some(steady), Some(luma)) => {
-                steady.set(settings);
-                steady.push(painting, luma, along.motion())
-            }
-            _ => painting,
-        };
-        drop(along);
-        let held = Held {
+        let mut held = Held {
             frame,
             original,
             border,
             tracks,
+            between: None,
         };
+        let painting = std::mem::replace(&mut held.frame.picture, Picture::black(0, 0));
+        if let (true, Some(luma), Some(found)) = (left_out, &luma, &found) {
+            let (luma, found) = (luma.clone(), found.clone());
+            self.waiting.push(Waiting { held, luma, found });
+            return Ok(Vec::new());
+        }
+        let joined = found.as_ref().and_then(|found| self.joined(found));
+        let motion = joined.as_ref().zip(self.between.as_mut());
+        let motion = motion.map(|(found, between)| between.motion(found));
+        let steadied = match (&mut self.steady, &luma) {
+            (Some(steady), Some(luma)) => {
+                steady.set(settings);
+                steady.push(painting, luma, motion.as_ref().or_else(|| along.motion()))
+            }
+            _ => painting,
+        };
+        drop(along);
+        if let (Some(between), Some(luma)) = (&mut self.between, &luma) {
+            motion
+                .into_iter()
+                .for_each(|motion| between.recycle(motion));
+            held.between = Some(Box::new(Unmade {
+                waiting: std::mem::take(&mut self.waiting),
+                luma: luma.clone(),
+                found: found.clone(),
+            }));
+        }
+        let found = joined.or(found);
         let done = match (&mut self.further, luma) {
             (Some(further), Some(luma)) => further.push(steadied, luma, found, settings, held)?,
             _ => vec![(steadied, held)],
         };
         self.complete(done)
+    }
+
+    /// The motion over the pictures that wait, and on to the next one along `found`; none where none wait.
+    fn joined(&self, found: &Found) -> Option<Found> {
+        let founds = self.waiting.iter().map(|waiting| &waiting.found);
+        let before = founds.fold(None, |before: Option<Found>, found| {
+            Some(before.map_or_else(|| found.clone(), |before| before.join(found)))
+        });
+        before.map(|before| before.join(found))
     }
 
     /// The scene ends: gives out all that is left of it.
@@ -311,27 +385,72 @@ impl Steadier {
     }
 
     fn complete(&mut self, done: Vec<(Picture, Held)>) -> Result<Vec<Frame>, StylizeError> {
-        let frames = done.into_iter().map(|(mut picture, held)| {
-            if let Some(border) = &held.border {
-                border.put(&mut picture);
+        let mut frames = Vec::with_capacity(done.len());
+        for (picture, mut held) in done {
+            if let Some(unmade) = held.between.take() {
+                for (picture, held) in self.make(&picture, *unmade) {
+                    frames.push(self.finished(picture, held)?);
+                }
+                self.border.clone_from(&held.border);
             }
-            let original = held.original.unwrap_or_else(|| Picture::black(0, 0));
-            let since = held.frame.pts - *self.first.get_or_insert(held.frame.pts);
-            self.finish.set_time(since as f64 * self.time_base);
-            self.finish.apply(&original, &mut picture)?;
-            if let Some([_, output]) = &mut self.measured {
-                output.push(&picture, held.tracks.as_ref());
-            }
-            let mut frame = held.frame;
-            frame.picture = picture;
-            Ok(frame)
+            frames.push(self.finished(picture, held)?);
+        }
+        Ok(frames)
+    }
+
+    /// The paintings of pictures that were left out before this `painting`.
+    fn make(&mut self, painting: &Picture, unmade: Unmade) -> Vec<(Picture, Held)> {
+        let Unmade {
+            mut waiting,
+            luma,
+            found,
+        } = unmade;
+        for Waiting { held, .. } in &mut waiting {
+            held.frame.picture = Picture::black(painting.width(), painting.height());
+        }
+        let unpainted = waiting.iter_mut();
+        let unpainted = unpainted.map(|Waiting { held, luma, found }| Unpainted {
+            luma,
+            found,
+            picture: &mut held.frame.picture,
         });
-        frames.collect()
+        let mut unpainted: Vec<_> = unpainted.collect();
+        if let Some(between) = &mut self.between {
+            between.painted(painting, luma, &mut unpainted, found.as_ref());
+        }
+        let made = waiting.into_iter().map(|Waiting { mut held, .. }| {
+            let mut picture = std::mem::replace(&mut held.frame.picture, Picture::black(0, 0));
+            if let (Some(border), Some(original)) = (&self.border, &held.original) {
+                border.copy(original, &mut picture);
+            }
+            (picture, held)
+        });
+        made.collect()
+    }
+
+    /// What else is done to a steady painting.
+    fn finished(&mut self, mut picture: Picture, held: Held) -> Result<Frame, StylizeError> {
+        if let Some(border) = &held.border {
+            border.put(&mut picture);
+        }
+        let original = held.original.unwrap_or_else(|| Picture::black(0, 0));
+        let since = held.frame.pts - *self.first.get_or_insert(held.frame.pts);
+        self.finish.set_time(since as f64 * self.time_base);
+        self.finish.apply(&original, &mut picture)?;
+        if let Some([_, output]) = &mut self.measured {
+            output.push(&picture, held.tracks.as_ref());
+        }
+        let mut frame = held.frame;
+        frame.picture = picture;
+        Ok(frame)
     }
 
     fn reset(&mut self, reason: ResetReason) {
         if let Some(steady) = &mut self.steady {
             steady.reset();
+        }
+        if let Some(between) = &mut self.between {
+            between.reset();
         }
         self.finish.reset();
         self.cuts += u64::from(reason == ResetReason::SceneCut);

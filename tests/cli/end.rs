@@ -183,21 +183,6 @@ fn paintings_of_another_run_are_not_taken_up_and_not_deleted() {
     assert_eq!(left, [other]);
 }
 
-/// Frames of a film as the ffmpeg program decodes them, RGB.
-fn frames(path: &Path, bytes: usize) -> Vec<Vec<u8>> {
-    let output = Command::new("ffmpeg")
-        .args(["-v", "error", "-i"])
-        .arg(path)
-        .args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
-        .output()
-        .unwrap();
-    output
-        .stdout
-        .chunks_exact(bytes)
-        .map(<[u8]>::to_vec)
-        .collect()
-}
-
 /// A film of masks with half the film's frame rate: black for half a second, then white.
 #[test]
 fn masks_are_shown_when_they_are_due() {

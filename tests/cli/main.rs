@@ -71,6 +71,21 @@ fn clip(folder: &TempDir, name: &str, size: &str, seconds: &str) -> PathBuf {
     path
 }
 
+/// Frames of a film as the ffmpeg program decodes them, RGB.
+fn frames(path: &Path, bytes: usize) -> Vec<Vec<u8>> {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(path)
+        .args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+        .output()
+        .unwrap();
+    output
+        .stdout
+        .chunks_exact(bytes)
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
 fn count_frames(path: &Path) -> usize {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-count_frames", "-select_streams", "v:0"])

@@ -167,11 +167,72 @@ fn further_passes_are_steadier_and_lose_nothing() {
     assert!(errors.iter().all(|error| error[1] == errors[0][1]));
 }
 
+/// Pictures that are not painted wait for those that are; sound and colours stay where they belong.
+#[test]
+fn pictures_that_are_left_out_are_there_all_the_same() {
+    let folder = TempDir::new().unwrap();
+    // A photo that slides by a pixel and a half a picture, black bars around it and a cut in the middle.
+    let photo = photo("astronaut.jpg");
+    let slide = |from: &str| format!("crop=192:80:{from}+1.5*n:100,pad=192:112:0:16");
+    let graph = format!(
+        "[0]split[a][b];[a]{},trim=end_frame=13[c];[b]{},hue=h=90,trim=end_frame=12[d];[c][d]concat,format=yuv420p",
+        slide("20"),
+        slide("180")
+    );
+    let status = Command::new("ffmpeg")
+        .args(["-v", "error", "-loop", "1", "-framerate", "25", "-i"])
+        .arg(&photo)
+        .args(["-f", "lavfi", "-i", "sine=d=1", "-filter_complex", &graph])
+        .args(["-crf", "10"])
+        .arg(folder.path().join("in.mp4"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let mut films = Vec::new();
+    for every in ["1", "3"] {
+        let file = format!("{every}.mkv");
+        let options = "--lossless --quality swift --style starry --json --paint-every";
+        let mut args = vec!["video", "in.mp4", "-o", &file];
+        args.extend(options.split(' '));
+        args.push(every);
+        let output = run(&args, &folder);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let summary = json(&output);
+        assert_eq!(
+            (&summary["frames"], &summary["steadiness"]["cuts"]),
+            (&25.into(), &1.into())
+        );
+        let told = stderr(&output).contains("of those before and behind");
+        assert_eq!(told, every == "3", "{}", stderr(&output));
+        films.push(frames(&folder.path().join(&file), 3 * 192 * 112));
+    }
+    let [all, some] = &films[..] else {
+        unreachable!()
+    };
+    assert_eq!((all.len(), some.len()), (25, 25));
+    let apart = |a: &[u8], b: &[u8]| {
+        let sum: u64 = a
+            .iter()
+            .zip(b)
+            .map(|(a, b)| u64::from(a.abs_diff(*b)))
+            .sum();
+        sum as f64 / a.len() as f64
+    };
+    for (t, (a, b)) in all.iter().zip(some).enumerate() {
+        // The first and the last picture of a scene are painted, the first ones as they are.
+        assert_eq!(a == b, t == 0 || t == 13, "{t}");
+        assert!(apart(a, b) < 22.0, "{t}: {}", apart(a, b));
+        // The bars stay black.
+        let bars = [&b[..3 * 192 * 16], &b[3 * 192 * 96..]].concat();
+        assert!(bars.iter().all(|&value| value < 3), "{t}");
+    }
+}
+
 #[test]
 fn wrong_usage_is_status_2_and_names_the_option() {
     let folder = TempDir::new().unwrap();
     clip(&folder, "in.mp4", "64x48", "0.2");
-    let cases: [(&[&str], &str); 23] = [
+    let cases: [(&[&str], &str); 26] = [
         (&["--style", "stary"], "starry"),
         (&["--style", "26"], "0 to 25"),
         (&["--style", "wave:0"], "weight"),
@@ -198,6 +259,12 @@ fn wrong_usage_is_status_2_and_names_the_option() {
         (&["-o", "out.avi"], "avi"),
         (&["--passes", "4"], "1 to 3"),
         (&["--passes", "2", "--steady", "off"], "--steady off"),
+        (&["--paint-every", "5"], "--paint-every"),
+        (&["--paint-every", "2", "--steady", "off"], "--steady off"),
+        (
+            &["--paint-every", "2", "--engine", "optimize"],
+            "--engine fast",
+        ),
     ];
     for (extra, named) in cases {
         let args = [&["video", "in.mp4", "-o", "out.mp4"], extra].concat();

@@ -149,6 +149,7 @@ fn who_steadies_by_itself_is_told_the_motion_and_is_not_steadied_again() {
             settings: SteadySettings::new(1.0, 1).unwrap(),
             flow: FlowSettings::default(),
             passes: 1,
+            left_out: 0,
             finish: Finisher::default(),
             measured: by_itself,
         };
@@ -188,6 +189,45 @@ fn a_painting_on_its_way_arrives_without_steadying_too() {
 }
 
 #[test]
+fn pictures_that_are_left_out_are_not_painted_and_come_in_their_order() {
+    for (left_out, passes) in [(0, 1), (1, 1), (3, 2)] {
+        let (painted, kept) = (Arc::default(), Arc::default());
+        let stylizer = Flickering {
+            by_itself: false,
+            change: None,
+            told: Arc::default(),
+            painted: Arc::clone(&painted),
+        };
+        let steadying = Steadying {
+            settings: SteadySettings::new(1.0, 1).unwrap(),
+            flow: FlowSettings::default(),
+            passes,
+            left_out,
+            finish: Finisher::default(),
+            measured: true,
+        };
+        let control = Control::default();
+        let sink = Keep(Arc::clone(&kept));
+        let (film, steadying) = (Film::new(), Some(steadying));
+        let report =
+            pipeline::run_steady(film, Box::new(stylizer), steadying, sink, &control).unwrap();
+        let (painted, kept) = (painted.lock().unwrap(), kept.lock().unwrap());
+        assert_eq!((kept.len() as u64, report.frames), (FILM.2, FILM.2));
+        assert_eq!(painted.len() as u64 + report.between, FILM.2);
+        assert_eq!(control.frames_painted(), FILM.2);
+        let most = painted.len() * (left_out + 1);
+        assert!(most as u64 >= FILM.2 && (left_out == 0) == (report.between == 0));
+        assert!(
+            kept.iter()
+                .all(|picture| picture.iter().any(|&value| value > 0))
+        );
+        // A scene begins with its painting as it is.
+        assert!(passes > 1 || painted[0] == kept[0]);
+        assert!(passes > 1 || painted.contains(&kept[FILM.2 as usize / 2]));
+    }
+}
+
+#[test]
 fn paintings_whose_style_changes_are_held_less_in_every_pass() {
     // Mean difference of what comes out from what was painted.
     let held = |change: Option<f32>, passes: usize| {
@@ -202,6 +242,7 @@ fn paintings_whose_style_changes_are_held_less_in_every_pass() {
             settings: SteadySettings::new(1.0, 1).unwrap(),
             flow: FlowSettings::default(),
             passes,
+            left_out: 0,
             finish: Finisher::default(),
             measured: false,
         };

@@ -35,6 +35,11 @@ pub struct VideoArgs {
     #[arg(long, value_name = "N", help_heading = "Painting", value_parser = clap::value_parser!(u8).range(1..=20))]
     pub passes: Option<u8>,
 
+    /// Paint every Nth picture only (1 to 4), as long as the motion is understood, and carry the strokes along it to those
+    /// between: faster and as steady [default: 1, with --quality swift 3]
+    #[arg(long, value_name = "N", help_heading = "Painting", value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub paint_every: Option<u8>,
+
     /// Constant rate factor: lower is better and larger [default: 20 for h264, 23 for hevc, 30 for vp9, 30 or (SVT) 35 for av1]
     #[arg(
         long,

@@ -224,7 +224,7 @@ unsafe fn join_luma<T: Taps>(
 
 /// Sums of 2×2 numbers of two rows; of an odd row the last number counts twice.
 #[inline(always)]
-fn sum_pairs(rows: [&[f32]; 2], factor: f32, sums: &mut [f32]) {
+pub(super) fn sum_pairs(rows: [&[f32]; 2], factor: f32, sums: &mut [f32]) {
     let [a, b] = rows.map(<[f32]>::as_chunks::<2>);
     for (sum, (a, b)) in sums.iter_mut().zip(a.0.iter().zip(b.0)) {
         *sum = factor * (a[0] + a[1] + b[0] + b[1]);

@@ -19,10 +19,12 @@
 //! Nothing is looked up further back than one frame and nothing ahead: it works live. Films in files may be gone over
 //! again ([`FurtherPasses`]).
 
+mod between;
 mod blend;
 mod colour;
 mod further;
 mod grid;
+mod leaving_out;
 mod octaves;
 mod pyramid;
 mod renewal;
@@ -32,7 +34,9 @@ mod trust;
 
 use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
+pub use between::{Between, Unpainted};
 pub use further::{FurtherPasses, MOST_PASSES, Pass, PassOnProcessor, given_out};
+pub use leaving_out::{LeavingOut, MOST_BETWEEN};
 
 use super::flow::{Luma, Motion};
 use crate::frame::Picture;
@@ -90,6 +94,8 @@ pub struct SteadySettings {
     strength: f32,
     /// Threads that work.
     threads: usize,
+    /// Pictures from one painting to the next.
+    pictures: u8,
 }
 
 /// Why steadying cannot start.
@@ -120,7 +126,17 @@ impl SteadySettings {
         Ok(Self {
             strength,
             threads: threads.max(1),
+            pictures: 1,
         })
+    }
+
+    /// The same for a painting that comes so many `pictures` after the one before, those between having none.
+    #[must_use]
+    pub fn over(self, pictures: usize) -> Self {
+        Self {
+            pictures: pictures.clamp(1, 1 + MOST_BETWEEN) as u8,
+            ..self
+        }
     }
 
     /// The same for a painting whose style is `change` (0..1) of the way to another. Strokes of the style that goes must not stay
@@ -138,19 +154,22 @@ impl SteadySettings {
     /// The share of the history where it is fully trusted. Most of the flicker goes with the first half of the share, as
     /// texture is paid back; the exponent makes equal steps of strength about equal steps of flicker.
     pub(crate) fn share(&self) -> f32 {
+        self.share_of_each().powi(self.pictures.into())
+    }
+
+    fn share_of_each(&self) -> f32 {
         LARGEST_SHARE * self.strength.powf(1.5)
     }
 
     /// How much of the painting's own share is withheld where the history shows other strokes.
-    #[cfg(any(test, feature = "cuda"))]
     pub(crate) fn firmness(&self) -> f32 {
-        self.share() / LARGEST_SHARE
+        self.share_of_each() / LARGEST_SHARE
     }
 }
 
 /// Steadies paintings, one after the other.
 pub struct Steady {
-    share: f32,
+    settings: SteadySettings,
     pool: ThreadPool,
     work: Work,
 }
@@ -183,7 +202,7 @@ impl Steady {
             .thread_name(|i| format!("steady-{i}"))
             .build()?;
         Ok(Self {
-            share: settings.share(),
+            settings,
             pool,
             work: Work::default(),
         })
@@ -202,7 +221,7 @@ impl Steady {
             self.reset();
             return painting;
         }
-        let (work, share) = (&mut self.work, self.share);
+        let (work, settings) = (&mut self.work, self.settings);
         let motion =
             motion.filter(|motion| (motion.backward.width, motion.backward.height) == size);
         self.pool.install(|| {
@@ -210,8 +229,8 @@ impl Steady {
             work.trust.see(input);
             match motion {
                 // Without strength nothing is changed, colour included.
-                Some(motion) if work.continued && share > 0.0 => {
-                    work.steady(&mut painting, motion, share)
+                Some(motion) if work.continued && settings.strength > 0.0 => {
+                    work.steady(&mut painting, motion, settings)
                 }
                 _ => work.start(&painting),
             }
@@ -221,7 +240,7 @@ impl Steady {
 
     /// Changes how much the pictures that follow are steadied; the history stays.
     pub fn set(&mut self, settings: SteadySettings) {
-        self.share = settings.share();
+        self.settings = settings;
     }
 
     /// Forgets the history: the next painting comes back as it is.
@@ -285,27 +304,28 @@ impl Work {
         self.continued = true;
     }
 
-    fn steady(&mut self, painting: &mut Picture, motion: &Motion, share: f32) {
-        self.mix(painting, motion, share);
+    fn steady(&mut self, painting: &mut Picture, motion: &Motion, settings: SteadySettings) {
+        self.mix(painting, motion, settings);
         self.halve();
         self.measure(motion);
         self.correct(painting);
     }
 
     /// Blends painting and history.
-    fn mix(&mut self, painting: &Picture, motion: &Motion, share: f32) {
-        self.renewal.next(&motion.backward, &self.lost);
+    fn mix(&mut self, painting: &Picture, motion: &Motion, settings: SteadySettings) {
+        let pictures = settings.pictures.into();
+        self.renewal.next(&motion.backward, &self.lost, pictures);
         let (width, height) = (painting.width(), painting.height());
         let [full_strip, half_strip] = self.strips();
         let past = Past {
             luma: &self.history.luma,
             colour: &self.history.colour,
             flow: [&motion.backward.u, &motion.backward.v],
-            trust: self.trust.judge(motion),
+            trust: self.trust.judge(motion, pictures),
             width,
             height,
-            mix: 1.0 - share,
-            firmness: share / LARGEST_SHARE,
+            mix: 1.0 - settings.share(),
+            firmness: settings.firmness(),
             renewal: &self.renewal.grid,
         };
         let [full, half, ..] = &mut self.levels[..] else {

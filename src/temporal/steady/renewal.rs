@@ -72,8 +72,9 @@ impl Renewal {
         self.turns = (0..columns * self.grid.height).map(turn).collect();
     }
 
-    /// Chooses the cells for the next frame; `lost` is the mean of painting less blend of each, luma and colour.
-    pub(super) fn next(&mut self, flow: &Flow, lost: &[[f32; 3]]) {
+    /// Chooses the cells for the next painting, so many `pictures` after the last one; `lost` is the mean of painting less blend of
+    /// each, luma and colour.
+    pub(super) fn next(&mut self, flow: &Flow, lost: &[[f32; 3]], pictures: f32) {
         let columns = self.grid.width;
         for (at, (turn, cell)) in self.turns.iter_mut().zip(&mut self.grid.cells).enumerate() {
             if turn.fading > 0 {
@@ -84,16 +85,17 @@ impl Renewal {
             *cell = 0.0;
             let x = (at % columns * CELL + CELL / 2).min(flow.width - 1);
             let y = (at / columns * CELL + CELL / 2).min(flow.height - 1);
-            let speed = flow.u[y * flow.width + x].hypot(flow.v[y * flow.width + x]);
+            let speed = flow.u[y * flow.width + x].hypot(flow.v[y * flow.width + x]) / pictures;
             let moves = ((speed - STILL) / (MOVING - STILL)).clamp(0.0, 1.0);
             // What has come to rest is replaced once more, or what passed would leave its trace.
             turn.restless = turn.restless.max(moves);
             // Strokes that have drifted far from what is painted there go sooner, even where nothing moves.
-            turn.age += if mean_square(lost[at]) > DRIFTED * DRIFTED {
+            let ages = if mean_square(lost[at]) > DRIFTED * DRIFTED {
                 4.0
             } else {
                 turn.restless
             };
+            turn.age += ages * pictures;
             if turn.age >= RENEWAL as f32 {
                 turn.age -= RENEWAL as f32;
                 (turn.fading, turn.restless) = (FADE, 0.0);

@@ -105,8 +105,8 @@ impl Trust {
             });
     }
 
-    /// Trust (0..1, at half size) between the last two inputs seen.
-    pub(super) fn judge(&mut self, motion: &Motion) -> &[f32] {
+    /// Trust (0..1, at half size) between the last two inputs seen, the second so many `pictures` after the first.
+    pub(super) fn judge(&mut self, motion: &Motion, pictures: f32) -> &[f32] {
         let (width, height) = (self.width, self.height);
         let strip = width * STRIP;
         let previous = &self.previous;
@@ -167,7 +167,17 @@ impl Trust {
         (age.par_chunks_mut(strip), self.map.par_chunks_mut(strip))
             .into_par_iter()
             .enumerate()
-            .for_each(|(i, (age, map))| ripen(i * STRIP, motion, width, height, before, age, map));
+            .for_each(|(i, (age, map))| {
+                ripen(
+                    i * STRIP,
+                    motion,
+                    [width, height],
+                    pictures,
+                    before,
+                    age,
+                    map,
+                );
+            });
         &self.map
     }
 
@@ -179,6 +189,12 @@ impl Trust {
     /// What [`Trust::judge`] found last.
     pub(super) fn map(&self) -> &[f32] {
         &self.map
+    }
+
+    /// How far the light of the scene changed between the last two inputs, 0..255, averaged over the picture.
+    pub(super) fn light(&self) -> f32 {
+        let cells = &self.light.cells;
+        cells.iter().map(|light| light.abs()).sum::<f32>() / cells.len() as f32
     }
 
     /// How much of the coarsest octave of the history gives way to the painting's, 0..1 per cell of 16 pixels.
@@ -198,6 +214,9 @@ struct Seen<'a> {
     width: usize,
     height: usize,
     y: usize,
+    /// Pictures since then, and what counts of a young place.
+    pictures: f32,
+    young: f32,
 }
 
 impl Seen<'_> {
@@ -215,12 +234,12 @@ impl Seen<'_> {
         let before = unsafe { *self.before.get_unchecked(at as usize) };
         *age = match *trust < NEW {
             true => 0.0,
-            false => (before + 1.0).min(RIPE[1]),
+            false => (before + self.pictures).min(RIPE[1]),
         };
         let ripe = ((*age - RIPE[0]) / (RIPE[1] - RIPE[0])).clamp(0.0, 1.0);
-        let speed = (u * u + v * v).sqrt();
+        let speed = (u * u + v * v).sqrt() / self.pictures;
         let moves = ((speed - AT_REST[0]) / (AT_REST[1] - AT_REST[0])).clamp(0.0, 1.0);
-        *trust *= YOUNG + (1.0 - YOUNG) * ripe.max(moves);
+        *trust *= self.young + (1.0 - self.young) * ripe.max(moves);
     }
 }
 
@@ -315,13 +334,14 @@ fn look_up(
 
 vectorised! {
     /// Carries the age of what is seen along the motion, and takes from the trust of what is young; for rows from `first`.
-    fn ripen(first: usize, motion: &Motion, width: usize, height: usize, before: &[f32], age: &mut [f32], map: &mut [f32]) {
+    fn ripen(first: usize, motion: &Motion, size: [usize; 2], pictures: f32, before: &[f32], age: &mut [f32], map: &mut [f32]) {
+        let ([width, height], young) = (size, YOUNG.powf(pictures));
         assert!(before.len() == width * height && before.len() < i32::MAX as usize);
         let full = motion.backward.width;
         let rows = age.chunks_exact_mut(width).zip(map.chunks_exact_mut(width));
         for (i, (age, map)) in rows.enumerate() {
             let y = first + i;
-            let seen = Seen { before, width, height, y };
+            let seen = Seen { before, width, height, y, pictures, young };
             let (u, v) = (&motion.backward.u[2 * y * full..][..full], &motion.backward.v[2 * y * full..][..full]);
             let moved = u.as_chunks::<2>().0.iter().zip(v.as_chunks::<2>().0);
             for (x, ((age, trust), (u, v))) in age.iter_mut().zip(map.iter_mut()).zip(moved).enumerate() {

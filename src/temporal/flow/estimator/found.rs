@@ -70,6 +70,28 @@ impl Found {
         }
     }
 
+    /// The motion over this pair of pictures and the `next` one, which begins where this one ends; of one size and setting.
+    ///
+    /// # Panics
+    /// When the sizes are others.
+    #[must_use]
+    pub fn join(&self, next: &Self) -> Self {
+        assert!(
+            self.size == next.size && self.level == next.level,
+            "found with other settings"
+        );
+        let both = [[next, self], [self, next]];
+        let fields = [0, 1].map(|direction| {
+            let [first, rest] = both[direction].map(|found| found.planes(direction));
+            follow(first, rest, self.level)
+        });
+        Self {
+            size: self.size,
+            level: self.level,
+            fields: Fields::Planes(fields),
+        }
+    }
+
     /// u and v of the first direction or the second.
     fn planes(&self, direction: usize) -> [Cow<'_, [f32]>; 2] {
         match &self.fields {
@@ -84,6 +106,39 @@ impl Found {
             }
         }
     }
+}
+
+/// Along `first`, and from there on along `rest`.
+fn follow(
+    first: [Cow<'_, [f32]>; 2],
+    rest: [Cow<'_, [f32]>; 2],
+    (width, height): (usize, usize),
+) -> [Vec<f32>; 2] {
+    let [mut u, mut v] = first.map(Cow::into_owned);
+    let rows = u.chunks_exact_mut(width).zip(v.chunks_exact_mut(width));
+    for (y, (u, v)) in rows.enumerate() {
+        for (x, (u, v)) in u.iter_mut().zip(v).enumerate() {
+            let (left, right) = split(x as f32 + *u, width);
+            let (above, below) = split(y as f32 + *v, height);
+            let at = |plane: &[f32]| {
+                let across = |y: usize| {
+                    let (a, b) = (plane[y * width + left.0], plane[y * width + right]);
+                    a + left.1 * (b - a)
+                };
+                let (upper, lower) = (across(above.0), across(below));
+                upper + above.1 * (lower - upper)
+            };
+            (*u, *v) = (*u + at(&rest[0]), *v + at(&rest[1]));
+        }
+    }
+    [u, v]
+}
+
+/// The pixel before a position, with the distance to it, and the one behind, both inside of `size`.
+fn split(position: f32, size: usize) -> ((usize, f32), usize) {
+    let inside = position.clamp(0.0, (size - 1) as f32);
+    let before = inside as usize;
+    ((before, inside - before as f32), (before + 1).min(size - 1))
 }
 
 impl FlowEstimator {
