@@ -23,6 +23,7 @@ mod control;
 mod latest;
 pub mod live;
 mod painting;
+mod preparing;
 mod run;
 mod stage;
 mod stats;

@@ -5,7 +5,7 @@
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::{Control, Outcome, PipelineError, StageStats, steadying::Guided};
+use super::{Control, Outcome, PipelineError, StageStats, preparing::Guided};
 use crate::{
     frame::{Frame, Packet},
     stylize::{Along, StylizeError, Stylizer},

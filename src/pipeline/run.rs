@@ -10,8 +10,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::{
     Control, Outcome, StageStats, StageSummary,
     painting::{LeftOut, paint},
+    preparing::{Guided, Prepare, prepare},
     stage::{self},
-    steadying::{Guided, Prepare, Steadier, Steadiness, Steadying, prepare, steady},
+    steadying::{Steadier, Steadiness, Steadying, steady},
 };
 use crate::{
     frame::Packet,

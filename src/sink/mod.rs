@@ -180,9 +180,29 @@ pub enum SinkError {
         #[source]
         source: ffmpeg_next::Error,
     },
+    /// The file system takes no such name.
+    #[error("{path}: no file can have this name; give a shorter one", path = path.display())]
+    Name {
+        /// The output.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
     /// The finished file cannot get its name.
-    #[error("{path}: the finished file could not be put in its place", path = path.display())]
+    #[error("{path}: the finished video could not be put in its place; it is {kept}", path = path.display(), kept = kept.display())]
     Rename {
+        /// The output.
+        path: PathBuf,
+        /// Where the finished video is.
+        kept: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The finished file is gone, or cannot even stay where it is.
+    #[error("{path}: the finished video could not be put in its place", path = path.display())]
+    Lost {
         /// The output.
         path: PathBuf,
         /// The system's reason.
@@ -222,6 +242,7 @@ impl SinkError {
         matches!(
             self,
             Self::UnknownContainer { .. }
+                | Self::Name { .. }
                 | Self::CodecNotInContainer { .. }
                 | Self::LosslessNeedsMkv { .. }
                 | Self::BadCrf { .. }

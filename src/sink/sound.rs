@@ -49,7 +49,7 @@ impl SoundTranscoder {
             .iter()
             .filter_map(|name| encoder::find_by_name(name))
         {
-            for (channels, layout) in [(channels, layout.as_str()), (2, "stereo"), (1, "mono")] {
+            for (channels, layout) in layouts(channels, &layout) {
                 let bit_rate = i64::from(channels.clamp(1, 6)) * BITS_PER_CHANNEL;
                 match open_encoder(found, rate, layout, bit_rate, global_header) {
                     Ok((encoder, wanted)) => {
@@ -189,6 +189,30 @@ pub(super) fn can_be_opened(track: &Track) -> bool {
     codec::Context::from_parameters(track.parameters.clone())
         .and_then(|context| context.decoder().audio())
         .is_ok()
+}
+
+/// Layouts to try, the best first, each with its number of channels. Loudspeakers beside the listener, as DVDs have them, are
+/// the same to films as those behind, and only the latter have a number in every format.
+fn layouts(channels: i32, own: &str) -> Vec<(i32, &str)> {
+    let usual = match channels {
+        3 => "3.0",
+        4 => "quad",
+        5 => "5.0",
+        6 => "5.1",
+        7 => "6.1",
+        8 => "7.1",
+        _ => own,
+    };
+    let mut layouts = vec![
+        (channels, own),
+        (channels, usual),
+        (2, "stereo"),
+        (1, "mono"),
+    ];
+    if own.ends_with("(side)") {
+        layouts.swap(0, 1);
+    }
+    layouts
 }
 
 fn open_encoder(

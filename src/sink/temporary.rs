@@ -40,6 +40,12 @@ impl Temporary {
         if !overwrite && target.symlink_metadata().is_ok() {
             return Err(SinkError::Exists { path });
         }
+        // The temporary file's name is a short one.
+        if let Err(source) = target.symlink_metadata()
+            && source.kind() == io::ErrorKind::InvalidFilename
+        {
+            return Err(SinkError::Name { path, source });
+        }
         let target = &behind_links(target);
         let folder = folder_of(target).to_owned();
         if !folder.is_dir() {
@@ -79,7 +85,7 @@ impl Temporary {
     /// Gives the complete file its name.
     ///
     /// # Errors
-    /// When it cannot be renamed, or another file took the name meanwhile: then the finished video is kept under its
+    /// When it cannot be renamed, as where another file took the name meanwhile: the finished video is kept under its
     /// temporary name, for it may have taken hours.
     pub(super) fn publish(self) -> Result<(), SinkError> {
         let Self {
@@ -93,22 +99,20 @@ impl Temporary {
             file.persist_noclobber(&target)
         };
         result.map_err(|error| {
-            if !overwrite && error.error.kind() == io::ErrorKind::AlreadyExists {
-                match error.path.keep() {
-                    Ok(kept) => {
-                        keep_unfinished(&kept);
-                        SinkError::NameTaken { path: target, kept }
+            let taken = !overwrite && error.error.kind() == io::ErrorKind::AlreadyExists;
+            let (path, source) = (target, error.error);
+            match error.path.keep() {
+                Ok(kept) => {
+                    keep_unfinished(&kept);
+                    match taken {
+                        true => SinkError::NameTaken { path, kept },
+                        false => SinkError::Rename { path, kept, source },
                     }
-                    Err(error) => SinkError::Rename {
-                        path: target,
-                        source: error.error,
-                    },
                 }
-            } else {
-                SinkError::Rename {
-                    path: target,
+                Err(error) => SinkError::Lost {
+                    path,
                     source: error.error,
-                }
+                },
             }
         })
     }

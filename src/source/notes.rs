@@ -10,6 +10,8 @@ pub(super) struct Seen {
     pub(super) broken_packets: u64,
     pub(super) damaged_frames: u64,
     pub(super) read_error: Option<Error>,
+    /// One of the numbered pictures is missing, and it was said.
+    pub(super) gap: bool,
     pub(super) size_changes: u64,
     /// Pictures of another shape than the first have bars beside them.
     pub(super) bars: bool,
@@ -81,7 +83,7 @@ impl Seen {
                 "The header of the input promises {promised:.1} s and only {came:.1} s are there; all that could be read was painted."
             ));
         }
-        if let Some(error) = self.read_error {
+        if let Some(error) = self.read_error.filter(|_| !self.gap) {
             notes.push(format!(
                 "Reading ended early ({error}); what was read until then was painted."
             ));

@@ -35,6 +35,8 @@ pub(super) struct Opened {
     pub(super) zero: i64,
     /// Where the header says that the video ends, in seconds on the file's clock, unless it was only guessed.
     pub(super) promised_end: Option<f64>,
+    /// One of the numbered pictures is missing: the rest cannot be read.
+    pub(super) gap: bool,
     pub(super) notes: Vec<String>,
 }
 
@@ -133,7 +135,9 @@ pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened
             .for_each(|tags| tags.retain(|(key, _)| key != "timecode"));
     }
     notes.extend(dropped);
-    notes.extend(gap(&numbers));
+    let gap = gap(&numbers);
+    let has_gap = gap.is_some();
+    notes.extend(gap);
     for index in 0..input.nb_streams() as usize {
         let wanted = index == video || matches!(track_of.get(index), Some(Some(_)));
         if !wanted {
@@ -169,6 +173,7 @@ pub(super) fn open(path: &Path, settings: &VideoSourceSettings) -> Result<Opened
     let expected_frames = expected(frames, seconds, frame_rate, settings);
     move_chapters(&mut description, zero, time_base, settings);
     Ok(Opened {
+        gap: has_gap,
         decoder,
         video,
         time_base,

@@ -175,6 +175,7 @@ impl VideoFileSource {
             stage: Stage::Reading,
             promised_end: opened.promised_end,
             seen: Seen {
+                gap: opened.gap,
                 fixed: opened.notes,
                 ..Seen::default()
             },

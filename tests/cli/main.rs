@@ -76,7 +76,8 @@ fn frames(path: &Path, bytes: usize) -> Vec<Vec<u8>> {
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
         .arg(path)
-        .args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+        .args(["-fps_mode", "passthrough", "-f", "rawvideo"])
+        .args(["-pix_fmt", "rgb24", "-"])
         .output()
         .unwrap();
     output

@@ -124,16 +124,24 @@ fn pcm_becomes_aac_in_mp4_and_stays_in_mkv_and_mov() {
 }
 
 #[test]
-fn aac_becomes_opus_in_webm_in_stereo_and_more() {
+fn sound_becomes_opus_in_webm_in_stereo_and_more() {
     let folder = Folder::new();
-    for (name, layout) in [("mono", "mono"), ("stereo", "stereo"), ("surround", "5.1")] {
+    for (name, layout, codec) in [
+        ("mono", "mono", "aac"),
+        ("stereo", "stereo", "aac"),
+        ("surround", "5.1", "aac"),
+        // As DVDs have it.
+        ("beside", "5.1(side)", "ac3"),
+        ("quad", "quad(side)", "flac"),
+    ] {
         let input = folder.make(
-            &format!("{name}.mp4"),
-            &format!("{PICTURES} {} {FAST} -af aformat=channel_layouts={layout} -c:a aac -metadata:s:a language=jpn", sine(440)),
+            &format!("{name}.mkv"),
+            &format!("{PICTURES} {} {FAST} -af aformat=channel_layouts={layout} -c:a {codec} -metadata:s:a language=jpn", sine(440)),
         );
         let output = folder.path(&format!("{name}.webm"));
         let passed = pass(&input, &output);
-        assert!(passed.notes_say("from aac to opus"), "{:?}", passed.notes);
+        let said = format!("from {codec} to opus");
+        assert!(passed.notes_say(&said), "{:?}", passed.notes);
         assert_eq!(probe(&output, "a", "stream=codec_name"), ["opus"]);
         assert_eq!(probe(&output, "a", "stream_tags=language"), ["jpn"]);
         assert_eq!(

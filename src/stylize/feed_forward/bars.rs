@@ -2,7 +2,7 @@
 //!
 //! Painted, a bar is an even area of the style's colour whose edge bleeds into the picture. Bars are looked for where a scene
 //! begins, as soon as it is light: a pair of them, about equally broad, black throughout; black on all four sides is more likely
-//! a picture of the moon. What is written on a bar later (subtitles) stays as it is. Where the picture reaches into a bar, or a
+//! a title, or a picture of the moon. What is written on a bar later (subtitles) stays as it is. Where the picture reaches into a bar, or a
 //! few pictures in a row would have others, it is looked again.
 
 use super::MIN_SIDE;
@@ -26,6 +26,9 @@ const RIM: [usize; 2] = [3, 2];
 const BREADTH: (usize, f32, f32) = (RIM[0] + RIM[1], 0.02, 0.7);
 /// By how much the two may differ, as a share of the side.
 const UNEQUAL: f32 = 0.02;
+/// Black beside a picture, as a share of its width, from which black above and below it is no bar either: all of it surrounds a
+/// title. A dark scene between bars is black to its sides too, seldom so far.
+const SURROUNDED: f32 = 0.1;
 
 /// The part of a picture that is no bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,6 +243,13 @@ fn between(picture: &Picture) -> Option<Part> {
             && (a.abs_diff(b) <= 2 || share(a.abs_diff(b)) <= UNEQUAL)
             && side - a - b >= MIN_SIDE
     };
+    let beside = left.min(right);
+    let surrounded = above.min(below) >= BREADTH.0
+        && beside >= BREADTH.0
+        && beside as f32 >= SURROUNDED * width as f32;
+    if surrounded {
+        return None;
+    }
     let part = match (pair(above, below, height), pair(left, right, width)) {
         (true, false) if width >= MIN_SIDE => Part {
             x: 0,
@@ -288,6 +298,8 @@ mod tests {
         };
         assert_eq!(found([20, 21, 0, 0]), part(0, 20, 160, 79));
         assert_eq!(found([0, 0, 40, 40]), part(40, 0, 80, 120));
+        // What lies between is dark beside.
+        assert_eq!(found([20, 20, 40, 8]), part(0, 20, 160, 80));
         for none in [
             [0, 0, 0, 0],
             [4, 4, 0, 0],
@@ -295,6 +307,11 @@ mod tests {
             [20, 30, 0, 0],
             [20, 20, 30, 30],
             [45, 45, 0, 0],
+            // A title in the middle or elsewhere, a moon.
+            [54, 54, 30, 30],
+            [80, 20, 40, 41],
+            [20, 20, 20, 60],
+            [10, 50, 50, 50],
         ] {
             assert_eq!(found(none), None, "{none:?}");
         }
