@@ -221,10 +221,10 @@ fn pictures_that_are_left_out_are_there_all_the_same() {
     for (t, (a, b)) in all.iter().zip(some).enumerate() {
         // The first and the last picture of a scene are painted, the first ones as they are.
         assert_eq!(a == b, t == 0 || t == 13, "{t}");
-        assert!(apart(a, b) < 22.0, "{t}: {}", apart(a, b));
+        assert!(apart(a, b) < 12.0, "{t}: {}", apart(a, b));
         // The bars stay black.
         let bars = [&b[..3 * 192 * 16], &b[3 * 192 * 96..]].concat();
-        assert!(bars.iter().all(|&value| value < 3), "{t}");
+        assert!(bars.iter().all(|&value| value < 24), "{t}");
     }
 }
 
