@@ -14,6 +14,8 @@ pub struct Summary<'a> {
     seconds: f64,
     fps: f64,
     dropped: u64,
+    /// Frames that were not painted, but have the strokes of those before and behind.
+    between: u64,
     peak_rss_mib: Option<f64>,
     stages: BTreeMap<&'static str, StageSummary>,
     /// Error along the motion of result and input; absent with `--steady off`.
@@ -40,6 +42,7 @@ impl<'a> Summary<'a> {
             seconds,
             fps: report.frames as f64 / seconds.max(1e-9),
             dropped: 0,
+            between: report.between,
             peak_rss_mib: peak_rss_mib(),
             stages: report.stages.iter().copied().collect(),
             steadiness: report.steadiness,

@@ -136,7 +136,7 @@ where
     // What further passes give out at once must not keep them from going on.
     let given_out = match &steadying {
         Some(steadying) if steadying.passes > 1 => {
-            given_out((source.info().width, source.info().height))
+            given_out((source.info().width, source.info().height)) * (1 + steadying.left_out)
         }
         _ => 0,
     };

@@ -202,6 +202,7 @@ fn pictures_that_are_left_out_are_there_all_the_same() {
             (&summary["frames"], &summary["steadiness"]["cuts"]),
             (&25.into(), &1.into())
         );
+        assert_eq!(summary["between"].as_u64().unwrap() > 8, every == "3");
         let told = stderr(&output).contains("of those before and behind");
         assert_eq!(told, every == "3", "{}", stderr(&output));
         films.push(frames(&folder.path().join(&file), 3 * 192 * 112));
