@@ -119,6 +119,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
         ..LiveConfig::default()
     };
     let (overwrite, saving) = (args.overwrite, Mutex::new(()));
+    let asked = args.record.clone();
     let parts = LiveParts {
         camera,
         painter: live_painter,
@@ -127,6 +128,8 @@ pub fn run(args: LiveArgs) -> Result<()> {
         virtual_camera,
         microphone,
         open_recording: Arc::new(move |path, info, track| {
+            // Only the name that was asked for is meant to be replaced.
+            let overwrite = overwrite && asked.as_deref() == Some(path);
             sink::open_recording(path, info, track, overwrite, threads)
         }),
         recording_name: names(args.record.clone()),
@@ -335,7 +338,7 @@ fn list(json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Names for recordings: the one that was asked for, then that with a number; else by the clock.
+/// Names for recordings: the one that was asked for, then that with the next number that is not taken; else by the clock.
 fn names(asked: Option<PathBuf>) -> Box<dyn FnMut() -> PathBuf> {
     let (mut count, mut last) = (0, PathBuf::new());
     Box::new(move || {
@@ -345,7 +348,13 @@ fn names(asked: Option<PathBuf>) -> Box<dyn FnMut() -> PathBuf> {
             Some(path) => {
                 let stem = path.file_stem().unwrap_or_default().to_string_lossy();
                 let extension = path.extension().unwrap_or_default().to_string_lossy();
-                path.with_file_name(format!("{stem}-{count}.{extension}"))
+                loop {
+                    let name = path.with_file_name(format!("{stem}-{count}.{extension}"));
+                    if !is_taken(&name) {
+                        return name;
+                    }
+                    count += 1;
+                }
             }
             None => {
                 // The one before may not have its name yet.
@@ -354,6 +363,11 @@ fn names(asked: Option<PathBuf>) -> Box<dyn FnMut() -> PathBuf> {
             }
         }
     })
+}
+
+/// Whether anything has this name, a link that leads nowhere included.
+fn is_taken(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 /// A name in the current folder that is not taken and is not `last`, by the seconds since 1970 (which sort as they come).
@@ -370,7 +384,7 @@ fn stamped(extension: &str, last: &Path) -> PathBuf {
             };
             PathBuf::from(format!("allaprima-{seconds}{again}.{extension}"))
         })
-        .find(|path| path != last && !path.exists())
+        .find(|path| path != last && !is_taken(path))
         .unwrap_or_default()
 }
 
@@ -391,13 +405,29 @@ mod tests {
 
     #[test]
     fn each_recording_has_its_own_name() {
-        let mut next = names(Some("a/b.mkv".into()));
-        assert_eq!(next(), PathBuf::from("a/b.mkv"));
-        assert_eq!(next(), PathBuf::from("a/b-2.mkv"));
-        assert_eq!(next(), PathBuf::from("a/b-3.mkv"));
+        let folder = tempfile::tempdir().unwrap();
+        let name = |name: &str| folder.path().join(name);
+        std::fs::write(name("b-3.mkv"), "a film").unwrap();
+        std::fs::write(name("b-5.mkv"), "another").unwrap();
+        let mut next = names(Some(name("b.mkv")));
+        // The first is what was asked for; none that is there is replaced, and none is given twice.
+        for expected in ["b.mkv", "b-2.mkv", "b-4.mkv", "b-6.mkv"] {
+            assert_eq!(next(), name(expected));
+        }
 
         // No file of the first is there yet.
         let mut next = names(None);
         assert_ne!(next(), next());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_nowhere_keeps_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("b-2.mkv");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        let mut next = names(Some(folder.path().join("b.mkv")));
+        next();
+        assert_eq!(next(), folder.path().join("b-3.mkv"));
     }
 }
