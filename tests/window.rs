@@ -316,6 +316,27 @@ fn keys_views_sizes_and_full_screen() {
 }
 
 #[test]
+fn a_screen_that_is_filled_from_the_start_is_left_by_its_keys() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(&server, &["--window", "full"], folder.path());
+    let sized = |size: &str| {
+        running.until("sized", |_| running.size() == size);
+    };
+    sized("1280x800");
+    running.key("f");
+    sized("640x360");
+    running.key("F11");
+    sized("1280x800");
+    running.key("Escape");
+    sized("640x360");
+    running.key("Escape");
+    running.end();
+}
+
+#[test]
 fn the_style_changes_with_its_name() {
     let Some(server) = Server::start() else {
         return;

@@ -114,6 +114,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
         rate_hz,
         duration: args.duration.map(Duration::from_secs_f64),
         record: args.record.is_some(),
+        full_screen: args.window == WindowChoice::Full,
         wait_for_camera: args.wait,
         paint_limit: Duration::from_secs_f64(patience),
         ..LiveConfig::default()
@@ -307,11 +308,8 @@ fn screen(choice: WindowChoice) -> Result<Option<Box<dyn Screen>>> {
     if choice == WindowChoice::Off {
         return Ok(None);
     }
-    let mut screen = sink::open_window("allaprima", CARD)
+    let screen = sink::open_window("allaprima", CARD)
         .context("no window can be opened; --window off runs without one")?;
-    if choice == WindowChoice::Full {
-        screen.full_screen(true);
-    }
     Ok(Some(screen))
 }
 

@@ -95,6 +95,8 @@ pub struct LiveConfig {
     pub duration: Option<Duration>,
     /// Record from the start.
     pub record: bool,
+    /// Fill the screen from the start.
+    pub full_screen: bool,
     /// Wait for a camera that is missing or busy at the start, too.
     pub wait_for_camera: bool,
     /// A camera that is silent for this long is reported.
@@ -117,6 +119,7 @@ impl Default for LiveConfig {
             rate_hz: 30.0,
             duration: None,
             record: false,
+            full_screen: false,
             wait_for_camera: false,
             camera_silence: Duration::from_millis(1500),
             paint_silence: Duration::from_millis(1500),

@@ -290,7 +290,9 @@ mod x11 {
             let (x, y, width, height) = if on {
                 let now = geometry(self.window)?;
                 let screen = geometry(self.root)?;
-                self.before = Some((now.x, now.y, now.width, now.height));
+                // Asked a second time it fills the screen already.
+                self.before
+                    .get_or_insert((now.x, now.y, now.width, now.height));
                 (0, 0, screen.width, screen.height)
             } else {
                 self.before.take()?

@@ -175,6 +175,8 @@ struct FakeScreen {
     shown: u64,
     reds: Arc<Mutex<Vec<u8>>>,
     size: (usize, usize),
+    /// Whether it can fill the screen.
+    fills: bool,
 }
 
 impl Screen for FakeScreen {
@@ -212,7 +214,7 @@ impl Screen for FakeScreen {
     }
 
     fn full_screen(&mut self, _on: bool) -> bool {
-        false
+        self.fills
     }
 }
 
@@ -328,6 +330,7 @@ struct Session {
     device: Option<Fault>,
     duration: Option<Duration>,
     paint_limit: Option<Duration>,
+    full_screen: bool,
 }
 
 struct Ended {
@@ -466,6 +469,7 @@ fn run_here(session: Session) -> Ended {
     let config = LiveConfig {
         duration: Some(session.duration.unwrap_or(Duration::from_secs(1))),
         record: recording.is_some(),
+        full_screen: session.full_screen,
         camera_silence: Duration::from_millis(300),
         paint_silence: Duration::from_millis(300),
         paint_limit: session.paint_limit.unwrap_or(Duration::from_secs(10)),

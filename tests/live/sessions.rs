@@ -456,3 +456,22 @@ fn keys_reach_the_painter_and_the_outputs() {
     assert!(ended.told("saved a.png"));
     assert!(ended.took < Duration::from_secs(5), "q ends it");
 }
+
+#[test]
+fn escape_leaves_a_screen_that_was_filled_from_the_start() {
+    for fills in [true, false] {
+        let ended = session(Session {
+            screen: Some(FakeScreen {
+                keys: [(10, Key::Escape), (20, Key::Escape)].into(),
+                fills,
+                ..FakeScreen::default()
+            }),
+            full_screen: true,
+            duration: Some(Duration::from_secs(8)),
+            ..Session::default()
+        });
+        assert!(ended.took < Duration::from_secs(5), "Escape ends it");
+        // Where the screen cannot be filled the first ends it.
+        assert_eq!(ended.reds.len() >= 20, fills);
+    }
+}

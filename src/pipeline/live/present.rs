@@ -114,6 +114,9 @@ impl Present<'_> {
             return Outcome::Failed(error);
         }
         self.desk.show_title(Instant::now());
+        if self.config.full_screen {
+            self.carry_out(Command::FullScreen, tell);
+        }
         loop {
             let now = Instant::now();
             self.heartbeat.fetch_add(1, Ordering::Relaxed);
