@@ -16,6 +16,8 @@ pub struct Captured {
     pub picture: Picture,
     /// When the camera took it, as far as the system says; else when it arrived.
     pub at: Instant,
+    /// Whether this is the last picture once more, because the next is not due for long.
+    pub is_repeated: bool,
 }
 
 /// What an open camera yields.
@@ -25,20 +27,19 @@ pub struct CameraMode {
     pub width: usize,
     /// Height in pixels.
     pub height: usize,
-    /// Frames per second.
-    pub rate_hz: f64,
+    /// Frames per second; `None` when nobody knows.
+    pub rate_hz: Option<f64>,
     /// Pixel format, in words (`YUYV`).
     pub format: String,
 }
 
 impl std::fmt::Display for CameraMode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let rate = (self.rate_hz * 100.0).round() / 100.0;
-        write!(
-            f,
-            "{}x{} {} at {rate} frames/s",
-            self.width, self.height, self.format
-        )
+        write!(f, "{}x{} {}", self.width, self.height, self.format)?;
+        match self.rate_hz {
+            Some(rate_hz) => write!(f, " at {} frames/s", (rate_hz * 100.0).round() / 100.0),
+            None => Ok(()),
+        }
     }
 }
 

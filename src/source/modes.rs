@@ -89,7 +89,7 @@ impl From<Mode> for CameraMode {
         Self {
             width: mode.width,
             height: mode.height,
-            rate_hz: mode.rate_hz,
+            rate_hz: Some(mode.rate_hz),
             format: mode.layout.name().to_uppercase(),
         }
     }

@@ -187,6 +187,12 @@ impl VideoFileSource {
         &self.description
     }
 
+    /// Frames per second of the whole file, as far as its header or its beginning tells.
+    pub fn average_rate(&self) -> Option<f64> {
+        let rate = self.input.stream(self.video)?.avg_frame_rate();
+        (rate.numerator() > 0 && rate.denominator() > 0).then(|| f64::from(rate))
+    }
+
     /// Takes one frame from the decoder, or gives it one packet.
     fn step(&mut self) -> Step {
         if let Some(behind) = self.behind.take() {

@@ -49,6 +49,8 @@ enum Fault {
     Panic(u64),
     /// Takes this long, always.
     Slow(Duration),
+    /// A film that stands still from there on.
+    Still(u64),
 }
 
 impl Fault {
@@ -116,7 +118,7 @@ impl CameraOpener for FakeOpener {
             mode: CameraMode {
                 width: 48,
                 height: 32,
-                rate_hz: 100.0,
+                rate_hz: Some(100.0),
                 format: "fake".into(),
             },
             next: self.next.clone(),
@@ -139,6 +141,7 @@ impl Camera for FakeCamera {
         Ok(Some(Captured {
             picture: Picture::new(48, 32, rgb).unwrap(),
             at: Instant::now(),
+            is_repeated: matches!(self.fault, Fault::Still(at) if index >= at),
         }))
     }
 }

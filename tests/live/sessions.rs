@@ -90,6 +90,23 @@ fn the_camera_pauses_and_goes_on() {
 }
 
 #[test]
+fn a_film_that_stands_still_is_painted_on() {
+    let ended = session(Session {
+        camera: Fault::Still(10),
+        painter: Fault::Slow(Duration::from_millis(35)),
+        screen: Some(FakeScreen::default()),
+        duration: Some(Duration::from_millis(1500)),
+        ..Session::default()
+    });
+    assert!(!ended.told("no picture for"), "{:?}", ended.notices);
+    let report = ended.report();
+    assert_eq!(report.captured, 10, "{report:?}");
+    assert!(report.painted > 15, "{report:?}");
+    // What is painted yet is not given again, and so not dropped.
+    assert!(report.dropped < 10, "{report:?}");
+}
+
+#[test]
 fn the_camera_is_pulled_out_and_comes_back() {
     let ended = session(Session {
         camera: Fault::Fail(10),

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod as_camera;
 mod damage;
 mod look;
 mod output;

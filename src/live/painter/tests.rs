@@ -28,6 +28,7 @@ fn captured(value: u8) -> Captured {
     Captured {
         picture: Picture::new(64, 36, rgb.collect()).unwrap(),
         at: Instant::now(),
+        is_repeated: false,
     }
 }
 
@@ -70,6 +71,7 @@ fn a_step_down_from_a_small_size_is_no_step_up() {
         let captured = Captured {
             picture: Picture::black(640, 360),
             at: Instant::now(),
+            is_repeated: false,
         };
         let painting = painter.paint(captured, 0, true, wanted).unwrap();
         painting.painted.width() * painting.painted.height()
@@ -143,6 +145,7 @@ fn another_scene_begins_for_the_stylizer_with_and_without_steadying() {
         Captured {
             picture: Picture::new(192, 108, rgb.collect()).unwrap(),
             at: Instant::now(),
+            is_repeated: false,
         }
     };
     for steady in [None, Some(1.0)] {

@@ -390,12 +390,12 @@ impl Present<'_> {
 
     /// Notices stages that hang, and outputs that failed.
     fn look_after(&mut self, now: Instant, tell: &mut dyn FnMut(&Notice)) -> Result<(), LiveError> {
-        let captured = self.shared.captured.load(Ordering::Relaxed);
+        let given = self.shared.given.load(Ordering::Relaxed);
         let open = self.shared.camera_open.load(Ordering::Relaxed);
         // While it is closed, capturing itself tells what is wrong.
-        let silence = self.capture_silence.look(captured, !open, now);
+        let silence = self.capture_silence.look(given, !open, now);
         if silence < self.config.camera_silence {
-            if open && captured > 0 && self.silent_camera.take().is_some() {
+            if open && given > 0 && self.silent_camera.take().is_some() {
                 // A camera that was reopened tells so itself.
                 self.desk.say("the camera is back", now);
             }
@@ -409,8 +409,8 @@ impl Present<'_> {
         }
 
         let painted = self.shared.painted.load(Ordering::Relaxed);
-        let has_nothing_to_do = captured <= painted + self.shared.dropped.load(Ordering::Relaxed);
-        let behind = self.paint_silence.look(painted, has_nothing_to_do, now);
+        let is_idle = self.shared.is_idle();
+        let behind = self.paint_silence.look(painted, is_idle, now);
         if behind >= self.config.paint_limit {
             return Err(LiveError::Stalled {
                 stage: PAINT,

@@ -31,8 +31,12 @@ const RETRY: Duration = Duration::from_millis(300);
 pub(super) struct Shared {
     /// Nothing more is to be captured.
     pub(super) stopping: AtomicBool,
+    /// Frames that the camera gave so far, repeated ones too: it is alive as long as this grows.
+    pub(super) given: AtomicU64,
     /// Frames captured so far.
     pub(super) captured: AtomicU64,
+    /// Frames handed to painting so far, repeated ones too.
+    pub(super) handed: AtomicU64,
     /// Frames dropped right after capture so far.
     pub(super) dropped: AtomicU64,
     /// Frames painted so far.
@@ -62,7 +66,9 @@ impl Shared {
     pub(super) fn new(wanted: Wanted, notices: Sender<Notice>) -> Self {
         Self {
             stopping: AtomicBool::new(false),
+            given: AtomicU64::new(0),
             captured: AtomicU64::new(0),
+            handed: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             painted: AtomicU64::new(0),
             camera_open: AtomicBool::new(false),
@@ -94,6 +100,12 @@ impl Shared {
     /// Tells the person at the window. Who floods is not heard in full.
     pub(super) fn tell(&self, notice: Notice) {
         let _ = self.notices.try_send(notice);
+    }
+
+    /// Whether painting has nothing to do.
+    pub(super) fn is_idle(&self) -> bool {
+        let done = self.painted.load(Ordering::Relaxed) + self.dropped.load(Ordering::Relaxed);
+        self.handed.load(Ordering::Relaxed) <= done
     }
 
     /// Sleeps, but not longer than until the session ends.
@@ -147,8 +159,15 @@ pub(super) fn capture(
                                 }
                                 shared.tell(Notice::Info(format!("camera {name}: {mode}")));
                             }
-                            stats.frame(captured.at.elapsed());
-                            let index = shared.captured.fetch_add(1, Ordering::Relaxed);
+                            shared.given.fetch_add(1, Ordering::Relaxed);
+                            if !captured.is_repeated {
+                                stats.frame(captured.at.elapsed());
+                                shared.captured.fetch_add(1, Ordering::Relaxed);
+                            } else if !shared.is_idle() {
+                                // It is being painted yet: once more would only be dropped.
+                                continue;
+                            }
+                            let index = shared.handed.fetch_add(1, Ordering::Relaxed);
                             if to_paint.put(Numbered { captured, index }).is_err() {
                                 return left_alone(shared, stats);
                             }

@@ -177,7 +177,11 @@ impl Camera for DeviceCamera {
                 .map_err(|error| classify(&self.name, &error.to_string()))?;
             let at = captured_at(buffer.capture_timestamp());
             if let Some(picture) = self.decoder.decode(buffer.buffer()) {
-                return Ok(Some(Captured { picture, at }));
+                return Ok(Some(Captured {
+                    picture,
+                    at,
+                    is_repeated: false,
+                }));
             }
         }
         Err(CameraError::Unplugged {
