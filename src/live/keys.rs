@@ -196,17 +196,7 @@ impl Desk {
             Key::Right => self.neighbour(1, now),
             Key::Left => self.neighbour(self.gallery.round().len() - 1, now),
             Key::Char(c @ '0'..='9') => self.digit(c as usize - '0' as usize, digit, now),
-            Key::Char('b') => {
-                let count = self.gallery.styles().len();
-                let next = (self.partner.unwrap_or(self.base) + 1) % count;
-                self.partner = Some(if next == self.base {
-                    (next + 1) % count
-                } else {
-                    next
-                });
-                self.share = if self.share > 0.0 { self.share } else { 0.5 };
-                self.restyle(now);
-            }
+            Key::Char('b') => self.other_partner(now),
             Key::Char(']') => self.shift_blend(0.1, now),
             Key::Char('[') => self.shift_blend(-0.1, now),
             Key::Up => self.strengthen(0.1, now),
@@ -264,8 +254,19 @@ impl Desk {
         None
     }
 
+    /// A blend that has arrived at its other style is that style.
+    fn arrive_at_partner(&mut self) {
+        if self.share >= 1.0
+            && let Some(partner) = self.partner.take()
+        {
+            self.base = partner;
+            self.share = 0.0;
+        }
+    }
+
     /// The style `steps` further round the list.
     fn neighbour(&mut self, steps: usize, now: Instant) {
+        self.arrive_at_partner();
         let round = self.gallery.round();
         let next = match self.base.checked_sub(round.start) {
             Some(place) if place < round.len() => round.start + (place + steps) % round.len(),
@@ -298,9 +299,36 @@ impl Desk {
         }
     }
 
-    fn shift_blend(&mut self, by: f32, now: Instant) {
+    /// Blends towards the style behind the one that is blended towards.
+    fn other_partner(&mut self, now: Instant) {
+        self.arrive_at_partner();
+        let Some(next) = self.style_behind(self.partner.unwrap_or(self.base), now) else {
+            return;
+        };
+        self.partner = Some(next);
+        self.share = if self.share > 0.0 { self.share } else { 0.5 };
+        self.restyle(now);
+    }
+
+    /// The style behind this one that is not the base; says so when there is none.
+    fn style_behind(&mut self, number: usize, now: Instant) -> Option<usize> {
         let count = self.gallery.styles().len();
-        self.partner.get_or_insert((self.base + 1) % count);
+        let next = (1..=count)
+            .map(|steps| (number + steps) % count)
+            .find(|&next| next != self.base);
+        if next.is_none() {
+            self.say("there is no other style to blend with", now);
+        }
+        next
+    }
+
+    fn shift_blend(&mut self, by: f32, now: Instant) {
+        if self.partner.is_none() {
+            self.partner = self.style_behind(self.base, now);
+            if self.partner.is_none() {
+                return;
+            }
+        }
         self.share = in_tenths(self.share + by);
         self.restyle(now);
     }

@@ -65,6 +65,34 @@ fn blends_go_there_and_back() {
 }
 
 #[test]
+fn a_blend_that_has_arrived_is_left_from_its_other_style() {
+    let (mut desk, now) = (desk(), Instant::now());
+    press(&mut desk, "b]]]]]", now);
+    assert_eq!(desk.style.weights(), [(1, 1.0)]);
+    desk.press(Key::Right, now);
+    assert_eq!(desk.style.weights(), [(2, 1.0)]);
+    press(&mut desk, "b]]]]]b", now);
+    assert_eq!(desk.style.weights(), [(3, 0.5), (4, 0.5)]);
+}
+
+#[test]
+fn a_style_without_another_is_not_blended_with_itself() {
+    let mut gallery = Gallery::for_pictures(ModelStore::embedded().unwrap()).unwrap();
+    let folder = format!("{}/samples/paintings", env!("CARGO_MANIFEST_DIR"));
+    let picture = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap();
+    gallery.add_picture(&picture.path()).unwrap();
+    let mut desk = Desk::new(Arc::new(gallery), settings()).unwrap();
+    for key in ["b", "]", "["] {
+        let now = Instant::now();
+        press(&mut desk, key, now);
+        assert_eq!(desk.style.weights(), [(0, 1.0)]);
+        let told = "there is no other style to blend with";
+        assert_eq!(desk.message(now).unwrap().0, told, "{key}");
+        desk.message = None;
+    }
+}
+
+#[test]
 fn switches() {
     let (mut desk, now) = (desk(), Instant::now());
     press(&mut desk, "mc v--", now);
