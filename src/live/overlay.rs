@@ -8,6 +8,8 @@ const WHITE: u32 = 0xFF_FFFF;
 const SOFT: u32 = 0xD8_D8D8;
 const KEYS: u32 = 0xFF_D27A;
 const RED: u32 = 0xFF_4040;
+/// Letters are not made smaller than this, in pixels, to fit.
+const SMALLEST: usize = 11;
 
 /// Figures for the read-out.
 #[derive(Clone, Debug, Default)]
@@ -35,12 +37,14 @@ pub fn draw(
     now: Instant,
 ) {
     // Letters grow with the window, within what can be read and what fits.
-    let unit = (canvas.height() / 22).clamp(11, 34);
+    let unit = (canvas.height() / 22)
+        .min(canvas.width() / 24)
+        .clamp(SMALLEST, 34);
     if let Some((name, opacity)) = desk.title(now) {
         // Names of files have no spaces.
         let name = name.replace('_', " ");
         let mut height = unit * 2;
-        while height > 11 && lettering.width(&name, height) > canvas.width() * 19 / 20 {
+        while height > SMALLEST && lettering.width(&name, height) > canvas.width() * 19 / 20 {
             height -= 1;
         }
         let width = lettering.width(&name, height);
@@ -51,57 +55,88 @@ pub fn draw(
         }
         lettering.write(canvas, &name, height, (left, top), WHITE, opacity);
     }
+    let (right, bottom) = match desk.readout {
+        true => figures(canvas, lettering, readout, unit),
+        false => (0, 0),
+    };
+    let bottom = match readout.recording {
+        Some(length) => recording_sign(canvas, lettering, length, unit, (right, bottom)),
+        None => bottom,
+    };
     if let Some(trouble) = &readout.trouble {
         banner(canvas, lettering, trouble, unit, RED);
     } else if let Some((text, opacity)) = desk.message(now) {
-        line(canvas, lettering, text, unit, opacity);
+        line(canvas, lettering, text, unit, bottom, opacity);
     } else if desk.wanted().frozen {
-        line(canvas, lettering, "frozen", unit, 255);
-    }
-    if let Some(length) = readout.recording {
-        let seconds = length.as_secs();
-        let text = format!("● REC {}:{:02}", seconds / 60, seconds % 60);
-        // The built-in font has no such dot; a square does.
-        let text = text.replace('●', "");
-        let width = lettering.width(&text, unit);
-        let left = canvas.width().saturating_sub(width + 2 * unit);
-        let top = unit / 2;
-        let box_left = left.saturating_sub(unit);
-        let box_width = canvas.width().saturating_sub(box_left + unit / 2);
-        canvas.shade(area(box_left, top - unit / 5, box_width, unit * 7 / 5), 170);
-        fill(
-            canvas,
-            left.saturating_sub(unit / 2),
-            top + unit / 4,
-            unit * 2 / 3,
-            RED,
-        );
-        lettering.write(
-            canvas,
-            &text,
-            unit,
-            ((left + unit / 2) as i64, top as i64),
-            WHITE,
-            255,
-        );
-    }
-    if desk.readout {
-        let text = format!(
-            "{:.1} frames/s · {:.0} ms · {}x{} · {} dropped",
-            readout.rate_hz,
-            readout.latency.as_secs_f64() * 1000.0,
-            readout.size.0,
-            readout.size.1,
-            readout.dropped
-        );
-        let width = lettering.width(&text, unit);
-        canvas.shade(area(0, 0, width + unit, unit * 3 / 2), 150);
-        let place = (unit as i64 / 2, unit as i64 / 5);
-        lettering.write(canvas, &text, unit, place, WHITE, 255);
+        line(canvas, lettering, "frozen", unit, bottom, 255);
     }
     if desk.help {
         help(canvas, lettering);
     }
+}
+
+/// The figures in the upper left corner, in smaller letters or several lines where they do not fit. Returns the right and
+/// the lower edge.
+fn figures(
+    canvas: &mut Canvas,
+    lettering: &mut Lettering,
+    readout: &Readout,
+    mut unit: usize,
+) -> (usize, usize) {
+    let text = format!(
+        "{:.1} frames/s · {:.0} ms · {}x{} · {} dropped",
+        readout.rate_hz,
+        readout.latency.as_secs_f64() * 1000.0,
+        readout.size.0,
+        readout.size.1,
+        readout.dropped
+    );
+    while unit > SMALLEST && lettering.width(&text, unit) + unit > canvas.width() {
+        unit -= 1;
+    }
+    let lines = broken(lettering, &text, unit, canvas.width().saturating_sub(unit));
+    let widths = lines.iter().map(|line| lettering.width(line, unit));
+    let width = widths.max().unwrap_or(0) + unit;
+    let pitch = unit * 5 / 4;
+    let height = pitch * lines.len() + unit / 4;
+    canvas.shade(area(0, 0, width, height), 150);
+    for (i, line) in lines.iter().enumerate() {
+        let place = (unit as i64 / 2, (unit / 5 + i * pitch) as i64);
+        lettering.write(canvas, line, unit, place, WHITE, 255);
+    }
+    (width, height)
+}
+
+/// The sign that a recording runs in the upper right corner, below the figures (which end at these edges) where there is
+/// no room beside them. Returns the lower edge of both.
+fn recording_sign(
+    canvas: &mut Canvas,
+    lettering: &mut Lettering,
+    length: Duration,
+    unit: usize,
+    (right, bottom): (usize, usize),
+) -> usize {
+    let seconds = length.as_secs();
+    // The built-in font has no dot; a square does.
+    let text = format!(" REC {}:{:02}", seconds / 60, seconds % 60);
+    let width = lettering.width(&text, unit);
+    let left = canvas.width().saturating_sub(width + 2 * unit);
+    let box_left = left.saturating_sub(unit);
+    let box_width = canvas.width().saturating_sub(box_left + unit / 2);
+    let box_top = unit / 2 - unit / 5 + if box_left < right { bottom } else { 0 };
+    let box_height = unit * 7 / 5;
+    canvas.shade(area(box_left, box_top, box_width, box_height), 170);
+    let top = box_top + unit / 5;
+    fill(
+        canvas,
+        left.saturating_sub(unit / 2),
+        top + unit / 4,
+        unit * 2 / 3,
+        RED,
+    );
+    let place = ((left + unit / 2) as i64, top as i64);
+    lettering.write(canvas, &text, unit, place, WHITE, 255);
+    bottom.max(box_top + box_height)
 }
 
 fn area(left: usize, top: usize, width: usize, height: usize) -> Rectangle {
@@ -170,14 +205,21 @@ fn broken(lettering: &Lettering, text: &str, unit: usize, room: usize) -> Vec<St
     lines
 }
 
-/// Lines at the top that fade.
-fn line(canvas: &mut Canvas, lettering: &mut Lettering, text: &str, unit: usize, opacity: u8) {
+/// Lines near the top that fade, below what stands there down to `above`.
+fn line(
+    canvas: &mut Canvas,
+    lettering: &mut Lettering,
+    text: &str,
+    unit: usize,
+    above: usize,
+    opacity: u8,
+) {
     let lines = broken(lettering, text, unit, canvas.width().saturating_sub(unit));
     let widths: Vec<usize> = lines
         .iter()
         .map(|line| lettering.width(line, unit))
         .collect();
-    let (pitch, top) = (unit * 5 / 4, unit * 2);
+    let (pitch, top) = (unit * 5 / 4, above.max(unit * 2));
     let width = widths.iter().copied().max().unwrap_or(0) + unit;
     let left = canvas.width().saturating_sub(width) / 2;
     let height = pitch * lines.len() + unit / 4;
@@ -238,5 +280,31 @@ mod tests {
             assert_eq!(kept, text.split_whitespace().collect::<String>());
         }
         assert_eq!(broken(&lettering, text, 16, 5000).len(), 1);
+    }
+
+    #[test]
+    fn figures_and_the_sign_of_a_recording_stand_side_by_side_or_one_below_the_other() {
+        let mut lettering = Lettering::new().unwrap();
+        let readout = Readout {
+            size: (1280, 720),
+            dropped: 1234,
+            ..Readout::default()
+        };
+        for (width, height) in [(1280, 720), (640, 360), (320, 1400), (200, 800), (90, 500)] {
+            let mut canvas = Canvas::default();
+            canvas.resize(width, height);
+            let unit = (height / 22).min(width / 24).clamp(SMALLEST, 34);
+            let (right, bottom) = figures(&mut canvas, &mut lettering, &readout, unit);
+            assert!(right <= width, "{width}x{height}: {right}");
+            let figures = canvas.pixels().to_vec();
+            let length = Duration::from_secs(700);
+            let end = recording_sign(&mut canvas, &mut lettering, length, unit, (right, bottom));
+            assert!(end > unit && end < height / 2, "{width}x{height}: {end}");
+            // What was written stays.
+            let written = figures.iter().zip(canvas.pixels());
+            let changed = written.filter(|&(before, now)| *before != 0 && before != now);
+            assert_eq!(changed.count(), 0, "{width}x{height}");
+            assert!(figures != canvas.pixels());
+        }
     }
 }
