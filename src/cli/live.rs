@@ -163,7 +163,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
         }
         match notice {
             Notice::Info(text) | Notice::Recovered(text) => tell!("{text}"),
-            Notice::Trouble(text) => tell!("warning: {text}"),
+            Notice::Trouble(text) | Notice::CameraGone(text) => tell!("warning: {text}"),
         }
     })?;
 

@@ -191,14 +191,19 @@ pub enum Notice {
     Info(String),
     /// Something is wrong, and the session goes on.
     Trouble(String),
-    /// What was wrong is not any more.
+    /// The camera is gone, and is waited for.
+    CameraGone(String),
+    /// It is back.
     Recovered(String),
 }
 
 impl Notice {
     /// What to show.
     pub fn text(&self) -> &str {
-        let (Self::Info(text) | Self::Trouble(text) | Self::Recovered(text)) = self;
+        let (Self::Info(text)
+        | Self::Trouble(text)
+        | Self::CameraGone(text)
+        | Self::Recovered(text)) = self;
         text
     }
 }

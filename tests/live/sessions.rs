@@ -118,7 +118,7 @@ fn the_camera_is_pulled_out_and_comes_back() {
     let troubles = ended
         .notices
         .iter()
-        .filter(|n| matches!(n, Notice::Trouble(_)))
+        .filter(|n| matches!(n, Notice::Trouble(_) | Notice::CameraGone(_)))
         .count();
     assert_eq!(troubles, 1, "told once: {:?}", ended.notices);
     assert!(ended.told("plug it in again"));

@@ -354,12 +354,13 @@ impl Present<'_> {
     fn notice(&mut self, notice: Notice, tell: &mut dyn FnMut(&Notice)) {
         tell(&notice);
         self.desk.say(notice.text(), Instant::now());
-        if !self.shared.camera_open.load(Ordering::Relaxed) {
-            if let Notice::Trouble(text) = notice {
+        match notice {
+            // It may be back already.
+            Notice::CameraGone(text) if !self.shared.camera_open.load(Ordering::Relaxed) => {
                 self.silent_camera = Some(text);
             }
-        } else if matches!(notice, Notice::Recovered(_)) {
-            self.silent_camera = None;
+            Notice::Recovered(_) => self.silent_camera = None,
+            _ => {}
         }
     }
 

@@ -198,7 +198,7 @@ pub(super) fn capture(
 fn report(told: &mut Option<String>, error: &CameraError, shared: &Shared) {
     if told.is_none() {
         let text = with_causes(error);
-        shared.tell(Notice::Trouble(text.clone()));
+        shared.tell(Notice::CameraGone(text.clone()));
         *told = Some(text);
     }
 }
