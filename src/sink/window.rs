@@ -3,6 +3,9 @@
 //! minifb has no full screen. On X11 (and so under XWayland) the window manager is asked for it, as any program does;
 //! where there is none (a bare X server) the window is laid over the whole screen. Elsewhere it is not possible.
 
+#[cfg(feature = "window")]
+mod listener;
+
 use super::{Screen, SinkError};
 
 /// Opens a window for pictures of this size.
@@ -25,52 +28,20 @@ pub fn open_window(title: &str, size: (usize, usize)) -> Result<Box<dyn Screen>,
 mod with_minifb {
     use std::{cell::RefCell, rc::Rc};
 
-    use minifb::{InputCallback, Scale, ScaleMode, WindowOptions};
+    use minifb::{Scale, ScaleMode, WindowOptions};
 
-    use super::{Screen, SinkError};
+    use super::{
+        Screen, SinkError,
+        listener::{Hearing, Listener},
+    };
     use crate::live::{Canvas, Key};
 
     pub(super) struct Window {
         window: minifb::Window,
-        pressed: Rc<RefCell<Vec<Key>>>,
+        hearing: Rc<RefCell<Hearing>>,
+        was_active: bool,
         #[cfg(target_os = "linux")]
         x11: Option<super::x11::FullScreen>,
-    }
-
-    /// Hears of every key, those too that are pressed and let go between two looks at the window.
-    struct Listener {
-        pressed: Rc<RefCell<Vec<Key>>>,
-        down: Vec<minifb::Key>,
-    }
-
-    impl InputCallback for Listener {
-        fn add_char(&mut self, _character: u32) {}
-
-        fn set_key_state(&mut self, key: minifb::Key, is_down: bool) {
-            if !is_down {
-                self.down.retain(|&held| held != key);
-                return;
-            }
-            let Some(known) = translate(key) else {
-                return;
-            };
-            // What goes by steps repeats while it is held; a switch does not, or it would flutter.
-            let repeats = matches!(
-                known,
-                Key::Left
-                    | Key::Right
-                    | Key::Up
-                    | Key::Down
-                    | Key::Char('[' | ']' | ',' | '.' | 'l' | 'o')
-            );
-            let held = self.down.contains(&key);
-            if !held {
-                self.down.push(key);
-            }
-            if !held || repeats {
-                self.pressed.borrow_mut().push(known);
-            }
-        }
     }
 
     impl Window {
@@ -90,16 +61,20 @@ mod with_minifb {
                 })?;
             // The camera gives the pace.
             window.set_target_fps(0);
-            let pressed = Rc::new(RefCell::new(Vec::new()));
-            window.set_input_callback(Box::new(Listener {
-                pressed: pressed.clone(),
-                down: Vec::new(),
-            }));
+            #[cfg(target_os = "linux")]
+            let x11 = super::x11::FullScreen::of(&window);
+            #[cfg(target_os = "linux")]
+            let reads_signs = x11.is_some();
+            #[cfg(not(target_os = "linux"))]
+            let reads_signs = false;
+            let hearing = Rc::new(RefCell::new(Hearing::new(reads_signs)));
+            window.set_input_callback(Box::new(Listener(hearing.clone())));
             Ok(Self {
                 #[cfg(target_os = "linux")]
-                x11: super::x11::FullScreen::of(&window),
+                x11,
+                was_active: window.is_active(),
                 window,
-                pressed,
+                hearing,
             })
         }
     }
@@ -115,7 +90,14 @@ mod with_minifb {
             if !self.window.is_open() {
                 return Ok(None);
             }
-            Ok(Some(self.pressed.borrow_mut().drain(..).collect()))
+            let mut hearing = self.hearing.borrow_mut();
+            let is_active = self.window.is_active();
+            if self.was_active != is_active {
+                // Keys that are let go while another window is in front are not heard of.
+                hearing.let_go();
+                self.was_active = is_active;
+            }
+            Ok(Some(hearing.take()))
         }
 
         fn show(&mut self, canvas: &Canvas) -> Result<(), SinkError> {
@@ -131,78 +113,6 @@ mod with_minifb {
             }
             let _ = on;
             false
-        }
-    }
-
-    fn translate(key: minifb::Key) -> Option<Key> {
-        use minifb::Key as K;
-        let sign = match key {
-            K::Left => return Some(Key::Left),
-            K::Right => return Some(Key::Right),
-            K::Up => return Some(Key::Up),
-            K::Down => return Some(Key::Down),
-            K::Escape => return Some(Key::Escape),
-            K::F11 => return Some(Key::F11),
-            K::F1 => 'h',
-            K::Space => ' ',
-            K::Minus | K::NumPadMinus => '-',
-            K::Equal | K::NumPadPlus => '=',
-            K::LeftBracket => '[',
-            K::RightBracket => ']',
-            K::Comma => ',',
-            K::Period => '.',
-            K::Key0 | K::NumPad0 => '0',
-            K::Key1 | K::NumPad1 => '1',
-            K::Key2 | K::NumPad2 => '2',
-            K::Key3 | K::NumPad3 => '3',
-            K::Key4 | K::NumPad4 => '4',
-            K::Key5 | K::NumPad5 => '5',
-            K::Key6 | K::NumPad6 => '6',
-            K::Key7 | K::NumPad7 => '7',
-            K::Key8 | K::NumPad8 => '8',
-            K::Key9 | K::NumPad9 => '9',
-            K::A => 'a',
-            K::B => 'b',
-            K::C => 'c',
-            K::F => 'f',
-            K::H => 'h',
-            K::I => 'i',
-            K::L => 'l',
-            K::M => 'm',
-            K::O => 'o',
-            K::P => 'p',
-            K::Q => 'q',
-            K::R => 'r',
-            K::V => 'v',
-            _ => return None,
-        };
-        Some(Key::Char(sign))
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-        use minifb::Key as K;
-
-        #[test]
-        fn every_key_that_the_help_names_is_heard() {
-            // SAFETY: the enum is a byte, and all numbers up to `Count` are among its values, as minifb promises.
-            let keys =
-                (0..K::Count as u8).map(|number| unsafe { std::mem::transmute::<u8, K>(number) });
-            let heard: Vec<Key> = keys.filter_map(translate).collect();
-            for (keys, what) in crate::live::HELP {
-                for name in keys.split([' ', '·', '…']).filter(|name| !name.is_empty()) {
-                    let key = match name {
-                        "Left" => Key::Left,
-                        "Right" => Key::Right,
-                        "Up" => Key::Up,
-                        "Down" => Key::Down,
-                        "Space" => Key::Char(' '),
-                        sign => Key::Char(sign.to_lowercase().chars().next().unwrap()),
-                    };
-                    assert!(heard.contains(&key), "{name} ({what})");
-                }
-            }
         }
     }
 }
