@@ -215,7 +215,7 @@ pub struct LiveReport {
     pub captured: u64,
     /// Frames dropped right after capture because painting was not done with the one before.
     pub dropped: u64,
-    /// Frames painted, those too that a film stood still on and that were painted again.
+    /// Frames painted; one at which a film stands still counts each time.
     pub painted: u64,
     /// Frames shown (or handed over, without a window).
     pub shown: u64,

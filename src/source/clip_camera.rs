@@ -23,6 +23,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 const HIGHEST_RATE_HZ: f64 = 240.0;
 /// How long the last picture is shown when nothing says: that of a film of 25 a second.
 const UNKNOWN_LENGTH: Duration = Duration::from_millis(40);
+/// A damaged file may say that its last picture is shown for years.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The moving test card as a camera.
 #[derive(Debug)]
@@ -261,7 +263,7 @@ impl OpenClip {
     /// How long a picture is shown that the file shows for `said`.
     fn length(&self, said: Duration) -> Duration {
         if said.as_secs_f64() >= 1.0 / HIGHEST_RATE_HZ {
-            return said;
+            return said.min(LONGEST);
         }
         self.mode.rate_hz.map_or(UNKNOWN_LENGTH, |rate_hz| {
             Duration::from_secs_f64(1.0 / rate_hz)
