@@ -1,4 +1,4 @@
-//! Pictures in files: PNG, JPEG and WebP in and out, turned upright, with their transparency and colour profile.
+//! Pictures in files: PNG, JPEG and WebP in and out, turned upright, in the colours of sRGB, with their transparency.
 
 use std::{
     fs::{self, File},
@@ -25,9 +25,11 @@ use crate::{
 };
 
 mod bytes;
+mod colors;
+mod error;
 
-use bytes::is_of_rgb;
 pub use bytes::{ends_early, is_animated};
+pub use error::PictureError;
 
 /// JPEG quality, 1..100: at 92 the brush strokes show no blocks.
 const JPEG_QUALITY: u8 = 92;
@@ -35,149 +37,35 @@ const JPEG_QUALITY: u8 = 92;
 /// A picture with what its file says beside the pixels.
 #[derive(Clone, Debug)]
 pub struct PictureFile {
-    /// The colours; what is transparent stands over white.
+    /// The colours, of sRGB; what is transparent stands over white.
     pub picture: Picture,
     /// Opacity of each pixel, 0..255, if any is below 255.
     pub alpha: Option<Vec<u8>>,
-    /// The ICC colour profile.
-    pub profile: Option<Vec<u8>>,
-}
-
-/// Why a picture cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum PictureError {
-    /// It cannot be opened.
-    #[error("{} cannot be opened", path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// It is no picture, or a broken one.
-    #[error("{} cannot be read as a picture (PNG, JPEG and WebP are)", path.display())]
-    Decode {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: ImageError,
-    },
-    /// It has too many pixels.
-    #[error(
-        "{} has {width}x{height} pixels, more than are painted at once ({} megapixels): use --max-size {suggestion}",
-        path.display(), MAX_PIXELS / 1_000_000
-    )]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Width in pixels.
-        width: usize,
-        /// Height in pixels.
-        height: usize,
-        /// A longest side that fits.
-        suggestion: usize,
-    },
-    /// Decoded it would take too much memory.
-    #[error(
-        "{} has {width}x{height} pixels, which take more than {most_mib} MiB of memory: make it smaller with another program first",
-        path.display()
-    )]
-    Memory {
-        /// The file.
-        path: PathBuf,
-        /// Width in pixels.
-        width: u32,
-        /// Height in pixels.
-        height: u32,
-        /// What it may take, in MiB.
-        most_mib: u64,
-    },
-    /// It was to be painted with too many pixels.
-    #[error(
-        "pictures of {width}x{height} are more than is painted at once ({} megapixels): use a smaller --size",
-        MAX_PIXELS / 1_000_000
-    )]
-    SizeTooLarge {
-        /// Width in pixels.
-        width: usize,
-        /// Height in pixels.
-        height: usize,
-    },
-    /// It has too few pixels.
-    #[error(
-        "{} would be painted at {width}x{height} pixels, and both sides need {MIN_SIDE} or more: use --size",
-        path.display()
-    )]
-    TooSmall {
-        /// The file.
-        path: PathBuf,
-        /// Width in pixels.
-        width: usize,
-        /// Height in pixels.
-        height: usize,
-    },
-    /// The extension is of no format that is written.
-    #[error("{} has no extension that is written: use .png, .jpg or .webp", .0.display())]
-    Extension(PathBuf),
-    /// It is there already.
-    #[error("{} exists: use --overwrite to replace it", .0.display())]
-    Exists(PathBuf),
-    /// It cannot be written.
-    #[error("{} cannot be written", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// It cannot be encoded.
-    #[error("{} cannot be encoded", path.display())]
-    Encode {
-        /// The file.
-        path: PathBuf,
-        /// What the encoder said.
-        #[source]
-        source: ImageError,
-    },
 }
 
 impl PictureFile {
-    /// An opaque picture without a colour profile.
+    /// An opaque picture.
     #[must_use]
     pub fn new(picture: Picture) -> Self {
         Self {
             picture,
             alpha: None,
-            profile: None,
         }
     }
 
-    /// Reads `path`, turned upright by its EXIF orientation, brought to `size`, 16 bits brought to 8.
+    /// Reads `path`, turned upright by its EXIF orientation, brought to `size`, 16 bits brought to 8, colours of an ICC
+    /// profile to sRGB.
     ///
     /// # Errors
     /// When it cannot be read, takes more than two gigabytes of memory, or is too large or too small to be painted.
     pub fn read(path: &Path, size: Sizing) -> Result<Self, PictureError> {
-        let decode = |source| PictureError::Decode {
-            path: path.to_owned(),
-            source,
-        };
-        let mut decoder = Self::decoder(path, MOST_BYTES)?;
-        check_bytes(path, &decoder, MOST_BYTES)?;
-        let orientation = decoder.orientation().map_err(decode)?;
-        let profile = decoder.icc_profile().map_err(decode)?;
-        let profile = profile.filter(|profile| is_of_rgb(profile));
-        let (width, height) = decoder.dimensions();
-        check_size(path, size, width as usize, height as usize)?;
-        let mut image = DynamicImage::from_decoder(decoder).map_err(decode)?;
-        image.apply_orientation(orientation);
+        let check = |width, height| check_size(path, size, width, height);
+        let mut image = Self::decode(path, MOST_BYTES, check)?;
         let (width, height) = size.apply(image.width() as usize, image.height() as usize);
         if (width, height) != (image.width() as usize, image.height() as usize) {
             image = image.resize_exact(width as u32, height as u32, FilterType::Lanczos3);
         }
-        Ok(Self::from_image(image, profile))
+        Ok(Self::from_image(image))
     }
 
     /// Reads `path` to be looked at for its style: of any size, brought to 1024 pixels at most, with the mean colour of what is
@@ -186,19 +74,11 @@ impl PictureFile {
     /// # Errors
     /// When it cannot be read or takes more than a gigabyte of memory.
     pub fn read_style(path: &Path) -> Result<Self, PictureError> {
-        let decode = |source| PictureError::Decode {
-            path: path.to_owned(),
-            source,
-        };
-        let mut decoder = Self::decoder(path, MOST_BYTES / 2)?;
-        check_bytes(path, &decoder, MOST_BYTES / 2)?;
-        let orientation = decoder.orientation().map_err(decode)?;
-        let mut image = DynamicImage::from_decoder(decoder).map_err(decode)?;
-        image.apply_orientation(orientation);
+        let mut image = Self::decode(path, MOST_BYTES / 2, |_, _| Ok(()))?;
         if image.width().max(image.height()) > 1024 {
             image = image.thumbnail(1024, 1024);
         }
-        let mut style = Self::from_image(image, None);
+        let mut style = Self::from_image(image);
         style.fill_with_mean();
         Ok(style)
     }
@@ -237,6 +117,30 @@ impl PictureFile {
         Self::decoder(path, MOST_BYTES).map(|_| ())
     }
 
+    /// The picture in `path`, upright and of sRGB, if it takes no more memory and `check` has nothing against its size.
+    fn decode(
+        path: &Path,
+        most_bytes: u64,
+        check: impl FnOnce(usize, usize) -> Result<(), PictureError>,
+    ) -> Result<DynamicImage, PictureError> {
+        let decode = |source| PictureError::Decode {
+            path: path.to_owned(),
+            source,
+        };
+        let mut decoder = Self::decoder(path, most_bytes)?;
+        check_bytes(path, &decoder, most_bytes)?;
+        let orientation = decoder.orientation().map_err(decode)?;
+        let profile = decoder.icc_profile().map_err(decode)?;
+        let (width, height) = decoder.dimensions();
+        check(width as usize, height as usize)?;
+        let mut image = DynamicImage::from_decoder(decoder).map_err(decode)?;
+        image.apply_orientation(orientation);
+        if let Some(profile) = profile {
+            colors::bring_to_srgb(&mut image, &profile);
+        }
+        Ok(image)
+    }
+
     fn decoder(path: &Path, most_bytes: u64) -> Result<impl ImageDecoder, PictureError> {
         let open = |source| PictureError::Open {
             path: path.to_owned(),
@@ -267,7 +171,7 @@ impl PictureFile {
             })
     }
 
-    fn from_image(image: DynamicImage, profile: Option<Vec<u8>>) -> Self {
+    fn from_image(image: DynamicImage) -> Self {
         let (width, height) = (image.width() as usize, image.height() as usize);
         let mut alpha = None;
         let rgb = if image.color().has_alpha() {
@@ -282,11 +186,7 @@ impl PictureFile {
             image.into_rgb8().into_raw()
         };
         let picture = Picture::new(width, height, rgb).expect("the image crate fills its pictures");
-        Self {
-            picture,
-            alpha,
-            profile,
-        }
+        Self { picture, alpha }
     }
 
     /// Writes the picture to `path`, in the format of its extension: first under another name in the same folder, then
@@ -357,34 +257,14 @@ impl PictureFile {
             ImageFormat::Png => {
                 let encoder =
                     PngEncoder::new_with_quality(out, CompressionType::Fast, PngFilter::Adaptive);
-                self.write_with(encoder, pixels, width, height, color)
+                encoder.write_image(pixels, width, height, color)
             }
             ImageFormat::WebP => {
-                self.write_with(WebPEncoder::new_lossless(out), pixels, width, height, color)
+                WebPEncoder::new_lossless(out).write_image(pixels, width, height, color)
             }
-            _ => self.write_with(
-                JpegEncoder::new_with_quality(out, JPEG_QUALITY),
-                pixels,
-                width,
-                height,
-                color,
-            ),
+            _ => JpegEncoder::new_with_quality(out, JPEG_QUALITY)
+                .write_image(pixels, width, height, color),
         }
-    }
-
-    fn write_with(
-        &self,
-        mut encoder: impl ImageEncoder,
-        pixels: &[u8],
-        width: u32,
-        height: u32,
-        color: ExtendedColorType,
-    ) -> Result<(), ImageError> {
-        if let Some(profile) = &self.profile {
-            // A format without profiles shows the picture as sRGB, which is what it had without one.
-            let _ = encoder.set_icc_profile(profile.clone());
-        }
-        encoder.write_image(pixels, width, height, color)
     }
 }
 

@@ -138,11 +138,7 @@ pub fn run(args: LiveArgs) -> Result<()> {
             // One at a time, or two would choose the same name.
             let _turn = saving.lock().unwrap_or_else(PoisonError::into_inner);
             let path = stamped("png", Path::new(""));
-            let file = PictureFile {
-                picture: picture.clone(),
-                alpha: None,
-                profile: None,
-            };
+            let file = PictureFile::new(picture.clone());
             file.write(&path, false)
                 .map_err(|error| SinkError::Failed(format!("{:#}", anyhow::Error::from(error))))?;
             Ok(path)

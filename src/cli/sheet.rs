@@ -90,11 +90,7 @@ pub fn check_output(path: &Path, overwrite: bool) -> Result<()> {
 
 /// Writes a sheet as a picture file.
 pub fn save(picture: Picture, path: &Path, overwrite: bool) -> Result<()> {
-    let file = PictureFile {
-        picture,
-        alpha: None,
-        profile: None,
-    };
+    let file = PictureFile::new(picture);
     file.write(path, overwrite)?;
     Ok(())
 }

@@ -54,9 +54,3 @@ pub fn ends_early(path: &Path) -> bool {
     let coded = bytes.get(at..).unwrap_or_default();
     !coded.windows(2).any(|two| two == [0xff, 0xd9])
 }
-
-/// Whether a colour profile is one of RGB (ICC.1:2022, section 7.2: signature at byte 36, colour space at 16), as those of grey
-/// pictures and of CMYK are not: these are read as RGB, which their profiles say nothing about.
-pub(super) fn is_of_rgb(profile: &[u8]) -> bool {
-    profile.get(36..40) == Some(b"acsp") && profile.get(16..20) == Some(b"RGB ")
-}

@@ -10,7 +10,6 @@ fn transparency_survives_png_and_webp_and_is_flattened_for_jpeg() {
     let original = PictureFile {
         picture,
         alpha: Some(alpha),
-        profile: None,
     };
     for name in ["a.png", "a.webp"] {
         let path = folder.path().join(name);
@@ -134,11 +133,7 @@ fn a_link_stays_one() {
 fn an_existing_file_is_kept_unless_told_otherwise() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.png");
-    let file = PictureFile {
-        picture: Picture::black(32, 32),
-        alpha: None,
-        profile: None,
-    };
+    let file = PictureFile::new(Picture::black(32, 32));
     std::fs::write(&path, "mine").unwrap();
     assert!(matches!(
         file.write(&path, false),

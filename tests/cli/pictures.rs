@@ -309,32 +309,6 @@ fn what_is_read_is_never_replaced() {
 }
 
 #[test]
-fn a_profile_that_is_not_of_rgb_is_left_out() {
-    let folder = TempDir::new().unwrap();
-    // No more than a header: what the program looks at.
-    let profile = |space: &[u8; 4]| {
-        let mut bytes = vec![0; 132];
-        bytes[16..20].copy_from_slice(space);
-        bytes[36..40].copy_from_slice(b"acsp");
-        bytes
-    };
-    for (space, kept) in [(b"RGB ", true), (b"CMYK", false), (b"GRAY", false)] {
-        let path = folder.path().join("in.png");
-        let mut encoder = image::codecs::png::PngEncoder::new(fs::File::create(&path).unwrap());
-        image::ImageEncoder::set_icc_profile(&mut encoder, profile(space)).unwrap();
-        let pixels = vec![99; 3 * 64 * 64];
-        let rgb = image::ExtendedColorType::Rgb8;
-        image::ImageEncoder::write_image(encoder, &pixels, 64, 64, rgb).unwrap();
-        let args = ["image", "in.png", "-o", "out.png", "--overwrite"];
-        assert!(run(&args, &folder).status.success());
-        let reader = image::ImageReader::open(folder.path().join("out.png")).unwrap();
-        let mut decoder = reader.into_decoder().unwrap();
-        let found = image::ImageDecoder::icc_profile(&mut decoder).unwrap();
-        assert_eq!(found.is_some(), kept, "{space:?}");
-    }
-}
-
-#[test]
 fn a_folder_that_nothing_came_into_is_not_left_behind() {
     let folder = TempDir::new().unwrap();
     let output = run(&["image", "missing.png", "-o", "new/deep/x.png"], &folder);
