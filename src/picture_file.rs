@@ -7,8 +7,8 @@ use std::{
 };
 
 use image::{
-    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat,
-    ImageReader, Limits,
+    DynamicImage, ExtendedColorType, GrayImage, ImageDecoder, ImageEncoder, ImageError,
+    ImageFormat, ImageReader, Limits, RgbImage,
     codecs::{
         jpeg::JpegEncoder,
         png::{CompressionType, FilterType as PngFilter, PngEncoder},
@@ -60,12 +60,14 @@ impl PictureFile {
     /// When it cannot be read, takes more than two gigabytes of memory, or is too large or too small to be painted.
     pub fn read(path: &Path, size: Sizing) -> Result<Self, PictureError> {
         let check = |width, height| check_size(path, size, width, height);
-        let mut image = Self::decode(path, MOST_BYTES, check)?;
-        let (width, height) = size.apply(image.width() as usize, image.height() as usize);
-        if (width, height) != (image.width() as usize, image.height() as usize) {
-            image = image.resize_exact(width as u32, height as u32, FilterType::Lanczos3);
-        }
-        Ok(Self::from_image(image))
+        let image = Self::decode(path, MOST_BYTES, check)?;
+        let before = (image.width(), image.height());
+        let (width, height) = size.apply(before.0 as usize, before.1 as usize);
+        let after = (width as u32, height as u32);
+        Ok(Self::from_image(image, |image| match before == after {
+            true => image,
+            false => image.resize_exact(after.0, after.1, FilterType::Lanczos3),
+        }))
     }
 
     /// Reads `path` to be looked at for its style: of any size, brought to 1024 pixels at most, with the mean colour of what is
@@ -74,11 +76,12 @@ impl PictureFile {
     /// # Errors
     /// When it cannot be read or takes more than a gigabyte of memory.
     pub fn read_style(path: &Path) -> Result<Self, PictureError> {
-        let mut image = Self::decode(path, MOST_BYTES / 2, |_, _| Ok(()))?;
-        if image.width().max(image.height()) > 1024 {
-            image = image.thumbnail(1024, 1024);
-        }
-        let mut style = Self::from_image(image);
+        let image = Self::decode(path, MOST_BYTES / 2, |_, _| Ok(()))?;
+        let is_large = image.width().max(image.height()) > 1024;
+        let mut style = Self::from_image(image, |image| match is_large {
+            true => image.thumbnail(1024, 1024),
+            false => image,
+        });
         style.fill_with_mean();
         Ok(style)
     }
@@ -171,8 +174,11 @@ impl PictureFile {
             })
     }
 
-    fn from_image(image: DynamicImage) -> Self {
-        let (width, height) = (image.width() as usize, image.height() as usize);
+    /// `image` over white, which `scale` brings to its size: only then, as the colours behind what is transparent are not to
+    /// mix with those that are seen.
+    fn from_image(image: DynamicImage, scale: impl Fn(DynamicImage) -> DynamicImage) -> Self {
+        const FULL: &str = "the image crate fills its pictures";
+        let (width, height) = (image.width(), image.height());
         let mut alpha = None;
         let rgb = if image.color().has_alpha() {
             let rgba = image.into_rgba8().into_raw();
@@ -185,7 +191,14 @@ impl PictureFile {
         } else {
             image.into_rgb8().into_raw()
         };
-        let picture = Picture::new(width, height, rgb).expect("the image crate fills its pictures");
+        let rgb = RgbImage::from_raw(width, height, rgb).expect(FULL);
+        let rgb = scale(rgb.into()).into_rgb8();
+        let alpha = alpha.map(|alpha| {
+            let alpha = GrayImage::from_raw(width, height, alpha).expect(FULL);
+            scale(alpha.into()).into_luma8().into_raw()
+        });
+        let (width, height) = (rgb.width() as usize, rgb.height() as usize);
+        let picture = Picture::new(width, height, rgb.into_raw()).expect(FULL);
         Self { picture, alpha }
     }
 

@@ -47,6 +47,38 @@ fn what_is_half_transparent_keeps_its_colours() {
     }
 }
 
+#[test]
+fn what_is_not_seen_does_not_mix_with_what_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, small) = (folder.path().join("a.png"), folder.path().join("b.png"));
+    let seen = [200, 60, 30];
+    let is_inside = |x: u32, y: u32| (x.abs_diff(700).pow(2) + y.abs_diff(600).pow(2)) < 500 * 500;
+    let mut styles = Vec::new();
+    for hidden in [[0; 3], [255; 3], [0, 255, 40]] {
+        let image = image::RgbaImage::from_fn(1300, 1200, |x, y| {
+            let ([r, g, b], a) = match is_inside(x, y) {
+                true => (seen, 255),
+                false => (hidden, 0),
+            };
+            image::Rgba([r, g, b, a])
+        });
+        image.save(&path).unwrap();
+        let file = PictureFile::read(&path, Sizing::MaxSide(130)).unwrap();
+        file.write(&small, true).unwrap();
+        let back = image::open(&small).unwrap().to_rgba8();
+        for pixel in back.pixels().filter(|pixel| pixel[3] > 0) {
+            // What rounding over white leaves of it.
+            let most = 2 + 255 / pixel[3];
+            let mut pairs = pixel.0.iter().zip(seen);
+            let is_near = pairs.all(|(value, wanted)| value.abs_diff(wanted) <= most);
+            assert!(is_near, "{pixel:?} before {hidden:?}");
+        }
+        assert!(back.pixels().any(|pixel| (1..255).contains(&pixel[3])));
+        styles.push(PictureFile::read_style(&path).unwrap().picture);
+    }
+    assert!(styles.iter().all(|style| *style == styles[0]));
+}
+
 /// A PNG of grey that says it is this large and ends there.
 fn enormous_png(side: u32) -> Vec<u8> {
     let chunk = |kind: &[u8; 4], data: &[u8]| {
