@@ -18,7 +18,6 @@
 //! A live session ([`live`]) has the same shape, but its links never wait: right after capture a [`Slot`] keeps only the
 //! newest frame.
 
-mod border;
 mod control;
 mod latest;
 pub mod live;

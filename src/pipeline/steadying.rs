@@ -10,12 +10,11 @@ use serde::Serialize;
 
 use super::{
     Outcome, PipelineError, StageStats,
-    border::Border,
     preparing::{Guide, Guided},
 };
 use crate::{
     frame::{Frame, Packet, Picture, ResetReason},
-    stylize::{Finisher, Pending, StylizeError, Stylizer},
+    stylize::{Border, Finisher, Pending, StylizeError, Stylizer},
     temporal::{
         flow::{FlowSettings, Found, Luma},
         measure::{Running, Tracks},

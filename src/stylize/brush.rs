@@ -2,9 +2,10 @@
 //!
 //! A network's strokes have a fixed size in pixels, so a larger picture gets smaller strokes. [`Brush`] paints the picture
 //! at another size and brings the painting back, along the picture's own edges (see [`upscale()`]): painted at half its
-//! size a picture has strokes twice as broad, at a quarter of the work.
+//! size a picture has strokes twice as broad, at a quarter of the work. What was not painted at that size (bars, all of the
+//! picture at no strength) comes from the picture and not back from there, which would blur it.
 
-use super::{Finish, MAX_PIXELS, MIN_SIDE, StylizeError, Stylizer, upscale};
+use super::{Border, Finish, MAX_PIXELS, MIN_SIDE, StylizeError, Stylizer, upscale};
 use crate::{frame::Picture, media::scale::Scaler, style::StyleMix};
 
 /// Broadest and finest brush.
@@ -49,13 +50,21 @@ impl Stylizer for Brush {
             return self.inner.paint(picture);
         }
         let refused = |_| StylizeError::TooSmall { width, height };
-        let mut other = self.scaler.scale(picture, size).map_err(refused)?;
+        let scaled = self.scaler.scale(picture, size).map_err(refused)?;
+        let mut other = scaled.clone();
         self.inner.paint(&mut other)?;
-        *picture = if size.0 < width {
+        if other == scaled {
+            return Ok(());
+        }
+        let mut painting = if size.0 < width {
             upscale(&other, picture)
         } else {
             self.back.scale(&other, (width, height)).map_err(refused)?
         };
+        if let Some(border) = Border::of(&scaled, &other) {
+            border.copy_scaled(picture, &mut painting);
+        }
+        *picture = painting;
         Ok(())
     }
 
@@ -88,6 +97,54 @@ mod tests {
         fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError> {
             *self.0.lock().unwrap() = (picture.width(), picture.height());
             Ok(())
+        }
+    }
+
+    /// Takes 60 from every value but for rows that are black.
+    struct Darker;
+
+    impl Stylizer for Darker {
+        fn paint(&mut self, picture: &mut Picture) -> Result<(), StylizeError> {
+            let width = picture.width();
+            for row in picture.rgb_mut().chunks_exact_mut(width * 3) {
+                if row.iter().any(|&value| value > 20) {
+                    row.iter_mut()
+                        .for_each(|value| *value = value.saturating_sub(60));
+                }
+            }
+            Ok(())
+        }
+    }
+
+    /// 96x64 pixels, of which so many rows above and below are black.
+    fn framed(bar: usize) -> Picture {
+        let rgb = (0..96 * 64 * 3).map(|i| match (bar..64 - bar).contains(&(i / 3 / 96)) {
+            true => (120 + i * 37 % 130) as u8,
+            false => 0,
+        });
+        Picture::new(96, 64, rgb.collect()).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_painted_stays_to_the_byte() {
+        let painted = |inner: Box<dyn Stylizer>, breadth: f32, bar: usize| {
+            let mut picture = framed(bar);
+            Brush::new(inner, breadth).paint(&mut picture).unwrap();
+            picture
+        };
+        for breadth in [0.5, 0.7, 2.0] {
+            let note = Box::new(Note(Arc::default()));
+            assert_eq!(painted(note, breadth, 10), framed(10), "{breadth}");
+            // An even number: at half the size no row is of bar and picture.
+            for bar in [0, 8, 10] {
+                let picture = painted(Box::new(Darker), breadth, bar);
+                let rows = picture.rgb().chunks_exact(96 * 3).enumerate();
+                for (y, row) in rows {
+                    let is_black = row.iter().all(|&value| value == 0);
+                    let is_bar = !(bar..64 - bar).contains(&y);
+                    assert_eq!(is_black, is_bar, "row {y}, {bar} black ones, {breadth}");
+                }
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Painting: a [`Stylizer`] turns a picture into a painting of it.
 
 mod along;
+mod border;
 mod brush;
 mod feed_forward;
 mod finish;
@@ -16,6 +17,7 @@ mod upscale;
 pub mod optimize;
 
 pub use along::{Along, LentMotion, MotionFinder, motion_finder};
+pub(crate) use border::Border;
 pub use brush::{BRUSHES, Brush};
 pub use feed_forward::{FeedForward, FeedForwardSettings};
 pub use finish::{Colors, Finish, InvalidFinish, UnknownColors};

@@ -1,4 +1,5 @@
-//! What a painter left alone around its painting, black bars as a rule: steadying is to leave it alone too.
+//! What a painter left alone around its painting, black bars as a rule: who steadies it, or brings it to another size, is to
+//! leave it alone too.
 //!
 //! Who paints knows best what it paints; here it is seen from its work. Rows and columns at the edges of a painting that are
 //! the original's to the last value were not painted, and are put back as they were when everything else is done, with what is
@@ -8,7 +9,7 @@ use crate::frame::Picture;
 
 /// Rows and columns that were not painted, with what is in them.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Border {
+pub(crate) struct Border {
     size: (usize, usize),
     /// Rows above and below what was painted.
     rows: [usize; 2],
@@ -19,7 +20,7 @@ pub(super) struct Border {
 
 impl Border {
     /// The border of a painting of `original`, if it has one; all of it where nothing was painted.
-    pub(super) fn of(original: &Picture, painting: &Picture) -> Option<Self> {
+    pub(crate) fn of(original: &Picture, painting: &Picture) -> Option<Self> {
         let size @ (width, height) = (painting.width(), painting.height());
         if (original.width(), original.height()) != size {
             return None;
@@ -57,14 +58,46 @@ impl Border {
     }
 
     /// Copies what is there in another `original` into its painting.
-    pub(super) fn copy(&self, original: &Picture, painting: &mut Picture) {
+    pub(crate) fn copy(&self, original: &Picture, painting: &mut Picture) {
         for part in self.parts() {
             painting.rgb_mut()[part.clone()].copy_from_slice(&original.rgb()[part]);
         }
     }
 
+    /// As [`Border::copy`] for an original of another size and its painting: rows and columns that lie wholly in the border,
+    /// and one of which a part does where the original goes on as before, in an even bar.
+    pub(crate) fn copy_scaled(&self, original: &Picture, painting: &mut Picture) {
+        let size @ (width, height) = (original.width(), original.height());
+        let rgb = original.rgb();
+        let row = |y: usize| &rgb[3 * y * width..3 * (y + 1) * width];
+        let pixel = |x: usize, y: usize| &rgb[3 * (y * width + x)..][..3];
+        let are_same = |x: usize, other: usize| (0..height).all(|y| pixel(x, y) == pixel(other, y));
+        let scaled = |count: usize, from: usize, to: usize, goes_on: &dyn Fn(usize) -> bool| {
+            let (whole, part) = (count * to / from, count * to % from);
+            whole + usize::from(whole > 0 && part > 0 && goes_on(whole))
+        };
+        let ([above, below], [left, right]) = (self.rows, self.columns);
+        let rows =
+            |count, goes_on: &dyn Fn(usize) -> bool| scaled(count, self.size.1, height, goes_on);
+        let columns =
+            |count, goes_on: &dyn Fn(usize) -> bool| scaled(count, self.size.0, width, goes_on);
+        let border = Self {
+            size,
+            rows: [
+                rows(above, &|n| row(n) == row(n - 1)),
+                rows(below, &|n| row(height - n) == row(height - n - 1)),
+            ],
+            columns: [
+                columns(left, &|n| are_same(n, n - 1)),
+                columns(right, &|n| are_same(width - n, width - n - 1)),
+            ],
+            pixels: Vec::new(),
+        };
+        border.copy(original, painting);
+    }
+
     /// Puts it back.
-    pub(super) fn put(&self, picture: &mut Picture) {
+    pub(crate) fn put(&self, picture: &mut Picture) {
         if (picture.width(), picture.height()) != self.size {
             return;
         }
@@ -117,6 +150,47 @@ mod tests {
                 let (x, y) = (i / 3 % 20, i / 3 / 20);
                 let expected = if inside(x, y) { 200 } else { *before };
                 assert_eq!(*value, expected, "{x}, {y}");
+            }
+        }
+    }
+
+    #[test]
+    fn at_another_size_what_was_painted_in_part_is_put_back_only_in_an_even_bar() {
+        let original = picture(20, 14, |x, y| (x * 5 + y * 3) as u8);
+        for ([above, below, left, right], (width, height)) in [
+            ([3, 2, 0, 0], (40, 28)),
+            ([0, 0, 4, 5], (30, 21)),
+            ([1, 0, 0, 3], (10, 7)),
+            ([2, 3, 4, 1], (33, 19)),
+            ([14, 0, 0, 0], (9, 5)),
+        ] {
+            let painting = picture(20, 14, |x, y| {
+                let inside = (above..14 - below).contains(&y) && (left..20 - right).contains(&x);
+                (x * 5 + y * 3) as u8 + if inside { 50 } else { 0 }
+            });
+            let border = Border::of(&original, &painting).unwrap();
+            for even in [false, true] {
+                let other = picture(width, height, |x, y| match even {
+                    true => 7,
+                    false => (x * 4 + y * 2) as u8,
+                });
+                let mut painted = picture(width, height, |_, _| 201);
+                border.copy_scaled(&other, &mut painted);
+                // How many rows or columns, of one of `from` that becomes one of `to`.
+                let count = |count: usize, from: usize, to: usize| match count * to / from {
+                    0 => 0,
+                    _ if even => (count * to).div_ceil(from),
+                    whole => whole,
+                };
+                let (above, below) = (count(above, 14, height), count(below, 14, height));
+                let (left, right) = (count(left, 20, width), count(right, 20, width));
+                for (i, value) in painted.rgb().iter().enumerate() {
+                    let (x, y) = (i / 3 % width, i / 3 / width);
+                    let inside =
+                        (above..height - below).contains(&y) && (left..width - right).contains(&x);
+                    let expected = if inside { 201 } else { other.rgb()[i] };
+                    assert_eq!(*value, expected, "{x}, {y}");
+                }
             }
         }
     }
