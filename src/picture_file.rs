@@ -207,9 +207,11 @@ impl PictureFile {
     /// know.
     ///
     /// # Errors
-    /// When the extension is unknown, the file exists and `overwrite` is not set, or writing fails.
+    /// When the extension is unknown, its format holds no pictures that large, the file exists and `overwrite` is not set, or
+    /// writing fails.
     pub fn write(&self, path: &Path, overwrite: bool) -> Result<Option<String>, PictureError> {
         let format = writable_format(path)?;
+        check_format(path, self.picture.width(), self.picture.height())?;
         if !overwrite && path.exists() {
             return Err(PictureError::Exists(path.to_owned()));
         }
@@ -326,6 +328,28 @@ pub fn writable_format(path: &Path) -> Result<ImageFormat, PictureError> {
         .ok_or_else(|| PictureError::Extension(path.to_owned()))
 }
 
+/// Refuses an output of a format that holds no pictures of `width` by `height` pixels.
+///
+/// # Errors
+/// [`PictureError::Format`], and [`PictureError::Extension`] for a format that is not written.
+pub fn check_format(path: &Path, width: usize, height: usize) -> Result<(), PictureError> {
+    let (format, most) = match writable_format(path)? {
+        ImageFormat::WebP => ("WebP", 16_383),
+        ImageFormat::Jpeg => ("JPEG", 65_535),
+        _ => return Ok(()),
+    };
+    if width.max(height) <= most {
+        return Ok(());
+    }
+    Err(PictureError::Format {
+        path: path.to_owned(),
+        width,
+        height,
+        format,
+        most,
+    })
+}
+
 /// Refuses a picture that memory may not hold.
 fn check_bytes(
     path: &Path,
@@ -369,9 +393,25 @@ fn check_size(path: &Path, size: Sizing, width: usize, height: usize) -> Result<
             path: path.to_owned(),
             width: painted_width,
             height: painted_height,
+            suggestion: large_enough(size, width, height),
         });
     }
     Ok(())
+}
+
+/// The longest side from which on a picture is large enough, where only its [`Sizing::MaxSide`] makes it too small.
+fn large_enough(size: Sizing, width: usize, height: usize) -> Option<usize> {
+    let (short, long) = (width.min(height), width.max(height));
+    if !matches!(size, Sizing::MaxSide(_)) || short < MIN_SIDE {
+        return None;
+    }
+    // An even side, of which the other is rounded to one.
+    Some(
+        (MIN_SIDE * long)
+            .div_ceil(short)
+            .next_multiple_of(2)
+            .min(long),
+    )
 }
 
 /// What gives `rgb` over white: the nearest colour that does where none does exactly.

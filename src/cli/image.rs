@@ -12,7 +12,7 @@ use std::{
 use allaprima::{
     files,
     picture_file::{
-        PictureError, PictureFile, is_animated, is_picture_path, pictures_in, writable_format,
+        self, PictureError, PictureFile, is_animated, is_picture_path, pictures_in, writable_format,
     },
     pipeline::{Control, StageStats, StageSummary},
     source::Sizing,
@@ -228,6 +228,8 @@ fn paint(
             PictureError::Decode { .. } if is_film(&job.input) => film(&job.input),
             error => error.into(),
         })?;
+    let (width, height) = (file.picture.width(), file.picture.height());
+    picture_file::check_format(&job.output, width, height)?;
     stylizer.reset();
     times
         .paint

@@ -6,16 +6,19 @@ use allaprima::{
     device::PaintDevice,
     kernels::Precision,
     models::ModelStore,
-    picture_file::{PictureFile, writable_format},
+    picture_file::{PictureError, PictureFile, writable_format},
     source::Sizing,
     style::{Gallery, StyleChoice, StylePack},
     stylize::{FeedForward, FeedForwardSettings, Stylizer},
 };
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{apart::keep_apart, args::StylesArgs, settings::threads, sheet, usage};
+use super::{
+    apart::keep_apart, args::StylesArgs, painter::tell_of_an_early_end, settings::threads, sheet,
+    usage,
+};
 
 #[derive(Serialize)]
 struct Entry<'a> {
@@ -121,7 +124,21 @@ fn paint_sheet(
 ) -> Result<()> {
     writable_format(output).map_err(usage)?;
     sheet::check_output(output, args.overwrite)?;
-    let original = PictureFile::read(photo, Sizing::MaxSide(args.tile as usize))?.picture;
+    let original = PictureFile::read(photo, Sizing::MaxSide(args.tile as usize));
+    let original = original.map_err(|error| match error {
+        PictureError::TooSmall {
+            width,
+            height,
+            suggestion: Some(side),
+            ..
+        } => anyhow!(
+            "{} would be a tile of {width}x{height} pixels, which is too small: use --tile {side} or more",
+            photo.display()
+        ),
+        error => error.into(),
+    })?;
+    let original = original.picture;
+    tell_of_an_early_end(photo);
     let mut tiles = vec![("original".to_owned(), original.clone())];
     for (number, style) in gallery.pack().styles().iter().enumerate() {
         let mut painting = original.clone();

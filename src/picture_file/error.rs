@@ -70,8 +70,8 @@ pub enum PictureError {
     },
     /// It has too few pixels.
     #[error(
-        "{} would be painted at {width}x{height} pixels, and both sides need {MIN_SIDE} or more: use --size",
-        path.display()
+        "{} would be painted at {width}x{height} pixels, and both sides need {MIN_SIDE} or more: use {}",
+        path.display(), larger(*.suggestion)
     )]
     TooSmall {
         /// The file.
@@ -80,6 +80,25 @@ pub enum PictureError {
         width: usize,
         /// Height in pixels.
         height: usize,
+        /// A longest side at which it is large enough, where it was made smaller than it is.
+        suggestion: Option<usize>,
+    },
+    /// The format holds no pictures of this size.
+    #[error(
+        "{} would have {width}x{height} pixels, and {format} holds {most} pixels a side: use .png or --max-size {most}",
+        path.display()
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+        /// What the format is called.
+        format: &'static str,
+        /// The longest side that it holds.
+        most: usize,
     },
     /// The extension is of no format that is written.
     #[error("{} has no extension that is written: use .png, .jpg or .webp", .0.display())]
@@ -105,4 +124,10 @@ pub enum PictureError {
         #[source]
         source: ImageError,
     },
+}
+
+fn larger(suggestion: Option<usize>) -> String {
+    suggestion.map_or("--size".to_owned(), |side| {
+        format!("--max-size {side} or more")
+    })
 }

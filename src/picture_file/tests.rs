@@ -68,7 +68,7 @@ fn what_is_not_seen_does_not_mix_with_what_is() {
         let back = image::open(&small).unwrap().to_rgba8();
         for pixel in back.pixels().filter(|pixel| pixel[3] > 0) {
             // What rounding over white leaves of it.
-            let most = 2 + 255 / pixel[3];
+            let most = 2_u8.saturating_add(255 / pixel[3]);
             let mut pairs = pixel.0.iter().zip(seen);
             let is_near = pairs.all(|(value, wanted)| value.abs_diff(wanted) <= most);
             assert!(is_near, "{pixel:?} before {hidden:?}");
@@ -199,8 +199,47 @@ fn sizes_out_of_bounds_name_the_option() {
             .to_string()
             .contains("--size")
     );
-    // A banner that --max-size makes too thin.
-    assert!(check_size(path, Sizing::MaxSide(400), 4000, 200).is_err());
+    // Banners that --max-size makes too thin.
+    for (width, height) in [(4000, 200), (9999, 98), (33, 4001), (5000, 32)] {
+        let small = check_size(path, Sizing::MaxSide(64), width, height).unwrap_err();
+        let PictureError::TooSmall {
+            suggestion: Some(side),
+            ..
+        } = small
+        else {
+            panic!("{small}");
+        };
+        assert!(
+            small
+                .to_string()
+                .ends_with(&format!("--max-size {side} or more"))
+        );
+        assert!(
+            check_size(path, Sizing::MaxSide(side), width, height).is_ok(),
+            "{side}"
+        );
+    }
+    // One that is too thin itself.
+    let small = check_size(path, Sizing::MaxSide(400), 4000, 20).unwrap_err();
+    assert!(small.to_string().ends_with("use --size"), "{small}");
+}
+
+#[test]
+fn a_format_that_holds_no_picture_so_large_is_refused() {
+    for (name, width, height, fits) in [
+        ("a.webp", 16_383, 40, true),
+        ("a.webp", 16_384, 40, false),
+        ("a.jpg", 40, 65_535, true),
+        ("a.jpeg", 40, 65_536, false),
+        ("a.png", 70_000, 40, true),
+    ] {
+        let checked = check_format(Path::new(name), width, height);
+        assert_eq!(checked.is_ok(), fits, "{name} {width}x{height}");
+    }
+    let file = PictureFile::new(Picture::black(16_400, 1));
+    let error = file.write(Path::new("a.webp"), false).unwrap_err();
+    let says = "WebP holds 16383 pixels a side: use .png or --max-size 16383";
+    assert!(error.to_string().ends_with(says), "{error}");
 }
 
 #[test]

@@ -68,6 +68,13 @@ fn a_style_picture_that_ends_too_soon_is_told() {
         );
         let quiet = run(&[&what[..], &size[..], &["--quiet"]].concat(), &folder);
         assert!(quiet.stderr.is_empty(), "{}", stderr(&quiet));
+        let sheet = ["styles", "--sheet", "style.jpg", "-o", "sheet.png"];
+        let output = run(
+            &[&sheet[..], &["--tile", "64", "--overwrite"]].concat(),
+            &folder,
+        );
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(stderr(&output).contains("style.jpg ends too soon"), told);
     }
 }
 
