@@ -49,6 +49,8 @@ fn a_style_of_a_painting_is_trained_and_painted_with() {
     photos(&folder);
     let output = train(&folder, "mine.safetensors", &["--no-speed"]);
     assert!(output.status.success(), "{}", stderr(&output));
+    let told = "cafe, van-gogh-harvest-at-la-crau → mine.safetensors";
+    assert!(stderr(&output).contains(told), "{}", stderr(&output));
     let path = |name: &str| folder.path().join(name);
     for file in ["mine.checkpoint", "mine.jsonl", "mine.png"] {
         assert!(path(file).is_file(), "{file} is missing");

@@ -119,7 +119,13 @@ pub fn run(job: &Job<'_>) -> Result<()> {
         recent: Recent::default(),
         job,
     };
-    session.run(&mut training, plan)
+    session.run(&mut training, plan)?;
+    session.say(&format!(
+        "{} styles → {}",
+        shape.styles,
+        args.output.display()
+    ));
+    Ok(())
 }
 
 /// The network of 26 styles, all of them or those named, and as the last style the neutral one, if it has one.

@@ -60,9 +60,14 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
     if !args.resume && !args.overwrite {
         for path in files.all() {
-            if path.exists() {
+            let is_left = path == files.log && files.is_log_of_nothing();
+            if path.exists() && !is_left {
+                let resume = match files.checkpoint.exists() {
+                    true => "--resume to go on with it or ",
+                    false => "",
+                };
                 bail!(
-                    "{} exists: use --resume to go on with it or --overwrite to begin anew",
+                    "{} exists: use {resume}--overwrite to begin anew",
                     path.display()
                 );
             }

@@ -129,7 +129,13 @@ pub fn run(job: &Job<'_>) -> Result<()> {
         judged_by: sets.judged_by,
         recent: Recent::default(),
     };
-    session.run(&mut apprentice, plan)
+    session.run(&mut apprentice, plan)?;
+    session.say(&format!(
+        "{} → {}",
+        apprentice.names.join(", "),
+        args.output.display()
+    ));
+    Ok(())
 }
 
 /// The pack whose network learns the styles.

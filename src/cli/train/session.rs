@@ -9,6 +9,7 @@ use std::{
 };
 
 use allaprima::{
+    files::check_place,
     frame::Picture,
     models::ModelStore,
     pipeline::Control,
@@ -19,6 +20,7 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::{Map, Value, json};
 
 use crate::cli::{
+    Aborted,
     plot::{Curve, Plot},
     usage,
 };
@@ -33,7 +35,7 @@ const SAVE: Duration = Duration::from_secs(120);
 pub struct Files {
     pub output: PathBuf,
     pub checkpoint: PathBuf,
-    log: PathBuf,
+    pub log: PathBuf,
     plot: PathBuf,
     pub preview: PathBuf,
 }
@@ -69,6 +71,13 @@ impl Files {
         ]
     }
 
+    /// Whether the log is all that is there, and a training's: one that was killed before it wrote anything else left it.
+    pub fn is_log_of_nothing(&self) -> bool {
+        let others = self.all().into_iter().filter(|path| *path != self.log);
+        let alone = others.into_iter().all(|path| !path.exists());
+        alone && std::fs::read_to_string(&self.log).is_ok_and(|text| begins_as_log(&text))
+    }
+
     fn log(&self, resume: bool) -> Result<File> {
         OpenOptions::new()
             .create(true)
@@ -78,6 +87,14 @@ impl Files {
             .open(&self.log)
             .with_context(|| format!("{} cannot be written", self.log.display()))
     }
+}
+
+/// Whether a text begins as the log of a training does, or is empty.
+fn begins_as_log(text: &str) -> bool {
+    text.lines().next().is_none_or(|line| {
+        let entry: Option<Value> = serde_json::from_str(line).ok();
+        entry.is_some_and(|entry| ["step", "start"].iter().any(|key| !entry[key].is_null()))
+    })
 }
 
 /// What is trained.
@@ -97,23 +114,35 @@ pub trait Trainee {
 /// A training's surroundings.
 pub struct Session {
     pub files: Files,
-    log: File,
+    log: Log,
+    resume: bool,
     quiet: bool,
     control: Arc<Control>,
 }
 
+/// The log of a training. It is there, and in the place of one that was, from the first step on.
+enum Log {
+    /// What it will begin with.
+    Planned(String),
+    Open(File),
+}
+
 impl Session {
-    /// Opens the log, to go on with it or anew.
+    /// Goes on with the log, or begins it anew.
     pub fn new(files: Files, resume: bool, quiet: bool, control: Arc<Control>) -> Result<Self> {
+        check_place(&files.log)
+            .with_context(|| format!("{} cannot be written", files.log.display()))?;
         Ok(Self {
-            log: files.log(resume)?,
             files,
+            log: Log::Planned(String::new()),
+            resume,
             quiet,
             control,
         })
     }
 
-    /// Makes all steps of `plan`, or as many as there are before Ctrl-C, and saves now and then and at the end.
+    /// Makes all steps of `plan`, or as many as there are before Ctrl-C, and saves now and then and at the end. Where there are
+    /// none before Ctrl-C nothing is written.
     pub fn run(&mut self, trainee: &mut dyn Trainee, plan: Plan) -> Result<()> {
         let (mut saved, mut shown, mut steps) = (Instant::now(), Instant::now(), 0_u32);
         while trainee.done(plan) < 1.0 && !self.control.is_stopping() {
@@ -121,6 +150,7 @@ impl Session {
             trainee.step(plan)?;
             trainee.spend(started.elapsed());
             steps += 1;
+            self.open_log()?;
             if shown.elapsed() >= LINE {
                 let millis = shown.elapsed().as_secs_f64() * 1e3 / f64::from(steps);
                 let (mut entry, text) = trainee.line();
@@ -139,13 +169,39 @@ impl Session {
                 (saved, shown, steps) = (Instant::now(), Instant::now(), 0);
             }
         }
+        if matches!(self.log, Log::Planned(_)) {
+            if trainee.done(plan) < 1.0 {
+                return Err(Aborted("stopped before there was anything to write").into());
+            }
+            self.open_log()?;
+        }
         trainee.save(self, true)
+    }
+
+    fn open_log(&mut self) -> Result<()> {
+        if let Log::Planned(text) = &self.log {
+            let text = text.clone();
+            self.log = Log::Open(self.files.log(self.resume)?);
+            self.add_to_log(text)?;
+        }
+        Ok(())
     }
 
     /// Adds an entry to the log.
     pub fn note(&mut self, entry: &Value) -> Result<()> {
-        writeln!(self.log, "{entry}")
-            .with_context(|| format!("{} cannot be written", self.files.log.display()))
+        self.add_to_log(format!("{entry}\n"))
+    }
+
+    fn add_to_log(&mut self, text: String) -> Result<()> {
+        match &mut self.log {
+            Log::Planned(planned) => {
+                planned.push_str(&text);
+                Ok(())
+            }
+            Log::Open(file) => file
+                .write_all(text.as_bytes())
+                .with_context(|| format!("{} cannot be written", self.files.log.display())),
+        }
     }
 
     /// Tells the reader, unless nothing shall be said.
@@ -251,4 +307,92 @@ fn processor() -> String {
         .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
         .map(|(_, name)| name.trim().to_owned());
     name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_alone_is_told_from_other_files_of_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(&folder.path().join("mine.safetensors")).unwrap();
+        assert!(!files.is_log_of_nothing());
+        for (text, is_log) in [
+            ("", true),
+            ("{\"loss\":1.5,\"step\":3}\n{\"lo", true),
+            (
+                "{\"loss\":1.5,\"start\":{\"ink\":1.0},\"style\":\"mine\"}\n",
+                true,
+            ),
+            ("{\"name\":\"Vincent\"}\n", false),
+            ("3\n", false),
+            ("precious", false),
+        ] {
+            std::fs::write(&files.log, text).unwrap();
+            assert_eq!(files.is_log_of_nothing(), is_log, "{text}");
+        }
+        std::fs::write(&files.log, "").unwrap();
+        std::fs::write(&files.checkpoint, "").unwrap();
+        assert!(!files.is_log_of_nothing());
+    }
+
+    /// Steps of no work.
+    struct Steps {
+        made: u32,
+        saved: bool,
+    }
+
+    impl Trainee for Steps {
+        fn done(&self, plan: Plan) -> f32 {
+            match plan {
+                Plan::Steps(steps) => self.made as f32 / steps as f32,
+                Plan::Time(_) => 0.0,
+            }
+        }
+
+        fn step(&mut self, _: Plan) -> Result<()> {
+            self.made += 1;
+            Ok(())
+        }
+
+        fn spend(&mut self, _: Duration) {}
+
+        fn line(&mut self) -> (Value, String) {
+            (json!({}), String::new())
+        }
+
+        fn save(&mut self, _: &mut Session, _: bool) -> Result<()> {
+            self.saved = true;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_stopped_before_the_first_step_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(&folder.path().join("mine.safetensors")).unwrap();
+        std::fs::write(&files.log, "old").unwrap();
+        let run = |stopped: bool| {
+            let control = Arc::new(Control::default());
+            if stopped {
+                control.stop();
+            }
+            let mut session = Session::new(files.clone(), false, true, control).unwrap();
+            session.note(&json!({"step": 0})).unwrap();
+            let mut trainee = Steps {
+                made: 0,
+                saved: false,
+            };
+            let result = session.run(&mut trainee, Plan::Steps(2));
+            (result, trainee.saved)
+        };
+        let (result, saved) = run(true);
+        assert!(result.unwrap_err().is::<Aborted>() && !saved);
+        assert_eq!(std::fs::read_to_string(&files.log).unwrap(), "old");
+        let (result, saved) = run(false);
+        assert!(result.is_ok() && saved);
+        let log = std::fs::read_to_string(&files.log).unwrap();
+        assert_eq!(log, "{\"step\":0}\n");
+    }
 }
