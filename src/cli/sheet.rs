@@ -12,6 +12,8 @@ const GAP: usize = 8;
 const CAPTION: usize = 26;
 /// Height of the letters, in pixels.
 const LETTERS: f32 = 19.0;
+/// Smaller letters cannot be read.
+const SMALLEST_LETTERS: f32 = 11.0;
 
 const PAPER: u8 = 255;
 const INK: u8 = 30;
@@ -45,14 +47,9 @@ pub fn compose_rows(tiles: &[(String, Picture)], columns: usize) -> Result<Pictu
             let start = ((top + y) * sheet_width + left) * 3;
             sheet.rgb_mut()[start..start + row.len()].copy_from_slice(row);
         }
-        write(
-            &mut sheet,
-            &font,
-            name,
-            (left, top + height),
-            width,
-            LETTERS,
-        );
+        let (name, letters) = fitted(&font, name, width as f32, LETTERS);
+        let corner = (left, top + height);
+        write(&mut sheet, &font, &name, corner, width, letters);
     }
     Ok(sheet)
 }
@@ -104,6 +101,24 @@ fn columns(count: usize, cell: (usize, usize)) -> usize {
 pub fn length(font: &FontRef<'_>, text: &str, letters: f32) -> f32 {
     let font = font.as_scaled(PxScale::from(letters));
     text.chars().map(|c| font.h_advance(font.glyph_id(c))).sum()
+}
+
+/// `text` and the height of its letters with which it is no wider than `width`: smaller ones, and where these could not be
+/// read less of the text.
+fn fitted(font: &FontRef<'_>, text: &str, width: f32, letters: f32) -> (String, f32) {
+    let shrunk = letters * width / length(font, text, letters).max(width);
+    let smallest = letters.min(SMALLEST_LETTERS);
+    if shrunk >= smallest {
+        return (text.to_owned(), shrunk);
+    }
+    let mut shortened = text.to_owned();
+    while shortened.pop().is_some() {
+        let dotted = format!("{}…", shortened.trim_end());
+        if length(font, &dotted, smallest) <= width {
+            return (dotted, smallest);
+        }
+    }
+    (shortened, smallest)
 }
 
 /// Writes `text`, `letters` pixels high, centred into the strip of `width` pixels whose upper left corner is given.
@@ -171,6 +186,33 @@ mod tests {
         }
         assert!(check_output(Path::new("new.png"), false).is_ok());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn long_names_stay_below_their_pictures() {
+        let font = FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT).unwrap();
+        let names = [
+            "ink",
+            "12 van-gogh-harvest-at-la-crau",
+            "any-picture network",
+        ];
+        for (width, whole) in [(320.0, 3), (120.0, 2), (40.0, 1), (3.0, 0)] {
+            let fits = names.map(|name| {
+                let (text, letters) = fitted(&font, name, width, LETTERS);
+                assert!(length(&font, &text, letters) <= 1.001 * width, "{text}");
+                assert!((SMALLEST_LETTERS..=LETTERS).contains(&letters));
+                text == name || {
+                    assert!(text.is_empty() || text.ends_with('…'), "{text}");
+                    false
+                }
+            });
+            assert_eq!(fits.iter().filter(|fit| **fit).count(), whole, "{width}");
+        }
+        assert_eq!(
+            fitted(&font, "ink", 320.0, LETTERS),
+            ("ink".into(), LETTERS)
+        );
+        assert!(font.outline(font.glyph_id('…')).is_some());
     }
 
     #[test]
