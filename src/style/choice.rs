@@ -22,6 +22,21 @@ pub enum ChoiceError {
         /// A name that looks like it.
         nearest: Option<String>,
     },
+    /// The pack that is named by its file has no such style.
+    #[error("{pack} has no style '{name}'{} (`allaprima styles {pack}` lists its styles)", suggestion(.nearest.as_deref()))]
+    NotInPack {
+        /// The file.
+        pack: String,
+        /// What was asked for.
+        name: String,
+        /// A name that looks like it.
+        nearest: Option<String>,
+    },
+    /// A folder is named in place of a style.
+    #[error(
+        "'{0}' is a folder: --style takes one picture, and --style-image takes folders, with video and live"
+    )]
+    Folder(String),
     /// No style has this number.
     #[error(
         "no style has the number {number}: --style takes 0 to {last} (`allaprima styles` lists all)"
@@ -48,6 +63,22 @@ fn suggestion(nearest: Option<&str>) -> String {
     nearest
         .map(|name| format!(", did you mean '{name}'?"))
         .unwrap_or_default()
+}
+
+impl ChoiceError {
+    /// As what is wrong with a choice among the styles of the pack in a file.
+    pub(super) fn in_pack(self, pack: &str) -> Self {
+        let (name, nearest) = match self {
+            Self::Unknown { name, nearest } => (name, nearest),
+            Self::OutOfRange { number, .. } => (number.to_string(), None),
+            other => return other,
+        };
+        Self::NotInPack {
+            pack: pack.to_owned(),
+            name,
+            nearest,
+        }
+    }
 }
 
 impl StyleChoice {
@@ -191,6 +222,19 @@ mod tests {
         assert_eq!(
             parse("3"),
             Err(ChoiceError::OutOfRange { number: 3, last: 2 })
+        );
+        for (text, nearest) in [("stary", Some("starry".to_owned())), ("9", None)] {
+            let error = parse(text).unwrap_err().in_pack("my.safetensors");
+            let named = ChoiceError::NotInPack {
+                pack: "my.safetensors".into(),
+                name: text.into(),
+                nearest,
+            };
+            assert_eq!(error, named);
+        }
+        assert_eq!(
+            ChoiceError::Empty.in_pack("my.safetensors"),
+            ChoiceError::Empty
         );
         for weight in ["0", "-1", "nan", "inf", "x", ""] {
             assert_eq!(

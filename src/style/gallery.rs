@@ -200,9 +200,16 @@ impl Gallery {
                 Ok(number) => return Ok(number),
                 Err(error) => {
                     let path = Path::new(name);
+                    if path.is_dir() {
+                        return Err(ChoiceError::Folder(name.to_owned()).into());
+                    }
                     let is_path = path.is_file() || is_picture_path(path) || name.contains('/');
                     if !is_path {
-                        return Err(error.into());
+                        let pack = self.pack.origin();
+                        return Err(match split_pack(pack) {
+                            Some(_) => error.in_pack(pack).into(),
+                            None => error.into(),
+                        });
                     }
                 }
             }

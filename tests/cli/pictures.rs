@@ -411,6 +411,22 @@ fn nothing_is_painted_for_nothing() {
         stderr(&output)
     );
     assert!(!at("out/u-0002.png").exists() && at("out/u-0001-0001.png").exists());
+    let fine = format!("{}/models/fine.safetensors", env!("CARGO_MANIFEST_DIR"));
+    for (style, says) in [
+        ("in", "'in' is a folder"),
+        ("in/", "'in/' is a folder"),
+        (
+            &format!("{fine}:nope"),
+            &format!("`allaprima styles {fine}`"),
+        ),
+    ] {
+        refused(&["image", &cat, "-o", "s.png", "--style", style], 2, says);
+    }
+    // A format that cannot hold it.
+    let wide = image::GrayImage::new(16_400, 32);
+    wide.save(at("wide.png")).unwrap();
+    let says = "use .png or --max-size 16383";
+    refused(&["image", "wide.png", "-o", "wide.webp"], 1, says);
     // A mask with nothing in it is told.
     let masked = [
         "image",
