@@ -67,8 +67,8 @@ fn what_is_not_seen_does_not_mix_with_what_is() {
         file.write(&small, true).unwrap();
         let back = image::open(&small).unwrap().to_rgba8();
         for pixel in back.pixels().filter(|pixel| pixel[3] > 0) {
-            // What rounding over white leaves of it.
-            let most = 2_u8.saturating_add(255 / pixel[3]);
+            // What rounding over white leaves of it, and how much the filter overshoots at an edge.
+            let most = 20_u8.saturating_add(255 / pixel[3]);
             let mut pairs = pixel.0.iter().zip(seen);
             let is_near = pairs.all(|(value, wanted)| value.abs_diff(wanted) <= most);
             assert!(is_near, "{pixel:?} before {hidden:?}");
