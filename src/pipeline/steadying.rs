@@ -33,7 +33,7 @@ pub struct Steadying {
     pub flow: FlowSettings,
     /// How often the film is gone through, 1 to [`MOST_PASSES`](crate::temporal::steady::MOST_PASSES).
     pub passes: usize,
-    /// Pictures between two paintings that are not painted, at most ([`Between`](crate::temporal::steady::Between)); not
+    /// Pictures between two paintings that are not painted, at most ([`Between`]); not
     /// where paintings lie on a card.
     pub left_out: usize,
     /// What is done to the steady painting; the stylizer leaves it undone.

@@ -1,7 +1,7 @@
 //! Paintings of pictures that were not painted.
 //!
 //! Where the motion is understood a painting says what the next one should look like: steadying takes only a thirtieth of it. So
-//! not every picture has to be painted. [`LeavingOut`](super::LeavingOut) says which need not be, and [`Between`] makes theirs of the
+//! not every picture has to be painted. [`super::LeavingOut`] says which need not be, and [`Between`] makes theirs of the
 //! steady paintings before and behind, each looked up once, along motion that is joined from picture to picture. One gives way to
 //! the other from picture to picture, so that nothing jumps; what only one of them has seen comes from that one.
 
