@@ -209,7 +209,7 @@ pub fn run(args: &VideoArgs) -> Result<()> {
         notes.push(format!(
             "Of {} pictures {} were painted; the others have the strokes of those before and behind.",
             report.frames,
-            report.frames - report.between
+            report.frames.saturating_sub(report.between)
         ));
     }
 

@@ -47,18 +47,29 @@ impl LeftOut {
         })
     }
 
-    /// Whether the picture need not be painted if another one follows it.
+    /// Looks at the picture that has come; whether the one that is held has to be painted after all.
+    fn see(&mut self, guided: &Guided) -> bool {
+        let guide = guided.guide.as_ref();
+        let Some((guide, luma)) =
+            guide.and_then(|guide| guide.luma.as_ref().map(|luma| (guide, luma)))
+        else {
+            return false;
+        };
+        let motion = guide.along.motion();
+        self.leaving.see(luma, motion, guide.found.as_ref()) && !self.held.is_empty()
+    }
+
+    /// Whether the picture that was looked at need not be painted if another one follows it.
     fn may_leave_out(&mut self, guided: &Guided) -> bool {
-        let Some(guide) = &guided.guide else {
-            return false;
-        };
-        let Some(luma) = &guide.luma else {
-            return false;
-        };
         // A style that changes is to be seen in every picture.
-        let resting = guide.change.is_none() && self.follows && guide.found.is_some();
-        let motion = guide.along.motion().filter(|_| resting);
-        self.leaving.next(luma, motion)
+        let guide = guided.guide.as_ref();
+        let rests = guide.is_some_and(|guide| guide.change.is_none() && guide.found.is_some());
+        self.leaving.may_leave_out(rests && self.follows)
+    }
+
+    /// The picture that is held, to be painted, with what came behind it.
+    fn take_held(&mut self) -> Vec<Guided> {
+        std::mem::take(&mut self.held)
     }
 
     /// Another picture follows: gives out what was held.
@@ -67,7 +78,7 @@ impl LeftOut {
             guide.left_out = true;
             self.count += 1;
         }
-        std::mem::take(&mut self.held)
+        self.take_held()
     }
 
     fn reset(&mut self) {
@@ -220,29 +231,32 @@ fn frame(
     left_out: Option<&mut LeftOut>,
     mut guided: Guided,
 ) -> Result<Vec<Guided>, StylizeError> {
-    painter.tell(&mut guided)?;
     let on_card = guided
         .guide
         .as_ref()
         .is_some_and(|guide| guide.along.is_on_card());
-    let done = match left_out.filter(|_| !on_card) {
-        None => {
-            painter.paint(&mut guided)?;
-            vec![guided]
-        }
-        Some(left_out) => {
-            let leave_out = left_out.may_leave_out(&guided);
-            let mut done = left_out.release();
-            if leave_out {
-                left_out.held.push(guided);
-            } else {
-                painter.paint_here(&mut guided)?;
-                left_out.follows = true;
-                done.push(guided);
-            }
-            done
-        }
+    let Some(left_out) = left_out.filter(|_| !on_card) else {
+        painter.tell(&mut guided)?;
+        painter.paint(&mut guided)?;
+        painter.control.count_painted();
+        return Ok(vec![guided]);
     };
+    let mut done = match left_out.see(&guided) {
+        true => {
+            let mut held = left_out.take_held();
+            painter.paint_here(&mut held[0])?;
+            held
+        }
+        false => left_out.release(),
+    };
+    painter.tell(&mut guided)?;
+    if left_out.may_leave_out(&guided) {
+        left_out.held.push(guided);
+    } else {
+        painter.paint_here(&mut guided)?;
+        left_out.follows = true;
+        done.push(guided);
+    }
     painter.control.count_painted();
     Ok(done)
 }
@@ -255,5 +269,5 @@ fn scene_end(
     if let Some(last) = left_out.held.first_mut() {
         painter.paint_here(last)?;
     }
-    Ok(std::mem::take(&mut left_out.held))
+    Ok(left_out.take_held())
 }

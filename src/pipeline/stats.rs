@@ -29,8 +29,13 @@ impl StageStats {
     pub fn busy<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let result = work();
-        self.busy += started.elapsed();
+        self.spend(started.elapsed());
         result
+    }
+
+    /// Adds `time` to the stage's busy time without counting a frame.
+    pub fn spend(&mut self, time: Duration) {
+        self.busy += time;
     }
 
     /// Runs `work` and counts it as one frame.

@@ -5,6 +5,8 @@
 //! in (`--colors keep`, `--saturation`, `--opacity`). The original does not flicker, so averaging it over time could only smear it; and
 //! steadied alone the painting is the same film at every opacity.
 
+use std::{collections::VecDeque, time::Instant};
+
 use crossbeam_channel::{Receiver, Sender};
 use serde::Serialize;
 
@@ -93,6 +95,9 @@ pub(super) struct Steadier {
     /// Whether something was left alone around the last painting that came, and what was around the last that was given out.
     bordered: bool,
     border: Option<Border>,
+    /// Steady paintings that are to be given out, and before them those that are made of the next one.
+    done: VecDeque<(Picture, Held)>,
+    made: VecDeque<(Picture, Held)>,
     settings: SteadySettings,
     finish: Finisher,
     /// Seconds of a time stamp's unit, and the film's first time stamp.
@@ -137,6 +142,8 @@ impl Steadier {
             waiting: Vec::new(),
             bordered: false,
             border: None,
+            done: VecDeque::new(),
+            made: VecDeque::new(),
             settings,
             finish,
             time_base,
@@ -146,13 +153,13 @@ impl Steadier {
         })
     }
 
-    /// Takes the next painting, waiting for it where it is still on its way, and gives out those that are done.
+    /// Takes the next painting, waiting for it where it is still on its way.
     fn push(
         &mut self,
         mut frame: Frame,
         guide: Guide,
         pending: Option<Pending>,
-    ) -> Result<Vec<Frame>, StylizeError> {
+    ) -> Result<(), StylizeError> {
         let Guide {
             original,
             luma,
@@ -203,7 +210,7 @@ impl Steadier {
         if let (true, Some(luma), Some(found)) = (left_out, &luma, &found) {
             let (luma, found) = (luma.clone(), found.clone());
             self.waiting.push(Waiting { held, luma, found });
-            return Ok(Vec::new());
+            return Ok(());
         }
         let joined = found.as_ref().and_then(|found| self.joined(found));
         let motion = joined.as_ref().zip(self.between.as_mut());
@@ -227,11 +234,14 @@ impl Steadier {
             }));
         }
         let found = joined.or(found);
-        let done = match (&mut self.further, luma) {
-            (Some(further), Some(luma)) => further.push(steadied, luma, found, settings, held)?,
-            _ => vec![(steadied, held)],
-        };
-        self.complete(done)
+        match (&mut self.further, luma) {
+            (Some(further), Some(luma)) => {
+                let done = further.push(steadied, luma, found, settings, held)?;
+                self.done.extend(done);
+            }
+            _ => self.done.push_back((steadied, held)),
+        }
+        Ok(())
     }
 
     /// The motion over the pictures that wait, and on to the next one along `found`; none where none wait.
@@ -243,27 +253,29 @@ impl Steadier {
         before.map(|before| before.join(found))
     }
 
-    /// The scene ends: gives out all that is left of it.
-    fn end_scene(&mut self) -> Result<Vec<Frame>, StylizeError> {
-        let done = match &mut self.further {
-            Some(further) => further.finish()?,
-            None => Vec::new(),
-        };
-        self.complete(done)
+    /// The scene ends: all that is left of it is done.
+    fn end_scene(&mut self) -> Result<(), StylizeError> {
+        if let Some(further) = &mut self.further {
+            self.done.extend(further.finish()?);
+        }
+        Ok(())
     }
 
-    fn complete(&mut self, done: Vec<(Picture, Held)>) -> Result<Vec<Frame>, StylizeError> {
-        let mut frames = Vec::with_capacity(done.len());
-        for (picture, mut held) in done {
+    /// The next frame that is done; one after the other, for many are done at once and each takes memory only now.
+    fn take(&mut self) -> Result<Option<Frame>, StylizeError> {
+        if self.made.is_empty()
+            && let Some((picture, mut held)) = self.done.pop_front()
+        {
             if let Some(unmade) = held.between.take() {
-                for (picture, held) in self.make(&picture, *unmade) {
-                    frames.push(self.finished(picture, held)?);
-                }
+                let made = self.make(&picture, *unmade);
+                self.made.extend(made);
                 self.border.clone_from(&held.border);
             }
-            frames.push(self.finished(picture, held)?);
+            self.made.push_back((picture, held));
         }
-        Ok(frames)
+        let next = self.made.pop_front();
+        next.map(|(picture, held)| self.finished(picture, held))
+            .transpose()
     }
 
     /// The paintings of pictures that were left out before this `painting`.
@@ -347,31 +359,42 @@ pub(super) fn steady(
             guide,
             pending,
         } = guided;
-        let done = match (packet, guide) {
-            (Packet::Frame(frame), Some(guide)) => {
-                let done = stats.time_frame(|| core.push(frame, *guide, pending));
-                done.map(|frames| (frames, None))
-            }
-            (Packet::Reset(reason), _) => {
-                let done = stats.busy(|| core.end_scene());
-                core.reset(reason);
-                done.map(|frames| (frames, Some(Packet::Reset(reason))))
-            }
-            (Packet::End, _) => {
-                let done = stats.busy(|| core.end_scene());
-                done.map(|frames| (frames, Some(Packet::End)))
-            }
-            (packet, _) => Ok((Vec::new(), Some(packet))),
+        let started = Instant::now();
+        let (result, packet) = match (packet, guide) {
+            (Packet::Frame(frame), Some(guide)) => (core.push(frame, *guide, pending), None),
+            (packet @ (Packet::Reset(_) | Packet::End), _) => (core.end_scene(), Some(packet)),
+            (packet, _) => (Ok(()), Some(packet)),
         };
-        let (frames, packet) = match done {
-            Ok(done) => done,
-            Err(error) => return Outcome::Failed(error.into()),
-        };
-        let end = matches!(packet, Some(Packet::End));
-        for packet in frames.into_iter().map(Packet::Frame).chain(packet) {
-            if next.send(packet.into()).is_err() {
+        if let Err(error) = result {
+            return Outcome::Failed(error.into());
+        }
+        // Without what it waits for the next stage.
+        let mut worked = started.elapsed();
+        loop {
+            let started = Instant::now();
+            let frame = match core.take() {
+                Ok(frame) => frame,
+                Err(error) => return Outcome::Failed(error.into()),
+            };
+            worked += started.elapsed();
+            let Some(frame) = frame else {
+                break;
+            };
+            if next.send(Packet::Frame(frame).into()).is_err() {
                 return Outcome::Disconnected;
             }
+        }
+        let Some(packet) = packet else {
+            stats.frame(worked);
+            continue;
+        };
+        stats.spend(worked);
+        let end = matches!(packet, Packet::End);
+        if let Packet::Reset(reason) = packet {
+            core.reset(reason);
+        }
+        if next.send(packet.into()).is_err() {
+            return Outcome::Disconnected;
         }
         if end {
             return Outcome::Finished((stats, core.steadiness()));

@@ -191,6 +191,11 @@ impl Trust {
         &self.map
     }
 
+    /// The last two inputs seen, the earlier first, at half size.
+    pub(super) fn inputs(&self) -> [&[f32]; 2] {
+        [&self.previous, &self.current]
+    }
+
     /// How far the light of the scene changed between the last two inputs, 0..255, averaged over the picture.
     pub(super) fn light(&self) -> f32 {
         let cells = &self.light.cells;

@@ -92,6 +92,16 @@ impl Found {
         }
     }
 
+    /// Width and height of the fields.
+    pub(crate) fn level(&self) -> (usize, usize) {
+        self.level
+    }
+
+    /// u and v from the later picture to the earlier, and those from the earlier to the later.
+    pub(crate) fn directions(&self) -> [[Cow<'_, [f32]>; 2]; 2] {
+        [self.planes(0), self.planes(1)]
+    }
+
     /// u and v of the first direction or the second.
     fn planes(&self, direction: usize) -> [Cow<'_, [f32]>; 2] {
         match &self.fields {
