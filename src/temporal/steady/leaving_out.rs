@@ -83,8 +83,10 @@ impl LeavingOut {
             }
         });
         let Some(found) = found.filter(|_| motion.is_some()) else {
+            // Nothing leads on from the one before.
+            let is_last = self.count > 0;
             self.restart();
-            return false;
+            return is_last;
         };
         let (width, height) = (size.0.div_ceil(2), size.1.div_ceil(2));
         let map = self.trust.map();
