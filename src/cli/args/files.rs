@@ -36,7 +36,7 @@ pub struct VideoArgs {
     pub passes: Option<u8>,
 
     /// Paint every Nth picture only (1 to 4), as long as the motion is understood, and carry the strokes along it to those
-    /// between: faster and as steady [default: 1, with --quality swift 3]
+    /// between: faster, and as steady [default: 1, with --quality swift 3]
     #[arg(long, value_name = "N", help_heading = "Painting", value_parser = clap::value_parser!(u8).range(1..=4))]
     pub paint_every: Option<u8>,
 
