@@ -335,7 +335,7 @@ pub(super) fn usual_passes(quality: QualityChoice) -> usize {
 }
 
 /// Pictures between two paintings that need not be painted where nothing is asked for: as for [`usual_passes`], the cheapest network
-/// paints a third of a film.
+/// paints no more of a film than it must, a third at least.
 pub(super) fn usually_left_out(quality: QualityChoice, steady: SteadyChoice) -> usize {
     let held = steady.0.is_some_and(|strength| strength >= 0.5);
     match quality {

@@ -254,9 +254,8 @@ struct Scratch {
     /// Places at half size.
     half: [Vec<f32>; 2],
     places: Vec<Place>,
-    /// A row of the painting before, and one where there is nothing.
+    /// A row of the painting before.
     looked: Vec<f32>,
-    nothing: Vec<f32>,
     /// A row of two numbers a pixel.
     wide: Vec<f32>,
 }
@@ -270,7 +269,7 @@ impl Scratch {
         for row in [&mut self.share, &mut self.wide] {
             *row = vec![0.0; 2 * width];
         }
-        for row in [&mut self.vertical, &mut self.looked, &mut self.nothing] {
+        for row in [&mut self.vertical, &mut self.looked] {
             *row = vec![0.0; 2 * narrow];
         }
     }
@@ -353,7 +352,6 @@ unsafe fn mix_rows<T: Taps>(
         half,
         places,
         looked,
-        nothing,
         ..
     } = scratch;
     for (i, luma) in luma.chunks_exact_mut(width).enumerate() {
@@ -371,20 +369,18 @@ unsafe fn mix_rows<T: Taps>(
             let sampler = Sampler::<1>::new(&side.planes.luma, width, height);
             let [u, v] = side.flow.map(|flow| &flow[y * width..][..width]);
             let at = |column: usize| (column as f32 + u[column], y as f32 + v[column]);
-            for (column, (place, &share)) in places.iter_mut().zip(&*shares).enumerate() {
+            for (column, place) in places.iter_mut().enumerate() {
                 let (x, y) = at(column);
-                *place = match counts(which, share) {
-                    true => sampler.place(x, y),
-                    false => Place::NONE,
-                };
+                *place = sampler.place(x, y);
             }
             let row = if which == 0 {
                 &mut looked[..width]
             } else {
                 &mut *luma
             };
+            // Every place is looked up, so nothing stands in for one.
             // SAFETY: the places are the sampler's; as for this function.
-            unsafe { sampler.look_up::<T>(places, at, nothing, row) };
+            unsafe { sampler.look_up::<T>(places, at, &[], row) };
         }
         for ((luma, &before), &share) in luma.iter_mut().zip(&*looked).zip(&*shares) {
             *luma += share * (before - *luma);
@@ -412,20 +408,18 @@ unsafe fn mix_rows<T: Taps>(
             let [xs, ys] = &*half;
             let at = |column: usize| (xs[column], ys[column]);
             let places = &mut places[..narrow];
-            for (column, (place, &share)) in places.iter_mut().zip(&*shares).enumerate() {
+            for (column, place) in places.iter_mut().enumerate() {
                 let (x, y) = at(column);
-                *place = match counts(which, share) {
-                    true => sampler.place(x, y),
-                    false => Place::NONE,
-                };
+                *place = sampler.place(x, y);
             }
             let row = if which == 0 {
                 &mut *looked
             } else {
                 &mut *colour
             };
+            // Every place is looked up, so nothing stands in for one.
             // SAFETY: the places are the sampler's; as for this function.
-            unsafe { sampler.look_up::<T>(places, at, nothing, row) };
+            unsafe { sampler.look_up::<T>(places, at, &[], row) };
         }
         let pixels = colour.as_chunks_mut::<2>().0.iter_mut();
         for ((pixel, before), &share) in pixels.zip(looked.as_chunks::<2>().0).zip(&*shares) {
@@ -434,12 +428,6 @@ unsafe fn mix_rows<T: Taps>(
             }
         }
     }
-}
-
-/// Whether the painting before (0) or behind (1) is looked up where the former has this share.
-#[inline(always)]
-fn counts(which: usize, share: f32) -> bool {
-    which == 0 || share < 1.0
 }
 
 #[cfg(test)]
